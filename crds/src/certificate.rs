@@ -1,0 +1,205 @@
+//! `Certificate`: names, an issuer, a Secret name.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+/// What a user asks for: one or more names, the issuer that is to certify them, and the Secret
+/// (the first of several, when the names are split) that receives the result.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "sancho.dev",
+    version = "v1alpha1",
+    kind = "Certificate",
+    namespaced,
+    shortname = "scert",
+    category = "sancho",
+    status = "CertificateStatus",
+    derive = "PartialEq",
+    doc = "Names that are to have TLS certificates. Sancho splits them into shards, and each shard into a Secret.",
+    validation = Rule::new("size(self.metadata.name) <= 180")
+        .message("metadata.name has more than 180 characters: shorten it, Sancho appends to it for each shard"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "Names",
+        type_ = "string",
+        description = "names with a valid certificate / names asked for",
+        json_path = ".status.ready"
+    ),
+    printcolumn(name = "Shards", type_ = "integer", json_path = ".status.shards"),
+    printcolumn(
+        name = "Expires",
+        type_ = "string",
+        description = "the earliest expiry among the shards",
+        json_path = ".status.notAfter"
+    ),
+    printcolumn(name = "Waiting", type_ = "string", json_path = ".status.waitingFor"),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificateSpec {
+    /// The Secret of the first shard. Further shards write `<secretName>-1`, `<secretName>-2` …,
+    /// the shards of a group `<secretName>-<group>`, `<secretName>-<group>-1` …
+    #[schemars(schema_with = "crate::rules::object_name")]
+    #[x_kube(validation = Rule::new("size(self) <= 180")
+        .message("more than 180 characters: shorten it, Sancho appends to it for each shard"))]
+    pub secret_name: String,
+    /// The issuer that certifies the names.
+    pub issuer_ref: IssuerRef,
+    /// DNS names, lower case, 1 to 10,000, none twice. They may have 70 characters on average if
+    /// there are 10,000, since an object is bounded by etcd (1.5 MiB). Above some 250 kB of manifest
+    /// use `kubectl apply --server-side`.
+    #[schemars(schema_with = "crate::rules::dns_names")]
+    pub dns_names: Vec<String>,
+    /// How long before expiry a certificate is renewed, as a Go duration (`720h`). Two thirds of
+    /// the lifetime have then passed if this is left out.
+    #[schemars(schema_with = "crate::rules::duration")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renew_before: Option<String>,
+    /// How the names are split into shards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sharding: Option<Sharding>,
+}
+
+/// A reference to an Issuer of the same namespace or to a ClusterIssuer.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct IssuerRef {
+    /// The issuer's name.
+    #[schemars(schema_with = "crate::rules::object_name")]
+    pub name: String,
+    /// Which kind of issuer; `Issuer` if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<IssuerKind>,
+}
+
+/// `Issuer` (of the Certificate's own namespace; the default) or `ClusterIssuer`.
+#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IssuerKind {
+    /// Of the same namespace.
+    Issuer,
+    /// Of the whole cluster.
+    ClusterIssuer,
+}
+
+impl IssuerRef {
+    /// The kind, with the default applied.
+    pub fn kind(&self) -> IssuerKind {
+        self.kind.unwrap_or(IssuerKind::Issuer)
+    }
+}
+
+/// How names are split into shards.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct Sharding {
+    /// At most this many names in one certificate, 1 to 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub max_names: Option<u32>,
+    /// How a new name finds its shard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<ShardingStrategy>,
+    /// Names that are to be kept together, apart from the rest, in Secrets of a name of their own.
+    /// At most 100 groups; no name in two of them.
+    #[schemars(
+        length(max = 100),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    #[x_kube(validation = Rule::new(
+        "self.all(g, !self.exists(h, g.name.startsWith(h.name + '-') \
+         && g.name.substring(size(h.name) + 1).matches('^[1-9][0-9]*$')))"
+    ).message("a group is called like a later shard of another (group a-1 beside group a), so they would write one Secret: rename it"))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<ShardingGroup>,
+}
+
+/// How a new name finds its shard. `Fill`, the default: one with the same registered domain and
+/// room, else any with room, else a new one. `RegisteredDomain`: no certificate mixes two domains.
+#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShardingStrategy {
+    /// A shard with the same registered domain and room, else any with room, else a new one.
+    Fill,
+    /// Only shards of the same registered domain: no certificate mixes two.
+    RegisteredDomain,
+}
+
+/// Names that are kept together.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ShardingGroup {
+    /// The group's name: part of its Secrets' names. A DNS label of at most 40 characters, with a
+    /// letter in it, since `<secretName>-1` is the Secret of shard 1.
+    #[schemars(length(min = 1, max = 40))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')")
+        .message("not a DNS label: use lower-case letters, digits and '-', with a letter or digit at both ends"))]
+    #[x_kube(validation = Rule::new("self.matches('[a-z]')")
+        .message("a group's name needs a letter: with digits alone its Secret would be that of a numbered shard"))]
+    pub name: String,
+    /// Which of the Certificate's `dnsNames` are in it.
+    #[schemars(schema_with = "crate::rules::names_of_certificate")]
+    pub dns_names: Vec<String>,
+}
+
+/// What Sancho says of a Certificate. Details stand on its CertificateShards.
+#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("default" = {"observedGeneration": -1}))]
+pub struct CertificateStatus {
+    /// The `metadata.generation` that this status speaks of; -1 before the first look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Ready`, `Reconciling`, `Stalled`, `Renewing`, `RateLimited`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// How many names are asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub names: Option<u32>,
+    /// How many of them stand in a valid certificate in their Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_names: Option<u32>,
+    /// `readyNames/names`, for `kubectl get`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready: Option<String>,
+    /// How many shards the names are split into.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shards: Option<u32>,
+    /// How many shards have the certificate that is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_shards: Option<u32>,
+    /// The earliest expiry among the shards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<Time>,
+    /// What it waits for, in a few words; empty when nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<String>,
+    /// The plan that was committed last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PlanStatus>,
+}
+
+/// A committed plan: which names sit in which shard. Committed by one compare-and-swap of the
+/// Certificate's status; whoever wins it writes the shards.
+#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanStatus {
+    /// The generation it was made for.
+    pub generation: i64,
+    /// A hash of the assignment (names, shards, issuer, policy).
+    pub hash: String,
+    /// The process that committed it.
+    pub planner: String,
+    /// True once its shards are written. Until then no shard starts an order.
+    pub settled: bool,
+}

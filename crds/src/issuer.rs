@@ -1,0 +1,175 @@
+//! `Issuer` and `ClusterIssuer`: a CA, an account there, and how challenges are answered.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+/// An issuer of one namespace. Its account Secret is in that namespace. It has no budget of its own:
+/// what a CA bears is shared by the whole cluster and set by ClusterIssuers.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "sancho.dev",
+    version = "v1alpha1",
+    kind = "Issuer",
+    namespaced,
+    category = "sancho",
+    status = "IssuerStatus",
+    derive = "PartialEq",
+    doc = "A CA for the Certificates of one namespace, the account there, and how challenges are answered.",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(name = "Budget", type_ = "string", priority = 1, json_path = ".status.budget"),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct IssuerSpec {
+    /// The CA, by ACME (RFC 8555).
+    pub acme: Acme,
+}
+
+/// An issuer of the whole cluster. Its account Secret is in the operator's namespace.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "sancho.dev",
+    version = "v1alpha1",
+    kind = "ClusterIssuer",
+    category = "sancho",
+    status = "IssuerStatus",
+    derive = "PartialEq",
+    doc = "A CA for the Certificates of all namespaces, the account there, what it bears, and how challenges are answered.",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(name = "Budget", type_ = "string", priority = 1, json_path = ".status.budget"),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterIssuerSpec {
+    /// The CA, by ACME (RFC 8555).
+    pub acme: Acme,
+    /// What all replicas together may send to the CA. Left out: one request a second, one in flight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
+}
+
+/// A CA that speaks ACME, and the account there.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Acme {
+    /// The directory's URL; https only.
+    #[schemars(length(max = 2048))]
+    #[x_kube(validation = Rule::new("self.startsWith('https://')")
+        .message("the CA's directory must be reached by https, on loopback too: write https://"))]
+    #[x_kube(validation = Rule::new("!self.startsWith('https://') || isURL(self) && url(self).getHostname() != '' && !self.contains('@') && !self.contains('#')")
+        .message("not a URL that can be used: write the directory's full URL, without user name and fragment, such as https://acme-v02.api.letsencrypt.org/directory"))]
+    pub server: String,
+    /// Where the CA can reach you; optional.
+    #[schemars(length(max = 254))]
+    #[x_kube(validation = Rule::new("self.matches('^[^@:, ]+@[^@:, ]+$')")
+        .message("not an e-mail address: write one alone, without mailto:, such as ops@example.com"))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// The Secret that holds the account's private key under `tls.key`; made if absent.
+    pub private_key_secret_ref: SecretRef,
+    /// PEM certificates (base64) that the CA's own TLS certificate is checked against, in place of the public roots.
+    #[schemars(length(min = 1, max = 262144))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9+/=]+$')")
+        .message("not base64: write the PEM file as one line, as `base64 -w0 ca.pem` prints it"))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_bundle: Option<String>,
+    /// At most this many names in one certificate of this CA.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub max_names: Option<u32>,
+    /// How challenges are answered; at least one way.
+    #[schemars(length(min = 1, max = 16))]
+    pub solvers: Vec<Solver>,
+}
+
+/// A Secret by name.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct SecretRef {
+    /// The Secret's name.
+    #[schemars(schema_with = "crate::rules::object_name")]
+    pub name: String,
+}
+
+/// A way to answer challenges.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Solver {
+    /// By HTTP on port 80 (RFC 8555 §8.3).
+    pub http01: Http01,
+}
+
+/// HTTP-01.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Http01 {
+    /// You route `/.well-known/acme-challenge/` of each name to Sancho's Service yourself.
+    pub external: ExternalSolver,
+}
+
+/// Nothing to set: the user routes the path.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+pub struct ExternalSolver {}
+
+/// What all replicas together may send to one CA.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct Budget {
+    /// Requests a second, 0.01 to 1000; may be a fraction.
+    #[x_kube(validation = Rule::new("self >= 0.01 && self <= 1000.0")
+        .message("must be from 0.01 to 1000 requests a second: write what the CA bears, or leave it out"))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_second: Option<f64>,
+    /// How many requests beyond the rate the CA bears at once, 0 to 1000.
+    #[schemars(range(min = 0, max = 1000))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burst: Option<u32>,
+    /// How many requests may be unanswered at once, 1 to 1000.
+    #[schemars(range(min = 1, max = 1000))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_in_flight: Option<u32>,
+}
+
+/// What Sancho says of an issuer.
+#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("default" = {"observedGeneration": -1}))]
+pub struct IssuerStatus {
+    /// The `metadata.generation` that this status speaks of; -1 before the first look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Ready`, `Stalled`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// The account's URL at the CA.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account_url: Option<String>,
+    /// The account key's thumbprint (RFC 7638): the second half of every key authorization.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thumbprint: Option<String>,
+    /// The Lease that holds the budget, in the operator's namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget_lease: Option<String>,
+    /// The budget in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<String>,
+}

@@ -1,0 +1,31 @@
+//! The API that users write and read: group `sancho.dev`, version `v1alpha1`.
+//!
+//! Types alone: what is in a manifest, what the API server checks, what a status says.
+//! The YAML in `crds/yaml` is generated from here by `cargo crdgen`.
+#![warn(missing_docs)]
+#![allow(clippy::duplicated_attributes, reason = "printer columns repeat their type")]
+
+mod certificate;
+mod condition;
+mod issuer;
+mod rules;
+mod shard;
+
+pub use certificate::{
+    Certificate, CertificateSpec, CertificateStatus, IssuerKind, IssuerRef, PlanStatus, Sharding,
+    ShardingGroup, ShardingStrategy,
+};
+pub use condition::{condition, set_condition};
+pub use issuer::{
+    Acme, Budget, ClusterIssuer, ClusterIssuerSpec, ExternalSolver, Http01, Issuer, IssuerSpec, IssuerStatus,
+    SecretRef, Solver,
+};
+pub use shard::{
+    AuthorizationStatus, CertificateShard, CertificateShardSpec, CertificateShardStatus, Claim, IssuedStatus,
+    OrderStatus, ShardFailure,
+};
+
+/// The API group of all kinds.
+pub const GROUP: &str = "sancho.dev";
+/// The API version of all kinds.
+pub const VERSION: &str = "v1alpha1";

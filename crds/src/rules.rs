@@ -1,0 +1,122 @@
+//! What the API server checks of names: schemas with CEL rules, each with a message that says how
+//! to mend the manifest.
+//!
+//! The API server bounds what rules may cost, both by the worst case that a schema allows (10,000
+//! names of 253 characters) and by what an object really costs. So the rules on a name are few,
+//! linear, and without `split`.
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
+
+/// The most names in one Certificate.
+const NAMES_MAX: usize = 10_000;
+/// The longest DNS name (RFC 1035 §3.1, without the final dot), and the longest object name.
+const NAME_LENGTH_MAX: usize = 253;
+
+/// Rule and message, in the order in which the API server reports them.
+const DNS_NAME_RULES: [(&str, &str); 10] = [
+    (
+        "self.indexOf('*') < 1",
+        "'*' may only be the leftmost label of a name, as in *.example.com",
+    ),
+    (
+        "!self.startsWith('*')",
+        "wildcards need DNS-01, which this version does not have yet: list the host names one by one",
+    ),
+    (
+        "!self.contains('/') && !self.contains(':')",
+        "neither a URL nor an IPv6 address is a DNS name: write the host name alone, without scheme, port and path",
+    ),
+    (
+        "!self.matches('(^|[.])[0-9]+$')",
+        "an IP address is not a DNS name (the last label is a number): write a host name, addresses cannot be certified here",
+    ),
+    (
+        "self == self.lowerAscii()",
+        "upper-case letters: write the name in lower case",
+    ),
+    (
+        "!self.contains('_')",
+        "an underscore cannot be in a host name: use a hyphen or another name",
+    ),
+    (
+        "self.contains('.') && !self.endsWith('.')",
+        "not a full name: write at least two labels and no dot at the end, as in www.example.com",
+    ),
+    (
+        "!self.matches('[^.]{64}')",
+        "a label, the part between two dots, has more than 63 characters: shorten it",
+    ),
+    (
+        "!self.matches('^[.-]|[.][.-]|-[.]|-$')",
+        "each label starts and ends with a letter or digit, with one dot between labels: remove the extra '-' or '.'",
+    ),
+    (
+        "!self.matches('[^-a-zA-Z0-9._*/:]')",
+        "a DNS name is made of letters, digits, '-' and '.' alone: remove the rest, and write other letters in their xn-- form (punycode)",
+    ),
+];
+
+/// The rule on names of Kubernetes objects (RFC 1123 subdomain).
+const OBJECT_NAME_RULE: (&str, &str) = (
+    "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",
+    "not a name that Kubernetes takes: use lower-case letters, digits, '-' and '.', with a letter or digit before and after each '.' and at both ends",
+);
+
+/// All names of a Certificate. The API server refuses the same name twice (`listType: set`). The
+/// price: it keeps each name a second time in `managedFields`. A CEL rule against duplicates is
+/// quadratic, and at 10,000 names far over the cost limit.
+pub(crate) fn dns_names(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "x-kubernetes-list-type": "set",
+        "minItems": 1,
+        "maxItems": NAMES_MAX,
+        "x-kubernetes-validations": [rule(("size(self) > 0", "no names: list at least one host name"))],
+        "items": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": NAME_LENGTH_MAX,
+            "x-kubernetes-validations": DNS_NAME_RULES.map(rule),
+        },
+    })
+}
+
+/// Some of a Certificate's names, which have been checked there. A set, too.
+pub(crate) fn names_of_certificate(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "x-kubernetes-list-type": "set",
+        "minItems": 1,
+        "maxItems": NAMES_MAX,
+        "items": { "type": "string", "minLength": 1, "maxLength": NAME_LENGTH_MAX },
+    })
+}
+
+/// The name of an object.
+pub(crate) fn object_name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": NAME_LENGTH_MAX,
+        "x-kubernetes-validations": [rule(OBJECT_NAME_RULE)],
+    })
+}
+
+/// A Go duration, more than zero and less than ten years.
+pub(crate) fn duration(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "nullable": true,
+        "maxLength": 32,
+        "x-kubernetes-validations": [rule((
+            "self.matches('^([0-9]{1,6}([.][0-9]{1,9})?(h|m|s))+$') \
+             && duration(self) > duration('0s') && duration(self) < duration('87600h')",
+            "not a usable duration: write numbers with the units h, m and s, more than zero and less than ten years, such as 720h or 1h30m (a day is 24h)",
+        ))],
+    })
+}
+
+fn rule((rule, message): (&str, &str)) -> Value {
+    json!({ "rule": rule, "message": message })
+}

@@ -1,0 +1,145 @@
+//! `cargo demo`: the main job, on real parts, before your eyes.
+//!
+//! start everything → apply an issuer and a Certificate → watch → kill, if asked → judge → report
+
+mod arguments;
+mod follow;
+mod manifests;
+mod report;
+mod screen;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use sancho_e2e::front::{FrontOptions, RateLimit};
+use sancho_e2e::replica::ReplicaOptions;
+use sancho_e2e::world::{CaOptions, World, WorldOptions};
+
+use crate::arguments::Arguments;
+use crate::follow::Follower;
+use crate::report::Report;
+use crate::screen::Screen;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    sancho_e2e::pki::install_crypto();
+    let run = async {
+        tokio::select! {
+            outcome = demo(&arguments) => outcome,
+            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("stopped by Ctrl-C; everything has been ended")),
+        }
+    };
+    match run.await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("demo: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says whether all names were issued and nothing was violated.
+async fn demo(arguments: &Arguments) -> Result<bool> {
+    let screen = Screen::new();
+    screen.say(&format!(
+        "starting etcd, kube-apiserver, a CA and {} replicas (the first time ever, the servers are built: \
+         about 8 minutes)",
+        arguments.replicas
+    ));
+    let mut world = World::start(world_options(arguments)).await?;
+    screen.say(&format!(
+        "the control plane runs; KUBECONFIG={}",
+        world.cluster.kubeconfig_path().display()
+    ));
+    if let Some(ca) = &world.ca {
+        screen.say(&format!(
+            "the CA at {} answers 503 to more than {} requests a second, burst {}, {}",
+            ca.front.origin(),
+            arguments.ca_rate,
+            arguments.ca_burst,
+            arguments
+                .ca_connections
+                .map_or("any number of connections".into(), |n| format!("{n} connections")),
+        ));
+    }
+    let started = jiff::Timestamp::now();
+    world
+        .cluster
+        .apply_yaml(&manifests::issuer(arguments, &world)?)
+        .await?;
+    world
+        .cluster
+        .apply_yaml(&manifests::certificate(arguments))
+        .await?;
+    let applied = Instant::now();
+    screen.say(&format!(
+        "kubectl apply: ClusterIssuer demo, Certificate demo with {} names, at most {} a shard",
+        arguments.names, arguments.max_names
+    ));
+    let mut follower = Follower::new(&world);
+    let finished = follower.follow(&mut world, arguments, &screen, applied).await?;
+    let seconds = applied.elapsed();
+    screen.finish();
+    let report = Report::make(&world, arguments, &follower, seconds, started).await?;
+    println!(
+        "\n$ kubectl get scert,certificateshards\n{}",
+        world.cluster.kubectl(&["get", "scert,certificateshards"]).await?
+    );
+    println!("{}", report.secrets_in_words());
+    println!("{}", report.line());
+    if let Some(path) = &arguments.report {
+        let text = serde_json::to_string_pretty(&report)?;
+        std::fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    let good = finished && report.is_good();
+    if !good {
+        println!(
+            "NOT as it should be: see the figures above; the logs of all processes are in {}",
+            world.log_dir().display()
+        );
+    }
+    if arguments.keep {
+        keep(&world).await?;
+    }
+    Ok(good)
+}
+
+fn world_options(arguments: &Arguments) -> WorldOptions {
+    let ca = arguments.acme_directory.is_none().then(|| CaOptions {
+        front: FrontOptions {
+            rate: Some(RateLimit {
+                per_second: arguments.ca_rate,
+                burst: arguments.ca_burst,
+            }),
+            max_in_flight: arguments.ca_connections,
+            ..FrontOptions::default()
+        },
+        ..CaOptions::default()
+    });
+    WorldOptions {
+        ca,
+        http01_listen: arguments.http01_listen,
+        replicas: arguments.replicas,
+        replica: ReplicaOptions::default(),
+        ..WorldOptions::default()
+    }
+}
+
+async fn keep(world: &World) -> Result<()> {
+    println!("\nEverything stays up until Ctrl-C. Try, in another terminal:");
+    println!(
+        "  export KUBECONFIG={}",
+        world.cluster.kubeconfig_path().display()
+    );
+    println!("  kubectl get scert,certificateshards -o wide");
+    println!("  kubectl describe scert demo");
+    println!("  kubectl describe lease -n sancho-system");
+    println!("  kubectl get events --field-selector reason=Issued");
+    println!("Logs are in {}", world.log_dir().display());
+    tokio::time::sleep(Duration::MAX).await;
+    Ok(())
+}

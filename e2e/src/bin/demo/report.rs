@@ -1,0 +1,166 @@
+//! The figures at the end.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::Result;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, ResourceExt};
+use sancho_crds::CertificateShard;
+use sancho_e2e::checker::{Bounds, judge};
+use sancho_e2e::replica::{NAMESPACE, SERVICE_ACCOUNT};
+use sancho_e2e::world::World;
+use serde::Serialize;
+
+use crate::arguments::Arguments;
+use crate::follow::Follower;
+
+/// The figures. Those that only the CA's log can tell are absent when the CA runs elsewhere.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    names: usize,
+    /// Names that stand in a certificate in a Secret.
+    issued: usize,
+    /// Orders that were recorded, over all shards.
+    orders: u32,
+    secrets: usize,
+    seconds: f64,
+    requests: Option<usize>,
+    throttled: Option<usize>,
+    violations: Option<Vec<String>>,
+    lease_writes: usize,
+    killed: Option<String>,
+    replicas: Vec<ReplicaFigures>,
+    #[serde(skip)]
+    secret_names: Vec<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ReplicaFigures {
+    name: String,
+    requests: usize,
+}
+
+impl Report {
+    /// Reads Secrets, shards, the CA's log and the API server's audit log.
+    pub async fn make(
+        world: &World,
+        arguments: &Arguments,
+        follower: &Follower,
+        seconds: Duration,
+        since: jiff::Timestamp,
+    ) -> Result<Self> {
+        let client = world.cluster.client();
+        let shards: Api<CertificateShard> = Api::namespaced(client.clone(), "default");
+        let shards = shards.list(&Default::default()).await?;
+        let orders = shards
+            .iter()
+            .filter_map(|shard| shard.status.as_ref()?.orders)
+            .sum();
+        let (issued, secret_names) = certified(&Api::namespaced(client, "default")).await?;
+        let user = format!("system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}");
+        let writes = world.cluster.writes_by(&user, since)?;
+        let lease_writes = writes.iter().filter(|write| write.resource == "leases").count();
+        let mut report = Self {
+            names: usize::try_from(arguments.names)?,
+            issued: issued.len(),
+            orders,
+            secrets: secret_names.len(),
+            seconds: (seconds.as_secs_f64() * 10.0).round() / 10.0,
+            requests: None,
+            throttled: None,
+            violations: None,
+            lease_writes,
+            killed: follower.killed.clone(),
+            replicas: Vec::new(),
+            secret_names,
+        };
+        if let Ok(front) = world.front() {
+            let log = front.log();
+            let bounds = Bounds::new(arguments.ca_rate, arguments.ca_burst, arguments.ca_connections);
+            let verdict = judge(&log, &bounds);
+            report.requests = Some(log.arrivals.len());
+            report.throttled = Some(log.throttled());
+            report.violations = Some(verdict.violations.iter().map(ToString::to_string).collect());
+            let counts = log.by_client();
+            report.replicas = world
+                .replicas
+                .iter()
+                .map(|replica| ReplicaFigures {
+                    name: replica.name().to_owned(),
+                    requests: counts
+                        .iter()
+                        .filter(|(client, _)| client.contains(&format!("replica {}-", replica.name())))
+                        .map(|(_, count)| *count)
+                        .sum(),
+                })
+                .collect();
+        }
+        Ok(report)
+    }
+
+    /// Were all names issued, and nothing violated?
+    pub fn is_good(&self) -> bool {
+        self.issued == self.names && self.violations.as_ref().is_none_or(Vec::is_empty)
+    }
+
+    /// The Secrets' names.
+    pub fn secrets_in_words(&self) -> String {
+        match self.secret_names.as_slice() {
+            [] => "No Secret was written.".into(),
+            names if names.len() <= 12 => format!("Secrets: {}", names.join(", ")),
+            names => format!(
+                "{} Secrets: {} … {}",
+                names.len(),
+                names[0],
+                names[names.len() - 1]
+            ),
+        }
+    }
+
+    /// One line of figures.
+    pub fn line(&self) -> String {
+        let of_ca = match (self.requests, self.throttled, &self.violations) {
+            (Some(requests), Some(throttled), Some(violations)) => {
+                let shares: Vec<String> = self
+                    .replicas
+                    .iter()
+                    .map(|r| format!("{} {}", r.name, r.requests))
+                    .collect();
+                let words = violations
+                    .first()
+                    .map_or(String::new(), |first| format!(" (first: {first})"));
+                format!(
+                    "{requests} requests ({}), {throttled} throttled, {} violations{words}",
+                    shares.join(", "),
+                    violations.len()
+                )
+            }
+            _ => "requests: the CA runs elsewhere, its log is not judged".into(),
+        };
+        format!(
+            "{} of {} names in {} orders and {} Secrets, {:.1} s, {of_ca}, {} Lease writes",
+            self.issued, self.names, self.orders, self.secrets, self.seconds, self.lease_writes
+        )
+    }
+}
+
+/// The names in the leaf certificates of Sancho's Secrets, and the Secrets' names.
+async fn certified(secrets: &Api<Secret>) -> Result<(BTreeSet<String>, Vec<String>)> {
+    let mut names = BTreeSet::new();
+    let mut secret_names = Vec::new();
+    for secret in secrets.list(&Default::default()).await? {
+        if secret.type_.as_deref() != Some("kubernetes.io/tls") {
+            continue;
+        }
+        secret_names.push(secret.name_any());
+        let chain = secret.data.as_ref().and_then(|data| data.get("tls.crt"));
+        if let Some(chain) = chain {
+            names.extend(sancho_e2e::certificates::dns_names(&chain.0)?);
+        }
+    }
+    secret_names.sort();
+    Ok((names, secret_names))
+}

@@ -1,0 +1,247 @@
+//! Pebble, and pebble-challtestsrv as its DNS: a real ACME CA that takes every name for
+//! 127.0.0.1.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::json;
+
+use crate::front::Upstream;
+use crate::pki::{self, Authority};
+use crate::process::{Launch, Process, free_port, wait_for};
+use crate::tools::{self, Tool};
+
+/// How long the two servers may take to start.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Pebble's knobs. The default is Pebble's own default, save that validation does not wait up to
+/// 15 s at random.
+#[derive(Debug, Clone)]
+pub struct PebbleOptions {
+    /// Out of 100 good nonces, how many are refused all the same (`PEBBLE_WFE_NONCEREJECT`).
+    /// `None`: Pebble's 5.
+    pub nonce_reject_percent: Option<u8>,
+    /// Out of 100 valid authorizations, how many are used again (`PEBBLE_AUTHZREUSE`). `None`:
+    /// Pebble's 50.
+    pub authz_reuse_percent: Option<u8>,
+    /// Whether validation waits some random seconds first. The most, in whole seconds; zero: none.
+    pub validation_sleep: Duration,
+    /// How long certificates are valid, in whole seconds.
+    pub validity: Duration,
+    /// Retry-After on pending authorizations and on orders, in whole seconds.
+    pub retry_after: Duration,
+    /// Names that are refused with `rejectedIdentifier`, with everything below them.
+    pub blocked_domains: Vec<String>,
+}
+
+impl Default for PebbleOptions {
+    fn default() -> Self {
+        PebbleOptions {
+            nonce_reject_percent: None,
+            authz_reuse_percent: None,
+            validation_sleep: Duration::ZERO,
+            validity: Duration::from_secs(90 * 24 * 3600),
+            retry_after: Duration::from_secs(3),
+            blocked_domains: Vec::new(),
+        }
+    }
+}
+
+/// A running Pebble. Ends when dropped.
+pub struct Pebble {
+    server: Process,
+    dns: Process,
+    ca_pem: String,
+    port: u16,
+    management_port: u16,
+    dns_management_port: u16,
+    client: reqwest::Client,
+}
+
+impl Pebble {
+    /// Starts both servers, with their files in `dir` and their logs in `log_dir`. HTTP-01
+    /// validation goes to port `http01_port` of 127.0.0.1, whatever the name.
+    ///
+    /// # Errors
+    ///
+    /// When a tool cannot be had or a server does not start; the end of its log is told.
+    pub async fn start(
+        dir: &Path,
+        log_dir: &Path,
+        http01_port: u16,
+        options: &PebbleOptions,
+    ) -> Result<Self> {
+        pki::install_crypto();
+        let program = tools::path_async(Tool::Pebble).await?;
+        let dns_program = tools::path_async(Tool::PebbleChalltestsrv).await?;
+        fs::create_dir_all(dir)?;
+        let authority = Authority::new("Sancho test Pebble")?;
+        let identity = authority.server("Pebble", &[])?;
+        let (certificate, key) = (dir.join("pebble.crt"), dir.join("pebble.key"));
+        fs::write(&certificate, identity.certificate)?;
+        fs::write(&key, identity.key)?;
+
+        let (dns_port, dns_management_port) = (free_port()?, free_port()?);
+        let launch = Launch::new(dns_program)
+            .args([
+                "-http01",
+                "",
+                "-https01",
+                "",
+                "-tlsalpn01",
+                "",
+                "-doh",
+                "",
+                "-defaultIPv6",
+                "",
+            ])
+            .args(["-dnsserver".to_owned(), format!("127.0.0.1:{dns_port}")])
+            .args([
+                "-management".to_owned(),
+                format!("127.0.0.1:{dns_management_port}"),
+            ]);
+        let dns = Process::spawn("pebble-challtestsrv", &launch, log_dir)?;
+
+        let (port, management_port) = (free_port()?, free_port()?);
+        let config = json!({ "pebble": {
+            "listenAddress": format!("127.0.0.1:{port}"),
+            "managementListenAddress": format!("127.0.0.1:{management_port}"),
+            "certificate": certificate,
+            "privateKey": key,
+            "httpPort": http01_port,
+            "tlsPort": free_port()?,
+            "keyAlgorithm": "ecdsa",
+            "domainBlocklist": options.blocked_domains,
+            "retryAfter": {
+                "authz": options.retry_after.as_secs(),
+                "order": options.retry_after.as_secs(),
+            },
+            "profiles": {
+                "default": { "description": "the only one", "validityPeriod": options.validity.as_secs() },
+            },
+        }});
+        let config_file = dir.join("pebble.json");
+        fs::write(&config_file, config.to_string())?;
+        let mut launch = Launch::new(program)
+            .args(["-config".to_owned(), config_file.display().to_string()])
+            .args(["-dnsserver".to_owned(), format!("127.0.0.1:{dns_port}")]);
+        launch = match options.validation_sleep.as_secs() {
+            0 => launch.env("PEBBLE_VA_NOSLEEP", "1"),
+            seconds => launch.env("PEBBLE_VA_SLEEPTIME", seconds.to_string()),
+        };
+        for (variable, percent) in [
+            ("PEBBLE_WFE_NONCEREJECT", options.nonce_reject_percent),
+            ("PEBBLE_AUTHZREUSE", options.authz_reuse_percent),
+        ] {
+            if let Some(percent) = percent {
+                launch = launch.env(variable, percent.to_string());
+            }
+        }
+        let server = Process::spawn("pebble", &launch, log_dir)?;
+
+        let client = reqwest::Client::builder()
+            .tls_certs_only([reqwest::Certificate::from_pem(authority.pem().as_bytes())?])
+            .no_proxy()
+            .build()?;
+        let pebble = Pebble {
+            server,
+            dns,
+            ca_pem: authority.pem().to_owned(),
+            port,
+            management_port,
+            dns_management_port,
+            client,
+        };
+        wait_for(
+            "Pebble and its DNS",
+            START_TIMEOUT,
+            &[&pebble.server, &pebble.dns],
+            async || {
+                pebble.issuer_root_pem().await?;
+                let dns = SocketAddr::from(([127, 0, 0, 1], pebble.dns_management_port));
+                tokio::net::TcpStream::connect(dns)
+                    .await
+                    .context("pebble-challtestsrv")?;
+                let directory = format!("{}/dir", pebble.origin());
+                let answer = pebble
+                    .client
+                    .get(directory)
+                    .header("User-Agent", "sancho-e2e")
+                    .send()
+                    .await?;
+                Ok(answer.status().is_success().then_some(()))
+            },
+        )
+        .await?;
+        Ok(pebble)
+    }
+
+    /// `https://localhost:PORT`: without any front.
+    pub fn origin(&self) -> String {
+        format!("https://localhost:{}", self.port)
+    }
+
+    /// The root of Pebble's own TLS certificate.
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// What a front needs to know of it.
+    pub fn upstream(&self) -> Upstream {
+        Upstream {
+            origin: self.origin(),
+            ca_pem: self.ca_pem.clone(),
+        }
+    }
+
+    /// The root that Pebble issues under, fresh at each start.
+    ///
+    /// # Errors
+    ///
+    /// When Pebble does not answer.
+    pub async fn issuer_root_pem(&self) -> Result<String> {
+        let url = format!("https://localhost:{}/roots/0", self.management_port);
+        Ok(self
+            .client
+            .get(url)
+            .send()
+            .await?
+            .error_for_status()?
+            .text()
+            .await?)
+    }
+
+    /// Makes the DNS answer `SERVFAIL` for a name, so that its validation fails.
+    ///
+    /// # Errors
+    ///
+    /// When the DNS server's management does not answer.
+    pub async fn break_name(&self, name: &str) -> Result<()> {
+        self.dns_command("set-servfail", name).await
+    }
+
+    /// Undoes [`Pebble::break_name`].
+    ///
+    /// # Errors
+    ///
+    /// When the DNS server's management does not answer.
+    pub async fn mend_name(&self, name: &str) -> Result<()> {
+        self.dns_command("clear-servfail", name).await
+    }
+
+    /// The server process, to be stopped or killed.
+    pub fn process(&self) -> &Process {
+        &self.server
+    }
+
+    async fn dns_command(&self, command: &str, name: &str) -> Result<()> {
+        let url = format!("http://127.0.0.1:{}/{command}", self.dns_management_port);
+        let name = format!("{}.", name.trim_end_matches('.'));
+        let request = self.client.post(url).json(&json!({ "host": name }));
+        request.send().await?.error_for_status()?;
+        Ok(())
+    }
+}

@@ -1,0 +1,26 @@
+//! Real parts for end-to-end tests and the demo: etcd, kube-apiserver, Pebble, a CA front that
+//! throttles, a router for HTTP-01, operator processes, and a checker that judges what arrived.
+//!
+//! The way of a test: [`world::World::start`] starts the parts and installs Sancho; the test
+//! applies manifests as a user does, waits, and hands the front's [`arrivals::ArrivalLog`] to
+//! [`checker::judge`]. Everything ends when the `World` is dropped.
+//!
+//! Unix only, loopback only. Child processes that must not outlive a killed test need Linux
+//! (see [`process`]).
+
+pub mod api_proxy;
+pub mod arrivals;
+pub mod ca;
+pub mod certificates;
+pub mod checker;
+pub mod cluster;
+pub mod faults;
+pub mod front;
+mod listener;
+pub mod pki;
+pub mod process;
+mod progress;
+pub mod replica;
+pub mod router;
+pub mod tools;
+pub mod world;

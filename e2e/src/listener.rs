@@ -1,0 +1,71 @@
+//! A TCP listener on a runtime of its own, so that a test that blocks its thread does not make the
+//! front or the router late.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinSet;
+
+/// A listener and the tasks of its connections. All end when it is dropped.
+pub(crate) struct Listener {
+    address: SocketAddr,
+    runtime: Option<Runtime>,
+}
+
+impl Listener {
+    /// Listens on `address` (port 0: a free one) and runs `serve` for each connection.
+    pub(crate) async fn start<F>(
+        name: &str,
+        address: SocketAddr,
+        serve: impl Fn(TcpStream, SocketAddr) -> F + Send + 'static,
+    ) -> Result<Self>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name(name)
+            .enable_all()
+            .build()?;
+        let bound = runtime.spawn(TcpListener::bind(address)).await;
+        // From here on dropping `this` ends the runtime without blocking.
+        let mut this = Listener {
+            address,
+            runtime: Some(runtime),
+        };
+        let listener = bound?.with_context(|| format!("{name} cannot listen on {address}"))?;
+        this.address = listener.local_addr()?;
+        if let Some(runtime) = &this.runtime {
+            runtime.spawn(async move {
+                let mut connections = JoinSet::new();
+                loop {
+                    tokio::select! {
+                        accepted = listener.accept() => {
+                            // Accepting fails when files run out: a closed connection frees one.
+                            if let Ok((stream, peer)) = accepted {
+                                connections.spawn(serve(stream, peer));
+                            }
+                        }
+                        Some(_) = connections.join_next() => {}
+                    }
+                }
+            });
+        }
+        Ok(this)
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The real servers and commands that tests run: found in `KUBEBUILDER_ASSETS`, else built from
+//! the Go modules in `e2e/tools` into the user's cache folder, once.
+//!
+//! The cache folder of a module is named after the hash of its go.mod and go.sum, so another
+//! version is another folder. Processes that want the same module at once wait for each other.
+
+mod build;
+
+use std::collections::HashMap;
+use std::env;
+use std::path::PathBuf;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use anyhow::{Context, Result};
+
+/// One program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Tool {
+    /// The store behind the API server.
+    Etcd,
+    /// The API server.
+    KubeApiserver,
+    /// Garbage collection, namespaces, service accounts.
+    KubeControllerManager,
+    /// The user's command.
+    Kubectl,
+    /// The test CA.
+    Pebble,
+    /// The test CA's DNS.
+    PebbleChalltestsrv,
+    /// Installs charts.
+    Helm,
+}
+
+impl Tool {
+    /// All of them, quick builds first.
+    pub const ALL: [Tool; 7] = [
+        Tool::Pebble,
+        Tool::PebbleChalltestsrv,
+        Tool::Etcd,
+        Tool::KubeApiserver,
+        Tool::Kubectl,
+        Tool::KubeControllerManager,
+        Tool::Helm,
+    ];
+
+    /// The program's file name.
+    pub fn file_name(self) -> &'static str {
+        match self {
+            Tool::Etcd => "etcd",
+            Tool::KubeApiserver => "kube-apiserver",
+            Tool::KubeControllerManager => "kube-controller-manager",
+            Tool::Kubectl => "kubectl",
+            Tool::Pebble => "pebble",
+            Tool::PebbleChalltestsrv => "pebble-challtestsrv",
+            Tool::Helm => "helm",
+        }
+    }
+
+    /// The folder of its Go module in `e2e/tools`.
+    fn module(self) -> &'static str {
+        match self {
+            Tool::Etcd => "etcd",
+            Tool::KubeApiserver | Tool::KubeControllerManager | Tool::Kubectl => "kubernetes",
+            Tool::Pebble | Tool::PebbleChalltestsrv => "pebble",
+            Tool::Helm => "helm",
+        }
+    }
+
+    /// Its Go package.
+    fn package(self) -> &'static str {
+        match self {
+            Tool::Etcd => "go.etcd.io/etcd/server/v3",
+            Tool::KubeApiserver => "k8s.io/kubernetes/cmd/kube-apiserver",
+            Tool::KubeControllerManager => "k8s.io/kubernetes/cmd/kube-controller-manager",
+            Tool::Kubectl => "k8s.io/kubernetes/cmd/kubectl",
+            Tool::Pebble => "github.com/letsencrypt/pebble/v2/cmd/pebble",
+            Tool::PebbleChalltestsrv => "github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv",
+            Tool::Helm => "helm.sh/helm/v4/cmd/helm",
+        }
+    }
+}
+
+/// The path of a tool, built first if need be. Blocks, for minutes when the cache is cold; says on
+/// standard error what it does.
+///
+/// # Errors
+///
+/// When it has to be built and cannot be: Go is missing or too old, the disk is full, a module
+/// cannot be downloaded. The message says what to do.
+pub fn path(tool: Tool) -> Result<PathBuf> {
+    static FOUND: LazyLock<Mutex<HashMap<Tool, PathBuf>>> = LazyLock::new(Mutex::default);
+    // Held during the build: the threads of one process take turns too.
+    let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(path) = found.get(&tool) {
+        return Ok(path.clone());
+    }
+    let path = match asset(tool) {
+        Some(path) => path,
+        None => build::cached(tool).with_context(|| format!("cannot build {}", tool.file_name()))?,
+    };
+    found.insert(tool, path.clone());
+    Ok(path)
+}
+
+/// As [`path`], without blocking the runtime.
+///
+/// # Errors
+///
+/// As [`path`].
+pub async fn path_async(tool: Tool) -> Result<PathBuf> {
+    tokio::task::spawn_blocking(move || path(tool)).await?
+}
+
+fn asset(tool: Tool) -> Option<PathBuf> {
+    let path = PathBuf::from(env::var_os("KUBEBUILDER_ASSETS")?).join(tool.file_name());
+    path.is_file().then_some(path)
+}

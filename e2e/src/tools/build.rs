@@ -1,0 +1,323 @@
+//! Builds one tool: `cache hit? -> lock -> cache hit now? -> Go new enough? -> go build -> rename`.
+
+use std::env;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+
+use super::Tool;
+use crate::progress::say;
+
+/// Free space below which no build is tried: the largest program and its link step.
+const LEAST_FREE_BYTES: u64 = 1 << 30;
+
+/// What a cold build of everything takes: Go's module and build caches and the programs.
+const COLD_BUILD_BYTES: u64 = 5 << 30;
+
+/// The path of a tool in the cache, built if it is not there.
+pub(super) fn cached(tool: Tool) -> Result<PathBuf> {
+    let module = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tools")
+        .join(tool.module());
+    let dir = cache_dir()?.join("sancho/tools").join(module_hash(&module)?);
+    let program = dir.join(tool.file_name());
+    if program.is_file() {
+        return Ok(program);
+    }
+    fs::create_dir_all(&dir).with_context(|| format!("the cache folder {}", dir.display()))?;
+    // The lock ends with its file, and so with this process, however that ends.
+    let lock = File::create(dir.join("lock"))?;
+    if lock.try_lock().is_err() {
+        say(&format!(
+            "{}: another process builds, waiting for it",
+            tool.file_name()
+        ));
+        lock.lock()?;
+    }
+    if program.is_file() {
+        return Ok(program);
+    }
+    check_go(&module)?;
+    check_disk(&dir)?;
+    // Under another name first: a killed build leaves nothing that looks like a program.
+    let partial = dir.join(format!("{}.partial", tool.file_name()));
+    go_build(tool, &module, &partial)?;
+    fs::rename(&partial, &program)?;
+    Ok(program)
+}
+
+fn cache_dir() -> Result<PathBuf> {
+    let absolute = |variable| {
+        env::var_os(variable)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    absolute("XDG_CACHE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
+        .context("neither XDG_CACHE_HOME nor HOME says where the cache folder is")
+}
+
+/// The hash of go.mod and go.sum, in hexadecimal.
+fn module_hash(module: &Path) -> Result<String> {
+    let mut hash = Sha256::new();
+    for name in ["go.mod", "go.sum"] {
+        let path = module.join(name);
+        let content = fs::read(&path).with_context(|| path.display().to_string())?;
+        hash.update(u64::try_from(content.len())?.to_be_bytes());
+        hash.update(content);
+    }
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Go must be there and be what go.mod asks for. Go since 1.21 fetches a newer Go by itself, if
+/// it may.
+fn check_go(module: &Path) -> Result<()> {
+    let wanted = go_version_wanted(&fs::read_to_string(module.join("go.mod"))?);
+    let output = match Command::new("go").arg("version").current_dir(module).output() {
+        Ok(output) => output,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => bail!(
+            "Go is missing. Install Go {wanted} or later from https://go.dev/dl/, or set KUBEBUILDER_ASSETS to \
+             a folder that has the programs"
+        ),
+        Err(error) => return Err(error).context("go version"),
+    };
+    let said = String::from_utf8_lossy(&output.stdout);
+    let has = said
+        .split_whitespace()
+        .nth(2)
+        .unwrap_or_default()
+        .trim_start_matches("go");
+    if !output.status.success() || version(has) < version(&wanted) {
+        let why = String::from_utf8_lossy(&output.stderr);
+        bail!(
+            "Go is too old: {wanted} or later is needed. Install it from https://go.dev/dl/\n{}{}",
+            said.trim_end(),
+            why.trim_end()
+        );
+    }
+    Ok(())
+}
+
+/// The version of the `go` line in a go.mod.
+fn go_version_wanted(go_mod: &str) -> String {
+    go_mod
+        .lines()
+        .find_map(|line| line.strip_prefix("go "))
+        .unwrap_or("1.21")
+        .trim()
+        .to_owned()
+}
+
+/// The numbers of a version, as far as they go.
+fn version(text: &str) -> Vec<u32> {
+    text.split('.').map_while(|part| part.parse().ok()).collect()
+}
+
+fn check_disk(dir: &Path) -> Result<()> {
+    for place in [Some(dir.to_owned()), go_build_cache()].into_iter().flatten() {
+        let Ok(stat) = rustix::fs::statvfs(&place) else {
+            continue;
+        };
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        let gigabytes = free as f64 / f64::from(1 << 30);
+        if free < LEAST_FREE_BYTES {
+            bail!(
+                "the disk is nearly full: {gigabytes:.1} GB are free at {}. A first build of all tools needs 5 GB; \
+                 free some, or point XDG_CACHE_HOME, GOCACHE and GOMODCACHE elsewhere",
+                place.display()
+            );
+        }
+        if free < COLD_BUILD_BYTES {
+            say(&format!(
+                "{gigabytes:.1} GB are free at {}; a first build of all tools needs 5 GB",
+                place.display()
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn go_build_cache() -> Option<PathBuf> {
+    let output = Command::new("go").args(["env", "GOCACHE"]).output().ok()?;
+    let path = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim());
+    path.is_dir().then_some(path)
+}
+
+/// Runs the build and shows how far it is: `-v` names each package as it is compiled.
+fn go_build(tool: Tool, module: &Path, output: &Path) -> Result<()> {
+    let jobs = thread::available_parallelism().map_or(2, usize::from);
+    let flags = env::var("GOFLAGS").unwrap_or_default();
+    let mut command = Command::new("go");
+    command
+        .args(["build", "-v", "-trimpath", "-buildvcs=false"])
+        .arg(format!("-ldflags={}", linker_flags(tool, module)?))
+        .arg("-o")
+        .arg(output)
+        .arg(tool.package())
+        .current_dir(module)
+        .env("GOFLAGS", format!("{flags} -p={jobs}").trim())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let start = Instant::now();
+    say(&format!(
+        "{}: building, minutes when Go's cache is cold",
+        tool.file_name()
+    ));
+    let mut child = command.spawn().context("go build")?;
+    let packages = AtomicU32::new(0);
+    let done = AtomicBool::new(false);
+    let stderr = child.stderr.take();
+    let (status, complaints) = thread::scope(|scope| {
+        scope.spawn(|| show_progress(tool, start, &packages, &done));
+        let complaints = stderr
+            .map(|stderr| read_packages(stderr, &packages))
+            .unwrap_or_default();
+        let status = child.wait();
+        done.store(true, Ordering::Release);
+        (status, complaints)
+    });
+    if !status?.success() {
+        let hint = if complaints.contains("no space left on device") {
+            "\nThe disk is full: a first build of all tools needs 5 GB."
+        } else {
+            ""
+        };
+        bail!(
+            "go build {} in {}:\n{complaints}{hint}",
+            tool.package(),
+            module.display()
+        );
+    }
+    say(&format!(
+        "{}: built in {}",
+        tool.file_name(),
+        minutes(start.elapsed())
+    ));
+    Ok(())
+}
+
+/// Counts lines that name a package and keeps the others.
+fn read_packages(stderr: impl Read, packages: &AtomicU32) -> String {
+    let mut complaints = String::new();
+    for line in BufReader::new(stderr).lines().map_while(io::Result::ok) {
+        let is_package = !line.is_empty() && !line.starts_with('#') && !line.contains([' ', '\t']);
+        if is_package {
+            packages.fetch_add(1, Ordering::Relaxed);
+        } else if !line.starts_with("go: downloading ") {
+            complaints.push_str(&line);
+            complaints.push('\n');
+        }
+    }
+    complaints
+}
+
+/// A line now and then: often enough to see that it lives, rarely enough for a log.
+fn show_progress(tool: Tool, start: Instant, packages: &AtomicU32, done: &AtomicBool) {
+    const EVERY: Duration = Duration::from_secs(15);
+    let mut shown = start;
+    while !done.load(Ordering::Acquire) {
+        thread::sleep(Duration::from_millis(100));
+        if shown.elapsed() >= EVERY {
+            shown = Instant::now();
+            let count = packages.load(Ordering::Relaxed);
+            let passed = minutes(start.elapsed());
+            say(&format!(
+                "{}: {passed}, {count} packages compiled",
+                tool.file_name()
+            ));
+        }
+    }
+}
+
+/// Kubernetes takes its version from the linker; without it clients take it for 0.0.0.
+fn linker_flags(tool: Tool, module: &Path) -> Result<String> {
+    let mut flags = "-s -w".to_owned();
+    if tool.module() == "kubernetes" {
+        let go_mod = fs::read_to_string(module.join("go.mod"))?;
+        let version = go_mod
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("k8s.io/kubernetes v"))
+            .and_then(|rest| rest.split_whitespace().next())
+            .context("go.mod requires no k8s.io/kubernetes")?;
+        let mut numbers = version.split('.');
+        let (major, minor) = (
+            numbers.next().unwrap_or_default(),
+            numbers.next().unwrap_or_default(),
+        );
+        for (name, value) in [
+            ("gitVersion", format!("v{version}")),
+            ("gitMajor", major.into()),
+            ("gitMinor", minor.into()),
+        ] {
+            flags.push_str(&format!(" -X k8s.io/component-base/version.{name}={value}"));
+        }
+    }
+    Ok(flags)
+}
+
+fn minutes(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    if seconds < 60 {
+        format!("{seconds} s")
+    } else {
+        format!("{} min {} s", seconds / 60, seconds % 60)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_tool_has_a_module_with_a_go_version() {
+        for tool in Tool::ALL {
+            let module = Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("tools")
+                .join(tool.module());
+            let go_mod = fs::read_to_string(module.join("go.mod")).unwrap();
+            assert!(go_mod.contains(tool.package()), "{tool:?}");
+            assert!(
+                version(&go_version_wanted(&go_mod)) >= version("1.26"),
+                "{tool:?}"
+            );
+            assert_eq!(module_hash(&module).unwrap().len(), 64);
+        }
+    }
+
+    #[test]
+    fn versions_compare_by_number() {
+        assert!(version("1.9.1") < version("1.26.0"));
+        assert!(version("1.26.8") > version("1.26.0"));
+        assert!(
+            version("1.27rc1") < version("1.26.0"),
+            "a release candidate is taken for too old"
+        );
+    }
+
+    #[test]
+    fn kubernetes_gets_its_version() {
+        let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/kubernetes");
+        let flags = linker_flags(Tool::Kubectl, &module).unwrap();
+        assert!(flags.contains("version.gitVersion=v1."), "{flags}");
+    }
+
+    #[test]
+    fn packages_are_counted_and_complaints_kept() {
+        let output =
+            "go: downloading example.com/a v1.0.0\nexample.com/a\nunsafe\n# example.com/b\nb.go:1: no\n";
+        let packages = AtomicU32::new(0);
+        assert_eq!(
+            read_packages(output.as_bytes(), &packages),
+            "# example.com/b\nb.go:1: no\n"
+        );
+        assert_eq!(packages.load(Ordering::Relaxed), 2);
+    }
+}

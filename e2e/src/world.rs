@@ -1,0 +1,254 @@
+//! Everything at once: `cluster + Pebble -> front + router -> Sancho's manifests -> replicas`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+
+use crate::ca::{Pebble, PebbleOptions};
+use crate::cluster::{Cluster, ClusterOptions};
+use crate::front::{Front, FrontOptions};
+use crate::replica::{self, Replica, ReplicaOptions, SERVICE_ACCOUNT};
+use crate::router::Router;
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct WorldOptions {
+    /// The control plane.
+    pub cluster: ClusterOptions,
+    /// The CA and its front. `None`: a CA that runs elsewhere.
+    pub ca: Option<CaOptions>,
+    /// Where the router to the replicas' HTTP-01 responders listens. `None`: a free port, which
+    /// Pebble is told.
+    pub http01_listen: Option<SocketAddr>,
+    /// How many replicas.
+    pub replicas: usize,
+    /// How they differ from the plain ones.
+    pub replica: ReplicaOptions,
+}
+
+/// The CA and its front.
+#[derive(Debug, Clone, Default)]
+pub struct CaOptions {
+    /// The CA itself.
+    pub pebble: PebbleOptions,
+    /// What its front refuses.
+    pub front: FrontOptions,
+}
+
+impl Default for WorldOptions {
+    /// Three replicas, a CA whose front refuses nothing, no controller manager.
+    fn default() -> Self {
+        WorldOptions {
+            cluster: ClusterOptions::default(),
+            ca: Some(CaOptions::default()),
+            http01_listen: None,
+            replicas: 3,
+            replica: ReplicaOptions::default(),
+        }
+    }
+}
+
+/// A running world. Everything in it ends when it is dropped. Its files are deleted then, save in
+/// a test that failed: it says where they are.
+pub struct World {
+    // Dropped in this order: clients before their servers, files last.
+    /// Named `sancho-0`, `sancho-1` …
+    pub replicas: Vec<Replica>,
+    /// The router to their responders.
+    pub router: Router,
+    /// The CA with its front, unless it runs elsewhere.
+    pub ca: Option<Ca>,
+    /// The control plane.
+    pub cluster: Arc<Cluster>,
+    dir: Dir,
+}
+
+/// The CA and its front.
+pub struct Ca {
+    /// What replicas talk to.
+    pub front: Front,
+    /// What stands behind it.
+    pub pebble: Pebble,
+}
+
+impl World {
+    /// Starts everything and waits until every replica is ready.
+    ///
+    /// # Errors
+    ///
+    /// When a part does not start; the end of its log is told.
+    pub async fn start(options: WorldOptions) -> Result<Self> {
+        let WorldOptions {
+            cluster,
+            ca,
+            http01_listen,
+            replicas,
+            replica,
+        } = options;
+        let dir = Dir::new()?;
+        let router = match http01_listen {
+            Some(address) => Router::start(address).await?,
+            None => Router::start_anywhere().await?,
+        };
+        let ((), cluster, ca) = tokio::try_join!(
+            async {
+                // Built while the servers start.
+                if replicas > 0 {
+                    replica::operator_binary().await?;
+                }
+                Ok(())
+            },
+            async { Cluster::start(&dir.path().join("cluster"), &dir.logs(), &cluster).await },
+            async {
+                match ca {
+                    Some(ca) => start_ca(&dir, router.address().port(), ca).await.map(Some),
+                    None => Ok(None),
+                }
+            }
+        )?;
+        let mut world = World {
+            replicas: Vec::new(),
+            router,
+            ca,
+            cluster: Arc::new(cluster),
+            dir,
+        };
+        world.install().await?;
+        for _ in 0..replicas {
+            world.add_replica(replica.clone()).await?;
+        }
+        for replica in &world.replicas {
+            replica.ready().await?;
+        }
+        Ok(world)
+    }
+
+    /// Starts one more replica, named after how many there are, and puts it behind the router.
+    /// Does not wait; see [`Replica::ready`].
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub async fn add_replica(&mut self, options: ReplicaOptions) -> Result<&mut Replica> {
+        let index = self.replicas.len();
+        let replica = Replica::start(
+            &format!("{SERVICE_ACCOUNT}-{index}"),
+            &self.cluster,
+            &self.dir.path().join("replicas"),
+            &self.dir.logs(),
+            options,
+        )
+        .await?;
+        self.replicas.push(replica);
+        self.router
+            .set_responders(self.replicas.iter().map(Replica::responder).collect());
+        Ok(&mut self.replicas[index])
+    }
+
+    /// The replica of this name.
+    pub fn replica(&self, name: &str) -> Option<&Replica> {
+        self.replicas.iter().find(|replica| replica.name() == name)
+    }
+
+    /// The replica of this name, to be restarted.
+    pub fn replica_mut(&mut self, name: &str) -> Option<&mut Replica> {
+        self.replicas.iter_mut().find(|replica| replica.name() == name)
+    }
+
+    /// The CA's front.
+    ///
+    /// # Errors
+    ///
+    /// When the CA runs elsewhere.
+    pub fn front(&self) -> Result<&Front> {
+        self.ca
+            .as_ref()
+            .map(|ca| &ca.front)
+            .context("the CA of this world runs elsewhere")
+    }
+
+    /// Pebble.
+    ///
+    /// # Errors
+    ///
+    /// When the CA runs elsewhere.
+    pub fn pebble(&self) -> Result<&Pebble> {
+        self.ca
+            .as_ref()
+            .map(|ca| &ca.pebble)
+            .context("the CA of this world runs elsewhere")
+    }
+
+    /// A folder for files of the world's own.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The logs of all processes, one file each.
+    pub fn log_dir(&self) -> PathBuf {
+        self.dir.logs()
+    }
+
+    /// Applies `install.yaml`, as the README tells a user.
+    async fn install(&self) -> Result<()> {
+        self.cluster
+            .apply_path(&repository().join("install.yaml"))
+            .await?;
+        let crds = repository().join("crds/yaml");
+        let crds = crds.to_str().context("a path that is not UTF-8")?;
+        self.cluster
+            .kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "-f", crds])
+            .await?;
+        Ok(())
+    }
+}
+
+/// The repository's root.
+pub fn repository() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+async fn start_ca(dir: &Dir, http01_port: u16, options: CaOptions) -> Result<Ca> {
+    let pebble = Pebble::start(&dir.path().join("ca"), &dir.logs(), http01_port, &options.pebble).await?;
+    let front = Front::start_anywhere(&pebble.upstream(), options.front).await?;
+    Ok(Ca { front, pebble })
+}
+
+/// A temporary folder that stays when a test fails.
+struct Dir {
+    temporary: Option<TempDir>,
+}
+
+impl Dir {
+    fn new() -> Result<Self> {
+        let temporary = tempfile::Builder::new().prefix("sancho-e2e-").tempdir()?;
+        Ok(Dir {
+            temporary: Some(temporary),
+        })
+    }
+
+    fn path(&self) -> &Path {
+        self.temporary.as_ref().map_or(Path::new(""), TempDir::path)
+    }
+
+    fn logs(&self) -> PathBuf {
+        self.path().join("logs")
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        if thread::panicking()
+            && let Some(temporary) = self.temporary.take()
+        {
+            eprintln!(
+                "the logs of this test are in {}",
+                temporary.keep().join("logs").display()
+            );
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! End-to-end tests, in one binary so that they are linked once.
+
+#![allow(clippy::unwrap_used, reason = "a failed test may panic, in its helpers too")]
+
+mod api_proxy_cuts;
+mod chart_installs;
+mod cluster_starts;
+mod front_throttles;
+mod manifests;
+mod router_routes;
+mod world_starts;

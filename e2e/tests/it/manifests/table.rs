@@ -1,0 +1,318 @@
+//! Manifests, and what the API server says of them.
+
+use super::written::{budget, certificate, groups, issuer, many_names, names, with};
+
+/// What a manifest is, the manifest, and a part of the API server's answer.
+pub type Refused = (&'static str, String, &'static str);
+
+pub fn refused_certificates() -> Vec<Refused> {
+    vec![
+        (
+            "no names",
+            names(&[]),
+            "spec.dnsNames: Invalid value: no names: list at least one host name",
+        ),
+        (
+            "names left out",
+            certificate("secretName: web-tls\nissuerRef: { name: ca }"),
+            "spec.dnsNames: Required value",
+        ),
+        (
+            "10,001 names",
+            many_names(10_001, 40),
+            "spec.dnsNames: Too many: 10001: must have at most 10000 items",
+        ),
+        (
+            "the same name twice",
+            names(&["a.example.com", "b.example.com", "a.example.com"]),
+            r#"spec.dnsNames[2]: Duplicate value: "a.example.com""#,
+        ),
+        (
+            "'*' in the middle",
+            names(&["www.*.example.com"]),
+            r#"spec.dnsNames[0]: Invalid value: "www.*.example.com": '*' may only be the leftmost label"#,
+        ),
+        (
+            "'*' at a label's end",
+            names(&["a*.example.com"]),
+            "'*' may only be the leftmost label",
+        ),
+        (
+            "a wildcard",
+            names(&["www.example.com", "*.example.com"]),
+            r#"spec.dnsNames[1]: Invalid value: "*.example.com": wildcards need DNS-01, which this version does not have yet: list the host names one by one"#,
+        ),
+        (
+            "an IPv4 address",
+            names(&["192.0.2.1"]),
+            "an IP address is not a DNS name (the last label is a number): write a host name",
+        ),
+        (
+            "an IPv6 address",
+            names(&["2001:db8::1"]),
+            "neither a URL nor an IPv6 address is a DNS name",
+        ),
+        (
+            "a URL",
+            names(&["https://www.example.com/"]),
+            "neither a URL nor an IPv6 address is a DNS name: write the host name alone, without scheme, port and path",
+        ),
+        (
+            "a port",
+            names(&["www.example.com:443"]),
+            "write the host name alone, without scheme, port and path",
+        ),
+        (
+            "upper case",
+            names(&["WWW.example.com"]),
+            r#""WWW.example.com": upper-case letters: write the name in lower case"#,
+        ),
+        (
+            "an underscore",
+            names(&["a_b.example.com"]),
+            "an underscore cannot be in a host name: use a hyphen or another name",
+        ),
+        (
+            "a label of 64 characters",
+            names(&[&format!("{}.example.com", "a".repeat(64))]),
+            "a label, the part between two dots, has more than 63 characters: shorten it",
+        ),
+        (
+            "a name of 254 characters",
+            names(&[&format!(
+                "{}ab.cd",
+                format!("{}.", "a".repeat(61)).repeat(4) + "x"
+            )]),
+            "spec.dnsNames[0]: Too long: may not be more than 253 bytes",
+        ),
+        (
+            "a single label",
+            names(&["localhost"]),
+            "not a full name: write at least two labels and no dot at the end",
+        ),
+        (
+            "a dot at the end",
+            names(&["www.example.com."]),
+            "not a full name: write at least two labels and no dot at the end",
+        ),
+        (
+            "two dots",
+            names(&["www..example.com"]),
+            "with one dot between labels: remove the extra '-' or '.'",
+        ),
+        (
+            "a hyphen first",
+            names(&["-www.example.com"]),
+            "each label starts and ends with a letter or digit",
+        ),
+        (
+            "a hyphen before a dot",
+            names(&["www-.example.com"]),
+            "each label starts and ends with a letter or digit",
+        ),
+        (
+            "a letter outside ASCII",
+            names(&["bücher.example.com"]),
+            "write other letters in their xn-- form (punycode)",
+        ),
+        (
+            "a space",
+            names(&["a b.example.com"]),
+            "made of letters, digits, '-' and '.' alone",
+        ),
+        (
+            "an empty name",
+            names(&[""]),
+            "spec.dnsNames[0] in body should be at least 1 chars long",
+        ),
+        (
+            "a secretName that is none",
+            certificate("secretName: Web_TLS\nissuerRef: { name: ca }\ndnsNames: [www.example.com]"),
+            r#"spec.secretName: Invalid value: "Web_TLS": not a name that Kubernetes takes: use lower-case letters"#,
+        ),
+        (
+            "a secretName without room for the shards' numbers",
+            certificate(&format!(
+                "secretName: {}\nissuerRef: {{ name: ca }}\ndnsNames: [www.example.com]",
+                "a".repeat(181)
+            )),
+            "more than 180 characters: shorten it, Sancho appends to it for each shard",
+        ),
+        (
+            "a name without room for the shards' numbers",
+            names(&["www.example.com"]).replace("name: web,", &format!("name: {},", "a".repeat(181))),
+            "metadata.name has more than 180 characters: shorten it",
+        ),
+        (
+            "an unknown issuer kind",
+            certificate(
+                "secretName: web-tls\nissuerRef: { name: ca, kind: Vault }\ndnsNames: [www.example.com]",
+            ),
+            r#"spec.issuerRef.kind: Unsupported value: "Vault": supported values: "Issuer", "ClusterIssuer""#,
+        ),
+        (
+            "days in renewBefore",
+            with("renewBefore: 30d"),
+            "write numbers with the units h, m and s",
+        ),
+        (
+            "a renewBefore of nothing",
+            with("renewBefore: 0s"),
+            "more than zero and less than ten years",
+        ),
+        (
+            "a renewBefore of a century",
+            with("renewBefore: 876000h"),
+            "more than zero and less than ten years",
+        ),
+        (
+            "shards of no names",
+            with("sharding: { maxNames: 0 }"),
+            "spec.sharding.maxNames in body should be greater than or equal to 1",
+        ),
+        (
+            "shards of 101 names",
+            with("sharding: { maxNames: 101 }"),
+            "spec.sharding.maxNames in body should be less than or equal to 100",
+        ),
+        (
+            "an unknown strategy",
+            with("sharding: { strategy: Random }"),
+            r#"spec.sharding.strategy: Unsupported value: "Random": supported values: "Fill", "RegisteredDomain""#,
+        ),
+        (
+            "a group that is a number",
+            groups(&["1"]),
+            "a group's name needs a letter",
+        ),
+        (
+            "a group in upper case",
+            groups(&["EU"]),
+            r#""EU": not a DNS label: use lower-case letters"#,
+        ),
+        (
+            "two groups of one name",
+            groups(&["eu", "eu"]),
+            r#"spec.sharding.groups[1]: Duplicate value: {"name":"eu"}"#,
+        ),
+        (
+            "a group like another's second shard",
+            groups(&["eu", "eu-1"]),
+            "a group is called like a later shard of another (group a-1 beside group a)",
+        ),
+    ]
+}
+
+pub fn refused_issuers() -> Vec<Refused> {
+    vec![
+        (
+            "http",
+            issuer("server", "http://ca.example.com/directory"),
+            "spec.acme.server: Invalid value: \"http://ca.example.com/directory\": the CA's directory must be reached by https, on loopback too: write https://",
+        ),
+        (
+            "http on loopback",
+            issuer("server", "http://127.0.0.1:14000/dir"),
+            "must be reached by https, on loopback too",
+        ),
+        (
+            "a server without a host",
+            issuer("server", "https:///dir"),
+            "write the directory's full URL",
+        ),
+        (
+            "a server with a password",
+            issuer("server", "https://a:b@ca.example.com/dir"),
+            "without user name and fragment",
+        ),
+        (
+            "a mailto: URL",
+            issuer("email", "mailto:ops@example.com"),
+            "write one alone, without mailto:",
+        ),
+        (
+            "PEM in place of base64",
+            issuer("caBundle", r"-----BEGIN CERTIFICATE-----"),
+            "not base64: write the PEM file as one line, as `base64 -w0 ca.pem` prints it",
+        ),
+        (
+            "an account Secret's name that is none",
+            issuer("privateKeySecretRef", "{ name: Account Key }"),
+            "spec.acme.privateKeySecretRef.name: Invalid value: \"Account Key\": not a name that Kubernetes takes",
+        ),
+        (
+            "no solvers",
+            issuer("solvers", "[]"),
+            "spec.acme.solvers in body should have at least 1 items",
+        ),
+        (
+            "a solver that does not exist yet",
+            issuer("solvers", "[{ http01: { ingress: {} } }]"),
+            "spec.acme.solvers[0].http01.external: Required value",
+        ),
+        (
+            "certificates of no names",
+            issuer("maxNames", "0"),
+            "spec.acme.maxNames in body should be greater than or equal to 1",
+        ),
+        (
+            "a negative rate",
+            budget("requestsPerSecond: -1"),
+            "spec.budget.requestsPerSecond: Invalid value: -1: must be from 0.01 to 1000 requests a second",
+        ),
+        (
+            "a rate of nothing",
+            budget("requestsPerSecond: 0"),
+            "must be from 0.01 to 1000 requests a second",
+        ),
+        (
+            "an absurd rate",
+            budget("requestsPerSecond: 100000"),
+            "must be from 0.01 to 1000 requests a second",
+        ),
+        (
+            "a negative burst",
+            budget("burst: -1"),
+            "spec.budget.burst in body should be greater than or equal to 0",
+        ),
+        (
+            "an absurd burst",
+            budget("burst: 100000"),
+            "spec.budget.burst in body should be less than or equal to 1000",
+        ),
+        (
+            "nothing in flight",
+            budget("maxInFlight: 0"),
+            "spec.budget.maxInFlight in body should be greater than or equal to 1",
+        ),
+    ]
+}
+
+/// What a manifest is, and the manifest.
+pub fn accepted() -> Vec<(&'static str, String)> {
+    vec![
+        ("one name", names(&["www.example.com"])),
+        (
+            "a label of 63 characters",
+            names(&[&format!("{}.example.com", "a".repeat(63))]),
+        ),
+        (
+            "a name of 253 characters",
+            names(&[&format!("{}ab.cd", format!("{}.", "a".repeat(61)).repeat(4))]),
+        ),
+        ("punycode", names(&["xn--bcher-kva.example.com"])),
+        ("digits and hyphens", names(&["1-2--3.4.example.com"])),
+        ("a renewBefore", with("renewBefore: 1h30m")),
+        ("groups", groups(&["eu", "eu-west", "us1"])),
+        (
+            "a shard for each registered domain",
+            with("sharding: { maxNames: 100, strategy: RegisteredDomain }"),
+        ),
+        ("an issuer with all there is", issuer("email", "ops@example.com")),
+        (
+            "a budget",
+            budget("requestsPerSecond: 0.5, burst: 0, maxInFlight: 1"),
+        ),
+        ("a whole number for a rate", budget("requestsPerSecond: 5")),
+    ]
+}

@@ -1,0 +1,304 @@
+//! DNS names, parsed once: after that, no code looks at raw text again.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::shown::shown_within;
+
+/// The longest DNS name, in characters (RFC 1035 §3.1, without the final dot).
+pub const NAME_MAX: usize = 253;
+/// The longest label of a DNS name, in characters (RFC 1035 §2.3.4).
+pub const LABEL_MAX: usize = 63;
+
+/// A host name that a certificate can be asked for.
+///
+/// Guarantees: lower case; two or more labels of letters, digits and inner hyphens (RFC 1123 §2.1),
+/// each of at most [`LABEL_MAX`] characters, together at most [`NAME_MAX`]; no IP address, no
+/// wildcard, no final dot. Its order is that of its text.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct DnsName(Box<str>);
+
+impl DnsName {
+    /// Reads a name as a user wrote it. The error says what is wrong, where, and how to mend it.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        check_whole(text)?;
+        let labels: Vec<&str> = text.split('.').collect();
+        for (position, label) in labels.iter().enumerate() {
+            check_label(text, label, position + 1)?;
+        }
+        let last = labels.last().copied().unwrap_or_default();
+        if last.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(NameError::IpAddress(quoted(text)));
+        }
+        if labels.len() < 2 {
+            return Err(NameError::OneLabel(quoted(text)));
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The registered domain of a name: its public suffix and one label more, by the public suffix
+/// list (`shop.example.co.uk` → `example.co.uk`). CAs count their quotas by it. A name that is
+/// itself a public suffix is its own.
+pub fn registered_domain(name: &DnsName) -> &str {
+    psl::domain_str(name.as_str()).unwrap_or(name.as_str())
+}
+
+/// Why a text is not a name that can be certified.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Nothing is there.
+    #[error("a DNS name is empty: write a host name such as www.example.com, or remove the entry")]
+    Empty,
+    /// A wildcard.
+    #[error(
+        "{0} is a wildcard: wildcards need DNS-01, which is not there yet; list the host names one by one"
+    )]
+    Wildcard(String),
+    /// A URL or part of one.
+    #[error("{0} is a URL: write only its host name, without scheme, port and path")]
+    Url(String),
+    /// An IP address.
+    #[error("{0} is an IP address: write a host name, addresses cannot be certified here")]
+    IpAddress(String),
+    /// More than [`NAME_MAX`] characters.
+    #[error("{0} has {1} characters: a DNS name has at most {NAME_MAX}, shorten it")]
+    Long(String, usize),
+    /// A dot at the end.
+    #[error("{0} ends with a dot: remove it")]
+    FinalDot(String),
+    /// Upper-case letters.
+    #[error("{name} has upper-case letters: write {mended}")]
+    UpperCase {
+        /// The name, fit to be shown.
+        name: String,
+        /// The same in lower case.
+        mended: String,
+    },
+    /// A label without a character.
+    #[error("{0} has an empty label (number {1} from the left): remove the extra dot")]
+    EmptyLabel(String, usize),
+    /// A label of more than [`LABEL_MAX`] characters.
+    #[error(
+        "{0} has a label of {2} characters (number {1} from the left): a label has at most {LABEL_MAX}, shorten it"
+    )]
+    LongLabel(String, usize, usize),
+    /// A hyphen at the start or end of a label.
+    #[error(
+        "{0} has a label that starts or ends with a hyphen (number {1} from the left): remove the hyphen"
+    )]
+    OuterHyphen(String, usize),
+    /// An underscore.
+    #[error(
+        "{0} has an underscore in a label (number {1} from the left): host names have none, use a hyphen or another name"
+    )]
+    Underscore(String, usize),
+    /// A letter outside ASCII.
+    #[error(
+        "{0} has a character outside ASCII in a label (number {1} from the left): write that label in its xn-- form (punycode)"
+    )]
+    NotAscii(String, usize),
+    /// Any other character.
+    #[error(
+        "{name} has the character {character} in a label (number {position} from the left): only letters, digits and hyphens are allowed, remove it"
+    )]
+    Character {
+        /// The name, fit to be shown.
+        name: String,
+        /// The character, escaped.
+        character: String,
+        /// The label's number, from 1 at the left.
+        position: usize,
+    },
+    /// A single label.
+    #[error("{0} has one label only: write the full name, with its domain (host.example.com)")]
+    OneLabel(String),
+}
+
+fn check_whole(text: &str) -> Result<(), NameError> {
+    if text.is_empty() {
+        return Err(NameError::Empty);
+    }
+    if text.contains('*') {
+        return Err(NameError::Wildcard(quoted(text)));
+    }
+    if text.contains('/') {
+        return Err(NameError::Url(quoted(text)));
+    }
+    if text.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
+        return Err(NameError::IpAddress(quoted(text)));
+    }
+    if text.contains(':') {
+        return Err(NameError::Url(quoted(text)));
+    }
+    let length = text.chars().count();
+    if length > NAME_MAX {
+        return Err(NameError::Long(quoted(text), length));
+    }
+    if text.len() > 1 && text.ends_with('.') && !text.ends_with("..") {
+        return Err(NameError::FinalDot(quoted(text)));
+    }
+    if text.bytes().any(|b| b.is_ascii_uppercase()) {
+        return Err(NameError::UpperCase {
+            name: quoted(text),
+            mended: shown_within(&text.to_ascii_lowercase(), NAME_MAX),
+        });
+    }
+    Ok(())
+}
+
+fn check_label(name: &str, label: &str, position: usize) -> Result<(), NameError> {
+    let length = label.chars().count();
+    if length == 0 {
+        return Err(NameError::EmptyLabel(quoted(name), position));
+    }
+    if length > LABEL_MAX {
+        return Err(NameError::LongLabel(quoted(name), position, length));
+    }
+    let stray = label.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-'));
+    match stray {
+        None if label.starts_with('-') || label.ends_with('-') => {
+            Err(NameError::OuterHyphen(quoted(name), position))
+        }
+        None => Ok(()),
+        Some('_') => Err(NameError::Underscore(quoted(name), position)),
+        Some(c) if !c.is_ascii() => Err(NameError::NotAscii(quoted(name), position)),
+        Some(c) => Err(NameError::Character {
+            name: quoted(name),
+            character: format!("{c:?}"),
+            position,
+        }),
+    }
+}
+
+/// The name for an error's text: bounded, escaped and in quotation marks.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", shown_within(text, 80))
+}
+
+impl fmt::Display for DnsName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for DnsName {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        Self::parse(text)
+    }
+}
+
+impl TryFrom<String> for DnsName {
+    type Error = NameError;
+    fn try_from(text: String) -> Result<Self, NameError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<DnsName> for String {
+    fn from(name: DnsName) -> Self {
+        name.0.into()
+    }
+}
+
+impl AsRef<str> for DnsName {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for DnsName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(text: &str) -> String {
+        DnsName::parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn good_names_are_taken_as_they_are() {
+        for text in [
+            "example.com",
+            "a.b-c.example",
+            "xn--bcher-kva.example",
+            "1.example.com",
+            "3com.com",
+        ] {
+            assert_eq!(DnsName::parse(text).unwrap().as_str(), text);
+        }
+        let long = format!("{0}.{0}.{0}.{1}", "a".repeat(63), "b".repeat(61));
+        assert_eq!(long.len(), NAME_MAX);
+        assert!(DnsName::parse(&long).is_ok());
+    }
+
+    #[test]
+    fn each_refusal_says_what_where_and_how_to_mend_it() {
+        for (text, words) in [
+            ("", "empty"),
+            ("*.example.com", "wildcards need DNS-01, which is not there yet"),
+            ("https://example.com/", "is a URL"),
+            ("example.com:443", "is a URL"),
+            ("192.0.2.1", "is an IP address"),
+            ("2001:db8::1", "is an IP address"),
+            ("[2001:db8::1]", "is an IP address"),
+            ("10.1", "is an IP address"),
+            ("example.com.", "ends with a dot: remove it"),
+            ("WWW.example.com", "write www.example.com"),
+            ("a..example.com", "empty label (number 2"),
+            (".example.com", "empty label (number 1"),
+            ("a_b.example.com", "underscore in a label (number 1"),
+            ("www.-a.example", "hyphen (number 2"),
+            ("a-.example", "hyphen (number 1"),
+            ("bücher.example", "xn-- form"),
+            ("a b.example", "the character ' '"),
+            ("a\nb.example", "the character '\\n'"),
+            ("localhost", "write the full name"),
+        ] {
+            assert!(refusal(text).contains(words), "{text:?}: {}", refusal(text));
+        }
+        assert!(refusal(&format!("{}.example", "a".repeat(64))).contains("label of 64 characters (number 1"));
+        assert!(refusal(&"a.".repeat(200)).contains("has 400 characters"));
+    }
+
+    #[test]
+    fn the_registered_domain_is_the_public_suffix_and_one_label() {
+        for (name, domain) in [
+            ("a.b.example.com", "example.com"),
+            ("example.com", "example.com"),
+            ("shop.example.co.uk", "example.co.uk"),
+            ("me.github.io", "me.github.io"),
+            ("github.io", "github.io"),
+            ("x.y.unheard-of", "y.unheard-of"),
+        ] {
+            assert_eq!(
+                registered_domain(&DnsName::parse(name).unwrap()),
+                domain,
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_bad_name_cannot_be_deserialized() {
+        assert!(serde_json::from_str::<DnsName>("\"A.example\"").is_err());
+        let name: DnsName = serde_json::from_str("\"a.example\"").unwrap();
+        assert_eq!(serde_json::to_string(&name).unwrap(), "\"a.example\"");
+    }
+}

@@ -1,0 +1,366 @@
+//! What a CA's 2xx answers say, taken into the state.
+
+use jiff::Timestamp;
+
+use super::bodies::{AuthorizationBody, ChallengeBody, OrderBody, is_for};
+use super::refusal::{order_failure, unexpected};
+use super::reply::trouble;
+use super::state::{Authorization, AuthorizationState, OrderState, Stage};
+use super::step::{Effect, Failure, Retry, reason};
+use crate::challenge::Token;
+use crate::names::DnsName;
+use crate::response::{Problem, Response};
+use crate::shown::{shown, shown_within};
+
+/// The most characters that are kept of one authorization's error: a status holds a hundred.
+const ERROR_MAX: usize = 256;
+
+/// newOrder was answered.
+pub(super) fn order_made(
+    state: &mut OrderState,
+    response: &Response,
+    names: &[DnsName],
+    now: Timestamp,
+) -> Effect {
+    let body = response.json::<OrderBody>();
+    let Some(location) = response.location.clone() else {
+        return match body {
+            // Asking again at once would make one order after another.
+            Ok(_) => Effect::Failed(unexpected(
+                "the CA made an order and did not say where it is (no Location)",
+            )),
+            Err(_) => trouble(state, response, now),
+        };
+    };
+    state.url = Some(location);
+    state.stage = Stage::Pending;
+    state.polls = 0;
+    match body {
+        Ok(body) => take_in(state, body, response, names, now),
+        // The order exists; polling it tells what this answer did not.
+        Err(_) => trouble(state, response, now),
+    }
+}
+
+/// The order was polled.
+pub(super) fn order_polled(
+    state: &mut OrderState,
+    response: &Response,
+    names: &[DnsName],
+    now: Timestamp,
+) -> Effect {
+    match response.json::<OrderBody>() {
+        Ok(body) => {
+            state.polls = state.polls.saturating_add(1);
+            take_in(state, body, response, names, now)
+        }
+        Err(_) => trouble(state, response, now),
+    }
+}
+
+/// Finalize was accepted.
+pub(super) fn order_finalized(
+    state: &mut OrderState,
+    response: &Response,
+    names: &[DnsName],
+    now: Timestamp,
+) -> Effect {
+    state.move_to(Stage::Processing);
+    match response.json::<OrderBody>() {
+        // Some CAs answer with the order as it was before: ask the order.
+        Ok(body) if body.status == "ready" => {
+            state.wait_for_progress(response.retry_after(now), now);
+            Effect::Moved
+        }
+        Ok(body) => take_in(state, body, response, names, now),
+        Err(_) => trouble(state, response, now),
+    }
+}
+
+/// An authorization was read.
+pub(super) fn authorization_read(
+    state: &mut OrderState,
+    index: usize,
+    url: &str,
+    response: &Response,
+    names: &[DnsName],
+    now: Timestamp,
+) -> Effect {
+    let Ok(body) = response.json::<AuthorizationBody>() else {
+        return trouble(state, response, now);
+    };
+    let is_given_up = state.stage == Stage::Invalid;
+    let Some(authorization) = state.authorizations.get_mut(index).filter(|a| a.url == url) else {
+        return Effect::Moved;
+    };
+    let value = body.identifier.value.to_ascii_lowercase();
+    let known = names.iter().any(|name| name.as_str() == value);
+    if body.identifier.kind != "dns" || body.wildcard || !known {
+        return Effect::Failed(unexpected(&format!(
+            "the CA asks for an authorization of {} {}, which is not in the order",
+            body.identifier.kind, body.identifier.value
+        )));
+    }
+    authorization.name = Some(value);
+    match body.status.as_str() {
+        "pending" if is_given_up => authorization.state = AuthorizationState::Pending,
+        "pending" => match http01(authorization, &body.challenges, names) {
+            Ok(()) => {}
+            Err(failure) => return Effect::Failed(failure),
+        },
+        "valid" => authorization.accept(AuthorizationState::Valid),
+        "invalid" => {
+            authorization.refuse(
+                body.challenges
+                    .iter()
+                    .find_map(|challenge| challenge.error.as_ref()),
+            );
+        }
+        "deactivated" | "expired" | "revoked" => {
+            return Effect::Restart {
+                why: shown(&format!(
+                    "the authorization of {} is {}",
+                    body.identifier.value, body.status
+                )),
+            };
+        }
+        _ => return trouble(state, response, now),
+    }
+    if state.authorizations[index].state == AuthorizationState::Invalid {
+        state.give_up();
+    }
+    Effect::Moved
+}
+
+/// A challenge was accepted for checking.
+pub(super) fn challenge_answered(
+    state: &mut OrderState,
+    index: usize,
+    url: &str,
+    response: &Response,
+    now: Timestamp,
+) -> Effect {
+    let Some(authorization) = state
+        .authorizations
+        .get_mut(index)
+        .filter(|a| a.challenge_url.as_deref() == Some(url))
+    else {
+        return Effect::Moved;
+    };
+    // A 2xx says that the CA took it, even if the body cannot be read.
+    let body = response.json::<ChallengeBody>().ok();
+    match body.as_ref().and_then(|body| body.status.as_deref()) {
+        Some("invalid") => {
+            authorization.refuse(body.as_ref().and_then(|body| body.error.as_ref()));
+            state.give_up();
+            return Effect::Moved;
+        }
+        Some("valid") => authorization.accept(AuthorizationState::Valid),
+        _ => authorization.accept(AuthorizationState::Answered),
+    }
+    state.polls = 0;
+    if !state.has_work() && state.has(AuthorizationState::Answered) {
+        state.wait_for_progress(response.retry_after(now), now);
+    }
+    Effect::Moved
+}
+
+/// The certificate was downloaded.
+pub(super) fn certificate_read(state: &mut OrderState, response: &Response, now: Timestamp) -> Effect {
+    match std::str::from_utf8(&response.body) {
+        Ok(chain) if chain.contains("-----BEGIN CERTIFICATE-----") => Effect::Issued {
+            chain: chain.to_owned(),
+            alternates: response.alternates.clone(),
+        },
+        _ => trouble(state, response, now),
+    }
+}
+
+fn take_in(
+    state: &mut OrderState,
+    body: OrderBody,
+    response: &Response,
+    names: &[DnsName],
+    now: Timestamp,
+) -> Effect {
+    let OrderBody {
+        status,
+        expires,
+        identifiers,
+        authorizations,
+        finalize,
+        certificate,
+        error,
+    } = body;
+    if !is_for(&identifiers, names) {
+        return Effect::Failed(unexpected(
+            "the CA's order is for other names than were asked for",
+        ));
+    }
+    state.expires = expires.and_then(|text| text.parse().ok()).or(state.expires);
+    state.finalize_url = finalize.or(state.finalize_url.take());
+    state.certificate_url = certificate.or(state.certificate_url.take());
+    for url in authorizations {
+        if !state.authorizations.iter().any(|known| known.url == url) {
+            state.authorizations.push(Authorization {
+                url,
+                ..Authorization::default()
+            });
+        }
+        if state.authorizations.len() > names.len() {
+            return Effect::Failed(unexpected("the CA's order has more authorizations than names"));
+        }
+    }
+    match status.as_str() {
+        "pending" => {
+            if state.stage > Stage::Pending {
+                // What was thought to be authorized is not.
+                state.set_all(AuthorizationState::Unknown);
+            }
+            state.move_to(Stage::Pending);
+            if !state.has_work() {
+                state.wait_for_progress(response.retry_after(now), now);
+            }
+        }
+        "ready" if state.finalize_url.is_none() => {
+            return Effect::Failed(unexpected("the CA's order is ready and has no finalize URL"));
+        }
+        "ready" => {
+            state.set_all(AuthorizationState::Valid);
+            state.move_to(Stage::Ready);
+        }
+        "processing" => {
+            state.set_all(AuthorizationState::Valid);
+            state.move_to(Stage::Processing);
+            state.wait_for_progress(response.retry_after(now), now);
+        }
+        "valid" if state.certificate_url.is_none() => {
+            state.move_to(Stage::Processing);
+            return trouble(state, response, now);
+        }
+        "valid" => {
+            state.set_all(AuthorizationState::Valid);
+            state.move_to(Stage::Valid);
+        }
+        "invalid" if state.stage == Stage::Invalid => {
+            return Effect::Failed(order_failure(error.as_ref(), names));
+        }
+        "invalid" => {
+            state.give_up();
+            if !state.has(AuthorizationState::Unknown) && !state.has(AuthorizationState::Invalid) {
+                return Effect::Failed(order_failure(error.as_ref(), names));
+            }
+        }
+        "deactivated" | "expired" | "revoked" => {
+            return Effect::Restart {
+                why: format!("the order is {status}"),
+            };
+        }
+        _ => return trouble(state, response, now),
+    }
+    Effect::Moved
+}
+
+impl OrderState {
+    /// Going on starts the count of vain attempts anew; going back, after a look at what came of
+    /// a lost request, does not, so that waits grow even if that happens again and again.
+    fn move_to(&mut self, stage: Stage) {
+        if stage > self.stage {
+            self.polls = 0;
+        }
+        self.stage = stage;
+    }
+
+    /// The CA has given the order up: those authorizations that may say why are to be read.
+    fn give_up(&mut self) {
+        self.move_to(Stage::Invalid);
+        for authorization in &mut self.authorizations {
+            if authorization.state == AuthorizationState::Answered {
+                authorization.state = AuthorizationState::Unknown;
+            }
+        }
+    }
+
+    fn set_all(&mut self, state: AuthorizationState) {
+        for authorization in &mut self.authorizations {
+            authorization.state = state;
+        }
+    }
+
+    fn has(&self, state: AuthorizationState) -> bool {
+        self.authorizations
+            .iter()
+            .any(|authorization| authorization.state == state)
+    }
+
+    /// Is there anything to fetch or to answer?
+    fn has_work(&self) -> bool {
+        self.has(AuthorizationState::Unknown) || self.has(AuthorizationState::Pending)
+    }
+}
+
+impl Authorization {
+    /// Keeps the CA's words.
+    pub(super) fn note(&mut self, problem: &Problem) {
+        self.error = Some(shown_within(&problem.message(), ERROR_MAX));
+    }
+
+    fn refuse(&mut self, problem: Option<&Problem>) {
+        self.state = AuthorizationState::Invalid;
+        self.error = None;
+        if let Some(problem) = problem {
+            self.note(problem);
+        }
+    }
+
+    fn accept(&mut self, state: AuthorizationState) {
+        self.state = state;
+        self.error = None;
+    }
+}
+
+/// Takes the HTTP-01 challenge of a pending authorization in.
+fn http01(
+    authorization: &mut Authorization,
+    challenges: &[ChallengeBody],
+    names: &[DnsName],
+) -> Result<(), Failure> {
+    let name = authorization.name.as_deref().unwrap_or_default();
+    let Some(challenge) = challenges.iter().find(|challenge| challenge.kind == "http-01") else {
+        let kinds: Vec<&str> = challenges
+            .iter()
+            .map(|challenge| challenge.kind.as_str())
+            .collect();
+        return Err(Failure {
+            reason: reason::NO_HTTP01,
+            message: shown(&format!(
+                "the CA offers no HTTP-01 challenge for {name}, only: {}",
+                kinds.join(", ")
+            )),
+            names: names
+                .iter()
+                .filter(|known| known.as_str() == name)
+                .cloned()
+                .collect(),
+            retry: Retry::Backoff,
+        });
+    };
+    let (Some(url), Some(token)) = (&challenge.url, &challenge.token) else {
+        return Err(unexpected(&format!(
+            "the CA's challenge for {name} has no URL or no token"
+        )));
+    };
+    if let Err(error) = Token::parse(token) {
+        return Err(unexpected(&format!(
+            "the CA's challenge for {name} has a bad token: {error}"
+        )));
+    }
+    authorization.challenge_url = Some(url.clone());
+    authorization.token = Some(token.clone());
+    match challenge.status.as_deref() {
+        Some("processing" | "valid") => authorization.accept(AuthorizationState::Answered),
+        Some("invalid") => authorization.refuse(challenge.error.as_ref()),
+        _ => authorization.state = AuthorizationState::Pending,
+    }
+    Ok(())
+}

@@ -1,0 +1,65 @@
+//! The JSON objects in a CA's answers, as far as they matter.
+
+use serde::{Deserialize, Deserializer};
+
+use crate::names::DnsName;
+use crate::response::{Identifier, Problem, null_as_empty};
+
+/// An order object (RFC 8555 §7.1.3).
+#[derive(Deserialize)]
+pub(super) struct OrderBody {
+    pub(super) status: String,
+    pub(super) expires: Option<String>,
+    #[serde(default, deserialize_with = "null_as_empty")]
+    pub(super) identifiers: Vec<Identifier>,
+    #[serde(default, deserialize_with = "null_as_empty")]
+    pub(super) authorizations: Vec<String>,
+    pub(super) finalize: Option<String>,
+    pub(super) certificate: Option<String>,
+    #[serde(default, deserialize_with = "readable")]
+    pub(super) error: Option<Problem>,
+}
+
+/// An authorization object (RFC 8555 §7.1.4).
+#[derive(Deserialize)]
+pub(super) struct AuthorizationBody {
+    pub(super) status: String,
+    pub(super) identifier: Identifier,
+    #[serde(default)]
+    pub(super) wildcard: bool,
+    #[serde(default, deserialize_with = "null_as_empty")]
+    pub(super) challenges: Vec<ChallengeBody>,
+}
+
+/// A challenge object (RFC 8555 §7.1.5).
+#[derive(Deserialize)]
+pub(super) struct ChallengeBody {
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) url: Option<String>,
+    pub(super) status: Option<String>,
+    pub(super) token: Option<String>,
+    #[serde(default, deserialize_with = "readable")]
+    pub(super) error: Option<Problem>,
+}
+
+/// Is an order of these identifiers one of `names`? One that lists none does not say otherwise.
+pub(super) fn is_for(identifiers: &[Identifier], names: &[DnsName]) -> bool {
+    if identifiers.is_empty() {
+        return true;
+    }
+    let mut theirs: Vec<String> = identifiers.iter().map(|i| i.value.to_ascii_lowercase()).collect();
+    let mut ours: Vec<&str> = names.iter().map(DnsName::as_str).collect();
+    theirs.sort_unstable();
+    theirs.dedup();
+    ours.sort_unstable();
+    ours.dedup();
+    identifiers.iter().all(|i| i.kind == "dns") && theirs == ours
+}
+
+/// A problem document, or nothing if it is not one: an error that cannot be read must not hide
+/// the status beside it.
+fn readable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Problem>, D::Error> {
+    let value = Option::<serde_json::Value>::deserialize(deserializer)?;
+    Ok(value.and_then(|value| serde_json::from_value(value).ok()))
+}

@@ -1,0 +1,247 @@
+//! Where an order stands: all that a resume needs.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::challenge::Token;
+use crate::names::DnsName;
+
+/// Where an order stands. `OrderState::default()` is an order that is still to be made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OrderState {
+    /// The stage.
+    pub stage: Stage,
+    /// The order's URL; absent until newOrder is answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The order's finalize URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finalize_url: Option<String>,
+    /// The issued certificate's URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_url: Option<String>,
+    /// When the order expires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
+    /// The order's authorizations.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub authorizations: Vec<Authorization>,
+    /// How often something was asked in vain since the order last moved; waits grow with it.
+    #[serde(default)]
+    pub polls: u32,
+    /// Nothing is asked of the CA before this moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+}
+
+/// The stages of an order, in the order in which it passes them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Stage {
+    /// It is still to be made.
+    #[default]
+    New,
+    /// The CA waits for challenges to be answered, or checks them.
+    Pending,
+    /// All names are authorized; it is to be finalized.
+    Ready,
+    /// It is being issued, or the outcome of finalize has to be read.
+    Processing,
+    /// The certificate can be downloaded.
+    Valid,
+    /// The CA has given it up; the authorizations say why.
+    Invalid,
+}
+
+/// One authorization of an order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Authorization {
+    /// Its URL.
+    pub url: String,
+    /// Where it stands.
+    pub state: AuthorizationState,
+    /// The DNS name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The HTTP-01 challenge's URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub challenge_url: Option<String>,
+    /// The HTTP-01 challenge's token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// What the CA says is wrong, fit to be shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Where an authorization stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AuthorizationState {
+    /// It is to be fetched.
+    #[default]
+    Unknown,
+    /// Its challenge is to be answered.
+    Pending,
+    /// The CA was told to check it.
+    Answered,
+    /// The name is authorized.
+    Valid,
+    /// The name is refused; the error says why.
+    Invalid,
+}
+
+impl OrderState {
+    /// Every URL that it holds: to be checked by the HTTP edge whenever a state is resumed.
+    pub fn urls(&self) -> impl Iterator<Item = &str> {
+        let own = [&self.url, &self.finalize_url, &self.certificate_url];
+        let authorizations = self
+            .authorizations
+            .iter()
+            .flat_map(|a| [Some(a.url.as_str()), a.challenge_url.as_deref()]);
+        own.into_iter()
+            .map(|url| url.as_deref())
+            .chain(authorizations)
+            .flatten()
+    }
+
+    /// Is it one that this machine can have left for an order of `names`? A resumed state is not
+    /// believed: hosts and tokens from it would be answered to whoever asks.
+    pub fn check(&self, names: &[DnsName]) -> Result<(), Inconsistent> {
+        if (self.stage == Stage::New) != self.url.is_none() {
+            return Err(Inconsistent::Url);
+        }
+        if self.stage == Stage::Ready && self.finalize_url.is_none() {
+            return Err(Inconsistent::FinalizeUrl);
+        }
+        if self.stage == Stage::Valid && self.certificate_url.is_none() {
+            return Err(Inconsistent::CertificateUrl);
+        }
+        for authorization in &self.authorizations {
+            if let Some(name) = &authorization.name
+                && !names.iter().any(|known| known.as_str() == name)
+            {
+                return Err(Inconsistent::Name);
+            }
+            let token = authorization.token.as_deref().map(Token::parse);
+            if matches!(token, Some(Err(_))) {
+                return Err(Inconsistent::Token);
+            }
+            let is_open = match authorization.state {
+                AuthorizationState::Pending | AuthorizationState::Answered => self.stage == Stage::Pending,
+                AuthorizationState::Unknown | AuthorizationState::Valid | AuthorizationState::Invalid => {
+                    false
+                }
+            };
+            let is_whole =
+                authorization.name.is_some() && authorization.challenge_url.is_some() && token.is_some();
+            if is_open && !is_whole {
+                return Err(Inconsistent::Challenge);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a recorded state cannot be resumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Inconsistent {
+    /// An order without URL, or a URL without an order.
+    #[error("the recorded order has a stage and a URL that do not go together")]
+    Url,
+    /// Ready without a finalize URL.
+    #[error("the recorded order is ready and has no finalize URL")]
+    FinalizeUrl,
+    /// Valid without a certificate URL.
+    #[error("the recorded order is valid and has no certificate URL")]
+    CertificateUrl,
+    /// An authorization of a name that is not asked for.
+    #[error("the recorded order has an authorization of a name that is not the shard's")]
+    Name,
+    /// A challenge that lacks name, URL or token.
+    #[error("the recorded order has a challenge without name, URL or token")]
+    Challenge,
+    /// A token that is none.
+    #[error("the recorded order has a challenge token that is not base64url")]
+    Token,
+}
+
+/// A word that is no stage or state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a stage of an order or state of an authorization")]
+pub struct UnknownWord;
+
+impl Stage {
+    /// The stage as a status writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "New",
+            Self::Pending => "Pending",
+            Self::Ready => "Ready",
+            Self::Processing => "Processing",
+            Self::Valid => "Valid",
+            Self::Invalid => "Invalid",
+        }
+    }
+}
+
+impl FromStr for Stage {
+    type Err = UnknownWord;
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        [
+            Self::New,
+            Self::Pending,
+            Self::Ready,
+            Self::Processing,
+            Self::Valid,
+            Self::Invalid,
+        ]
+        .into_iter()
+        .find(|stage| stage.as_str() == word)
+        .ok_or(UnknownWord)
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl AuthorizationState {
+    /// The state as a status writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "Unknown",
+            Self::Pending => "Pending",
+            Self::Answered => "Answered",
+            Self::Valid => "Valid",
+            Self::Invalid => "Invalid",
+        }
+    }
+}
+
+impl FromStr for AuthorizationState {
+    type Err = UnknownWord;
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        [
+            Self::Unknown,
+            Self::Pending,
+            Self::Answered,
+            Self::Valid,
+            Self::Invalid,
+        ]
+        .into_iter()
+        .find(|state| state.as_str() == word)
+        .ok_or(UnknownWord)
+    }
+}
+
+impl fmt::Display for AuthorizationState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

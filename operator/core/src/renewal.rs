@@ -1,0 +1,99 @@
+//! When a certificate is renewed, and when a failed attempt is made again.
+//!
+//! Each moment has a jitter that is fixed by a seed (the shard), so that every replica computes
+//! the same one, and ten thousand shards that were issued in one night are not renewed in one.
+
+mod go_duration;
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest, Sha256};
+
+pub use go_duration::{GoDurationError, parse_go_duration};
+
+/// The first wait after a failure.
+pub const BACKOFF_MIN: Duration = Duration::from_secs(60);
+/// The longest wait after a failure.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest wait after a failure once the certificate has expired.
+pub const BACKOFF_EXPIRED_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// How much earlier than due a renewal may be made by jitter, in parts of the lifetime: 3 %.
+const JITTER: f64 = 0.03;
+
+/// When a certificate that is valid from `not_before` to `not_after` is renewed.
+///
+/// Due are two thirds of the lifetime, or `renew_before` ahead of the expiry; a `renew_before`
+/// that is not shorter than the lifetime would renew without end, and is not heeded. The jitter,
+/// fixed by `seed`, makes it up to 3 % of the lifetime earlier, and never by more than half of the
+/// time until it is due.
+///
+/// Guarantees: in whole seconds; before `not_after` and not before `not_before` whenever the
+/// lifetime is a second or more; else `not_after`.
+pub fn renewal_time(
+    not_before: Timestamp,
+    not_after: Timestamp,
+    renew_before: Option<Duration>,
+    seed: &str,
+) -> Timestamp {
+    let lifetime = not_after.as_second().saturating_sub(not_before.as_second());
+    if lifetime <= 0 {
+        return not_after;
+    }
+    let ahead = renew_before
+        .and_then(|duration| i64::try_from(duration.as_secs()).ok())
+        .filter(|&seconds| seconds > 0 && seconds < lifetime)
+        .unwrap_or((lifetime + 2) / 3);
+    let due = lifetime - ahead;
+    let window = (lifetime as f64 * JITTER).min(due as f64 / 2.0);
+    let earlier = (window * fraction(&["renewal", seed])) as i64;
+    Timestamp::from_second(not_before.as_second() + due - earlier).unwrap_or(not_after)
+}
+
+/// How long to wait after `count` failures in a row: [`BACKOFF_MIN`] after the first, then twice as
+/// long each time up to [`BACKOFF_MAX`], with up to a fifth added by a jitter that `seed` and
+/// `count` fix.
+pub fn backoff(count: u32, seed: &str) -> Duration {
+    let doublings = count.saturating_sub(1).min(31);
+    let base = BACKOFF_MIN.saturating_mul(1 << doublings).min(BACKOFF_MAX);
+    let jitter = 0.2 * fraction(&["backoff", seed, &count.to_string()]);
+    base.mul_f64(1.0 + jitter).min(BACKOFF_MAX)
+}
+
+/// When to try again after `count` failures in a row: after [`backoff`], sooner as the expiry of
+/// the certificate that is in use nears (after at most a tenth of what is left of it), and at
+/// the latest every [`BACKOFF_EXPIRED_MAX`] once it has expired. Never sooner than [`BACKOFF_MIN`]
+/// from `now`. In whole seconds.
+pub fn retry_time(now: Timestamp, count: u32, not_after: Option<Timestamp>, seed: &str) -> Timestamp {
+    let wait = backoff(count, seed);
+    let wait = match not_after.map(|end| Duration::try_from(end.duration_since(now))) {
+        None => wait,
+        Some(Ok(left)) if !left.is_zero() => wait.min((left / 10).max(BACKOFF_MIN)),
+        Some(_) => wait.min(BACKOFF_EXPIRED_MAX),
+    };
+    let moment = now
+        .saturating_add(SignedDuration::from_secs(wait.as_secs() as i64))
+        .unwrap_or(Timestamp::MAX);
+    Timestamp::from_second(moment.as_second()).unwrap_or(moment)
+}
+
+/// A number from 0 to 1 (not included) that the parts fix and that nothing else does.
+fn fraction(parts: &[&str]) -> f64 {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    let digest = hash.finalize();
+    // 53 bits are what an f64 holds exactly.
+    let bits = digest
+        .iter()
+        .take(7)
+        .fold(0u64, |bits, byte| bits << 8 | u64::from(*byte))
+        >> 3;
+    bits as f64 / (1u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const DAY: i64 = 24 * 60 * 60;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn seconds(text: &str) -> u64 {
+    parse_go_duration(text).unwrap().as_secs()
+}
+
+#[test]
+fn without_renew_before_two_thirds_of_the_lifetime_pass_less_the_jitter() {
+    for lifetime in [360, 6 * DAY, 90 * DAY, 398 * DAY] {
+        for seed in ["a", "b", "c"] {
+            let time = renewal_time(at(0), at(lifetime), None, seed).as_second();
+            assert!(time <= lifetime * 2 / 3, "{lifetime}: {time}");
+            assert!(time >= lifetime * 63 / 100, "{lifetime}: {time}");
+        }
+    }
+}
+
+#[test]
+fn renew_before_counts_from_the_expiry() {
+    let time = renewal_time(at(0), at(90 * DAY), Some(Duration::from_secs(720 * 3600)), "x").as_second();
+    assert!((57 * DAY..=60 * DAY).contains(&time), "{time}");
+}
+
+#[test]
+fn a_renew_before_that_is_not_shorter_than_the_lifetime_is_not_heeded() {
+    let without = renewal_time(at(0), at(360), None, "x");
+    assert_eq!(
+        renewal_time(at(0), at(360), Some(Duration::from_secs(720 * 3600)), "x"),
+        without
+    );
+    assert_eq!(renewal_time(at(0), at(360), Some(Duration::MAX), "x"), without);
+}
+
+#[test]
+fn the_jitter_is_stable_for_a_shard_and_spreads_many() {
+    let times: std::collections::BTreeSet<_> = (0..200)
+        .map(|i| renewal_time(at(0), at(90 * DAY), None, &format!("shop/web-{i}")))
+        .collect();
+    assert_eq!(times.len(), 200);
+    assert_eq!(
+        renewal_time(at(0), at(90 * DAY), None, "s"),
+        renewal_time(at(0), at(90 * DAY), None, "s")
+    );
+}
+
+#[test]
+fn a_lifetime_of_nothing_is_due_at_its_end() {
+    assert_eq!(renewal_time(at(10), at(10), None, "x"), at(10));
+    assert_eq!(renewal_time(at(10), at(5), None, "x"), at(5));
+}
+
+#[test]
+fn failures_wait_from_a_minute_to_a_day() {
+    assert!((60..=72).contains(&backoff(1, "x").as_secs()));
+    assert!((120..=144).contains(&backoff(2, "x").as_secs()));
+    assert!((960..=1152).contains(&backoff(5, "x").as_secs()));
+    assert_eq!(backoff(40, "x"), BACKOFF_MAX);
+    assert_eq!(backoff(u32::MAX, "x"), BACKOFF_MAX);
+    assert!((60..=72).contains(&backoff(0, "x").as_secs()));
+    assert_ne!(backoff(3, "x"), backoff(3, "y"));
+}
+
+#[test]
+fn retries_come_sooner_as_the_expiry_nears() {
+    assert_eq!(retry_time(at(0), 20, None, "x"), at(DAY));
+    assert_eq!(retry_time(at(0), 20, Some(at(30 * DAY)), "x"), at(DAY));
+    assert_eq!(retry_time(at(0), 20, Some(at(DAY)), "x"), at(DAY / 10));
+    assert_eq!(retry_time(at(0), 20, Some(at(120)), "x"), at(60));
+    assert_eq!(retry_time(at(0), 20, Some(at(-1)), "x"), at(3600));
+    assert!(retry_time(at(0), 1, Some(at(-1)), "x") <= at(72));
+}
+
+#[test]
+fn go_durations_are_read() {
+    assert_eq!(seconds("720h"), 720 * 3600);
+    assert_eq!(seconds("1h30m"), 5400);
+    assert_eq!(seconds("1.5h"), 5400);
+    assert_eq!(seconds(".5h"), 1800);
+    assert_eq!(seconds("+5m10s"), 310);
+    assert_eq!(seconds("2562047h47m16s"), 9_223_372_036);
+    assert_eq!(
+        parse_go_duration("1h1ms").unwrap(),
+        Duration::from_millis(3_600_001)
+    );
+    assert_eq!(
+        parse_go_duration("1µs1us1μs2ns").unwrap(),
+        Duration::from_nanos(3002)
+    );
+}
+
+#[test]
+fn what_is_no_go_duration_says_how_to_mend_it() {
+    for (text, words) in [
+        ("", "is not a duration"),
+        ("h", "is not a duration"),
+        ("1.2.3h", "is not a duration"),
+        ("720", "lacks a unit"),
+        ("1h30", "lacks a unit"),
+        ("30d", "a day is 24h"),
+        ("1 h", "has the unit \"h\""),
+        ("-5h", "not longer than zero"),
+        ("0", "not longer than zero"),
+        ("0s", "not longer than zero"),
+        ("2562048h", "longer than a duration can be"),
+        (
+            "99999999999999999999999999999999999999999999h",
+            "longer than a duration can be",
+        ),
+    ] {
+        let error = parse_go_duration(text).unwrap_err().to_string();
+        assert!(error.contains(words), "{text:?}: {error}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_renewal_always_comes_within_the_lifetime(
+        start in 0i64..4_000_000_000, lifetime in 1i64..400 * DAY, ahead in proptest::option::of(0u64..500 * 86_400), seed in ".{0,8}",
+    ) {
+        let time = renewal_time(at(start), at(start + lifetime), ahead.map(Duration::from_secs), &seed);
+        prop_assert!(time >= at(start) && time < at(start + lifetime));
+    }
+
+    #[test]
+    fn a_retry_is_never_sooner_than_a_minute_nor_later_than_a_day(
+        count: u32, left in proptest::option::of(-10 * DAY..400 * DAY), seed in ".{0,8}",
+    ) {
+        let time = retry_time(at(0), count, left.map(at), &seed);
+        prop_assert!(time >= at(60) && time <= at(DAY));
+    }
+
+    #[test]
+    fn no_text_makes_the_parser_fail_otherwise(text in "[0-9.hmsnuµd +-]{0,12}|.{0,12}") {
+        let _ = parse_go_duration(&text);
+    }
+}

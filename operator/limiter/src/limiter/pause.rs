@@ -1,0 +1,192 @@
+//! The pause of the whole budget after a throttle.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::event::Throttle;
+use crate::moment::Moment;
+use crate::record::Pause;
+
+/// The longest pause after a throttle without a Retry-After.
+const LONGEST_BARE: Duration = Duration::from_secs(60);
+/// No Retry-After stops all sending for longer than this.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// What this process knows about pauses.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Paused {
+    until: Option<Moment>,
+    /// When the last throttle that counted came.
+    began: Option<Moment>,
+    bare_throttles: u32,
+    /// The pause in the Lease that `until` already accounts for.
+    seen: Option<u64>,
+    /// There is more to it than the Lease says.
+    pub(super) unwritten: bool,
+}
+
+impl Paused {
+    /// The end of the pause, if it is not over.
+    pub(super) fn until(&self, now: Moment) -> Option<Moment> {
+        self.until.filter(|until| *until > now)
+    }
+
+    /// A request that left at `sent` was refused.
+    ///
+    /// Without a Retry-After the pause is one `spacing` of the budget, doubled for each such refusal in a
+    /// row, up to 60 s. Requests that were under way when the pause began count as one refusal.
+    pub(super) fn throttled(&mut self, throttle: Throttle, sent: Moment, spacing: Duration, now: Moment) {
+        let pause = match throttle.retry_after {
+            Some(asked) => asked.min(LONGEST),
+            None if self.began.is_some_and(|began| sent <= began) => return,
+            None => {
+                let doubled = spacing.saturating_mul(2_u32.saturating_pow(self.bare_throttles));
+                self.bare_throttles = self.bare_throttles.saturating_add(1);
+                doubled.min(LONGEST_BARE)
+            }
+        };
+        self.began = Some(now);
+        let end = now + pause;
+        if self.until.is_none_or(|until| until < end) {
+            self.until = Some(end);
+            self.unwritten = true;
+        }
+    }
+
+    /// A request that left at `sent` got through.
+    pub(super) fn accepted(&mut self, sent: Moment) {
+        if self.began.is_none_or(|began| sent > began) {
+            self.bare_throttles = 0;
+        }
+    }
+
+    /// The Lease, seen at `now`, says this.
+    pub(super) fn read(&mut self, pause: Option<&Pause>, now: Moment) {
+        match pause {
+            Some(pause) if self.seen != Some(pause.serial) => {
+                self.seen = Some(pause.serial);
+                self.began = Some(now);
+                self.bare_throttles = self.bare_throttles.max(pause.bare_throttles);
+                let end = now + pause.remaining.min(LONGEST);
+                self.until = Some(self.until.map_or(end, |until| until.max(end)));
+            }
+            Some(_) => {}
+            // Whoever took it out saw it before us or when we did, and has waited it out.
+            None if self.seen.take().is_some() && !self.unwritten => self.until = None,
+            None => {}
+        }
+    }
+
+    /// What to write into the Lease at `now` in a write that makes revision `revision`.
+    pub(super) fn to_write(&self, standing: Option<&Pause>, revision: u64, now: Moment) -> Option<Pause> {
+        let until = self.until(now)?;
+        let serial = match standing {
+            Some(pause) if !self.unwritten => pause.serial,
+            _ => revision,
+        };
+        Some(Pause {
+            serial,
+            remaining: until.since(now),
+            bare_throttles: self.bare_throttles,
+            unknown: standing.map_or_else(BTreeMap::new, |pause| pause.unknown.clone()),
+        })
+    }
+
+    /// A write that said `pause`, to end at `until`, has landed.
+    pub(super) fn written(&mut self, pause: Option<&Pause>, until: Option<Moment>) {
+        self.seen = pause.map(|pause| pause.serial);
+        if self.until == until {
+            self.unwritten = false;
+        }
+    }
+
+    /// The table is another one: serials of the former mean nothing.
+    pub(super) fn forget_table(&mut self) {
+        self.seen = None;
+    }
+
+    /// The end of the latest pause, be it over or not.
+    pub(super) fn latest(&self) -> Option<Moment> {
+        self.until
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SPACING: Duration = Duration::from_secs(1);
+
+    fn at(seconds: u64) -> Moment {
+        Moment::from_micros(seconds * 1_000_000)
+    }
+
+    fn bare() -> Throttle {
+        Throttle { retry_after: None }
+    }
+
+    #[test]
+    fn bare_throttles_in_a_row_double_the_pause_up_to_a_minute() {
+        let mut paused = Paused::default();
+        let mut now = at(1);
+        for expected in [1, 2, 4, 8, 16, 32, 60, 60] {
+            paused.throttled(bare(), now, SPACING, now + Duration::from_millis(1));
+            let began = now + Duration::from_millis(1);
+            assert_eq!(paused.until(began), Some(began + Duration::from_secs(expected)));
+            now = began + Duration::from_secs(expected);
+        }
+        paused.accepted(now);
+        paused.throttled(bare(), now, SPACING, now);
+        assert_eq!(
+            paused.until(now),
+            Some(now + SPACING),
+            "one that got through ends the row"
+        );
+    }
+
+    #[test]
+    fn requests_refused_together_count_as_one() {
+        let mut paused = Paused::default();
+        paused.throttled(bare(), at(1), SPACING, at(2));
+        paused.throttled(bare(), at(1), SPACING, at(2));
+        assert_eq!(paused.until(at(2)), Some(at(3)));
+    }
+
+    #[test]
+    fn a_retry_after_only_ever_lengthens_the_pause() {
+        let mut paused = Paused::default();
+        paused.throttled(
+            Throttle {
+                retry_after: Some(Duration::from_secs(30)),
+            },
+            at(1),
+            SPACING,
+            at(2),
+        );
+        paused.throttled(
+            Throttle {
+                retry_after: Some(Duration::from_secs(5)),
+            },
+            at(1),
+            SPACING,
+            at(3),
+        );
+        assert_eq!(paused.until(at(3)), Some(at(32)));
+    }
+
+    #[test]
+    fn a_pause_in_the_lease_counts_once_and_ends_when_another_ends_it() {
+        let mut paused = Paused::default();
+        let standing = Pause {
+            serial: 4,
+            remaining: Duration::from_secs(10),
+            bare_throttles: 0,
+            unknown: BTreeMap::new(),
+        };
+        paused.read(Some(&standing), at(1));
+        paused.read(Some(&standing), at(5));
+        assert_eq!(paused.until(at(5)), Some(at(11)));
+        paused.read(None, at(6));
+        assert_eq!(paused.until(at(6)), None);
+    }
+}

@@ -1,0 +1,217 @@
+//! What a limiter can say about itself.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::Limiter;
+use super::slot::Phase;
+use super::view::Lease;
+use crate::budget::{Budget, Source};
+use crate::holder::Holder;
+use crate::moment::Moment;
+use crate::record::{Record, Unreadable};
+
+/// Why nothing is sent although requests wait.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Blocked {
+    /// The Lease could not be read yet.
+    LeaseUnread,
+    /// The Lease cannot be used: written by a newer release, or damaged and being made anew.
+    LeaseUnreadable(Unreadable),
+    /// There is no Lease yet; one is being made.
+    LeaseAbsent,
+    /// The CA asked for a pause, or refused requests.
+    Paused {
+        /// Its end.
+        until: Moment,
+    },
+    /// Other replicas, or dead ones, hold all slots that this one could have.
+    NoSlot {
+        /// The place in the waiting list, from 0, once listed.
+        position: Option<usize>,
+    },
+    /// A slot is held, but its validity runs out and no renewal gets through.
+    NotRenewed,
+    /// The budget's rate or the requests in flight are used up for now.
+    Pacing,
+    /// The process gives everything up.
+    ShuttingDown,
+}
+
+impl fmt::Display for Blocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LeaseUnread => f.write_str("the budget's Lease could not be read"),
+            Self::LeaseUnreadable(reason) => reason.fmt(f),
+            Self::LeaseAbsent => f.write_str("the budget's Lease does not exist yet"),
+            Self::Paused { .. } => f.write_str("the CA asked for a pause"),
+            Self::NoSlot {
+                position: Some(position),
+            } => {
+                write!(
+                    f,
+                    "waiting for a slot of the budget, place {} in the list",
+                    position + 1
+                )
+            }
+            Self::NoSlot { position: None } => f.write_str("waiting for a slot of the budget"),
+            Self::NotRenewed => f.write_str("the budget's Lease cannot be renewed"),
+            Self::Pacing => f.write_str("waiting for the budget's rate"),
+            Self::ShuttingDown => f.write_str("shutting down"),
+        }
+    }
+}
+
+impl Limiter {
+    /// The numbers of the slots that are held now.
+    pub fn slots_held(&self, now: Moment) -> Vec<u32> {
+        self.slots
+            .iter()
+            .filter(|(_, slot)| slot.valid_until > now)
+            .map(|(number, _)| *number)
+            .collect()
+    }
+
+    /// The slots that are held now, each with the end of its validity.
+    pub fn validity(&self, now: Moment) -> impl Iterator<Item = (u32, Moment)> {
+        let held = self.slots.iter().filter(move |(_, slot)| slot.valid_until > now);
+        held.map(|(number, slot)| (*number, slot.valid_until))
+    }
+
+    /// How many requests the slots that are kept (not being given up) may have unanswered: as many
+    /// connections may stay open when [`Action::CloseConnections`](crate::Action::CloseConnections) is performed.
+    pub fn connections_kept(&self) -> u32 {
+        let kept = self.slots.values().filter(|slot| slot.phase == Phase::Open);
+        kept.map(|slot| slot.pacer.share().in_flight).sum()
+    }
+
+    /// The holders whose rows have changed within the takeover time, by this process's clock: those
+    /// that may be alive. A hint, for the Lease may have been seen late.
+    pub fn live_holders(&self, now: Moment) -> impl Iterator<Item = &Holder> {
+        let takeover = self.view.takeover(&self.durations);
+        let rows = self
+            .view
+            .record()
+            .into_iter()
+            .flat_map(|record| record.slots.iter().enumerate());
+        rows.filter(move |(number, _)| {
+            self.view
+                .open_from(*number, takeover)
+                .is_some_and(|open| open > now)
+        })
+        .filter_map(|(_, row)| row.holder.as_ref())
+    }
+
+    /// The requests per second that the held slots allow.
+    pub fn rate(&self, now: Moment) -> f64 {
+        self.slots
+            .values()
+            .filter(|slot| self.is_valid(slot, now))
+            .map(|slot| 1.0 / slot.pacer.share().interval.as_secs_f64())
+            .sum()
+    }
+
+    /// The budget that binds this process: the lower of the Lease's and its own configuration.
+    pub fn budget(&self) -> Budget {
+        self.effective_budget()
+    }
+
+    /// Where the budget comes from.
+    pub fn source(&self) -> Source {
+        match (self.view.record(), &self.configured) {
+            (Some(record), _) => record.source,
+            (None, Some((_, source))) => *source,
+            (None, None) => Source::Assumed,
+        }
+    }
+
+    /// The Lease's content as last seen.
+    pub fn record(&self) -> Option<&Record> {
+        self.view.record()
+    }
+
+    /// The end of the pause of the whole budget, if there is one now.
+    pub fn paused_until(&self, now: Moment) -> Option<Moment> {
+        self.paused.until(now)
+    }
+
+    /// The place in the waiting list, from 0.
+    pub fn waiting_position(&self) -> Option<usize> {
+        self.view.record()?.position(&self.me)
+    }
+
+    /// The number of permits without an answer.
+    pub fn in_flight(&self) -> usize {
+        self.slots.values().map(|slot| slot.in_flight.len()).sum()
+    }
+
+    /// Is nothing held, under way or in doubt? After [`Event::Shutdown`](crate::Event::Shutdown) the process
+    /// may end once this is so.
+    pub fn is_settled(&self) -> bool {
+        self.slots.is_empty()
+            && self.writing.is_none()
+            && self.uncertain.is_none()
+            && self
+                .view
+                .record()
+                .is_none_or(|record| record.held_by(&self.me) == 0 && record.position(&self.me).is_none())
+    }
+
+    /// Why nothing is sent although requests wait; `None` if nothing waits.
+    pub fn blocked(&self, now: Moment) -> Option<Blocked> {
+        if self.demand == 0 {
+            return None;
+        }
+        if self.shutting_down {
+            return Some(Blocked::ShuttingDown);
+        }
+        if let Some(until) = self.paused.until(now) {
+            return Some(Blocked::Paused { until });
+        }
+        let held = || self.slots.values().filter(|slot| self.is_valid(slot, now));
+        Some(match &self.view.lease {
+            Lease::Unreadable {
+                reason: reason @ Unreadable::Newer { .. },
+                ..
+            } => Blocked::LeaseUnreadable(reason.clone()),
+            _ if held().any(|slot| self.is_valid(slot, now + self.durations.start_margin)) => Blocked::Pacing,
+            _ if held().next().is_some() => Blocked::NotRenewed,
+            Lease::Unreadable { reason, .. } => Blocked::LeaseUnreadable(reason.clone()),
+            Lease::Unseen => Blocked::LeaseUnread,
+            Lease::Absent => Blocked::LeaseAbsent,
+            Lease::Found { record, .. } => Blocked::NoSlot {
+                position: record.position(&self.me),
+            },
+        })
+    }
+
+    /// About how long `requests` more take from `now`, all replicas' shares as they are: the pause, the wait
+    /// for a slot, and the requests at the rate that this process has or would have.
+    pub fn estimated_wait(&self, requests: u32, now: Moment) -> Duration {
+        let pause = self
+            .paused
+            .until(now)
+            .map_or(Duration::ZERO, |until| until.since(now));
+        let budget = self.effective_budget();
+        let held = self.rate(now);
+        if held > 0.0 {
+            return pause + Duration::from_secs_f64(f64::from(requests) / held);
+        }
+        let slots = self.view.record().map_or(1, |record| record.slots.len().max(1));
+        let ahead = self.view.record().map_or(0, |record| {
+            record.position(&self.me).unwrap_or(record.waiting.len())
+        });
+        let rounds = u32::try_from(ahead / slots + 1).unwrap_or(u32::MAX);
+        let turn = if self
+            .view
+            .record()
+            .is_some_and(|record| record.slots.iter().all(|row| row.holder.is_some()))
+        {
+            self.durations.hold_at_least.saturating_mul(rounds)
+        } else {
+            Duration::ZERO
+        };
+        let part = budget.rate() / f64::from(u32::try_from(slots).unwrap_or(u32::MAX));
+        pause + turn + Duration::from_secs_f64(f64::from(requests) / part)
+    }
+}

@@ -1,0 +1,181 @@
+//! One process around a real limiter.
+
+use std::time::Duration;
+
+use super::world::Scenario;
+use crate::budget::{Budget, Source};
+use crate::durations::Durations;
+use crate::event::{Action, Event, PermitId, WriteId};
+use crate::holder::Holder;
+use crate::limiter::Limiter;
+use crate::moment::Moment;
+use crate::record::Record;
+
+/// One tick of every clock.
+const TICK: Duration = Duration::from_secs(1);
+
+/// A process and its connections.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Process {
+    pub(super) limiter: Limiter,
+    /// Its own clock, in ticks.
+    pub(super) clock: u32,
+    wake: Option<Moment>,
+    pub(super) is_stopped: bool,
+    pub(super) is_reading: bool,
+    pub(super) write: Option<PendingWrite>,
+    /// A write that it has given up waiting for, but that may land yet.
+    pub(super) stray: Option<PendingWrite>,
+    /// Requests that the CA works on, with their slots.
+    pub(super) open: Vec<(PermitId, u32)>,
+    /// Requests still to be asked for.
+    pub(super) requests: u32,
+    pub(super) has_sent: bool,
+    lives: u32,
+}
+
+/// A write on its way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct PendingWrite {
+    pub(super) id: WriteId,
+    pub(super) record: Record,
+    pub(super) version: Option<String>,
+    pub(super) is_slow: bool,
+    /// The version that it made, or a conflict, once it has reached the store.
+    pub(super) landed: Option<Result<String, ()>>,
+}
+
+impl Process {
+    pub(super) fn new(scenario: &Scenario, number: usize) -> Self {
+        let mut process = Self {
+            limiter: limiter(scenario, number, 0),
+            // No two clocks show the same.
+            clock: 100 * (u32::try_from(number).unwrap() + 1),
+            wake: None,
+            is_stopped: false,
+            is_reading: false,
+            write: None,
+            stray: None,
+            open: Vec::new(),
+            requests: scenario.requests,
+            has_sent: false,
+            lives: 0,
+        };
+        process.begin(scenario, number);
+        process
+    }
+
+    fn begin(&mut self, scenario: &Scenario, number: usize) {
+        let budget = scenario.budget(number);
+        self.step(Event::Configured {
+            budget,
+            source: Source::Given,
+        });
+        self.step(Event::Demand(1));
+    }
+
+    /// It dies, and the same container starts another.
+    pub(super) fn restart(&mut self, scenario: &Scenario, number: usize) {
+        self.lives += 1;
+        self.limiter = limiter(scenario, number, self.lives);
+        self.stray = self
+            .write
+            .take()
+            .filter(|write| write.landed.is_none())
+            .or(self.stray.take());
+        (self.is_stopped, self.is_reading, self.wake) = (false, false, None);
+        self.open.clear();
+        self.begin(scenario, number);
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        Moment::default() + TICK * self.clock
+    }
+
+    /// Has the moment come that it wanted to be woken at?
+    pub(super) fn is_due(&self) -> bool {
+        !self.is_stopped && self.wake.is_some_and(|wake| wake <= self.now())
+    }
+
+    pub(super) fn step(&mut self, event: Event) {
+        let mut events = vec![event];
+        while let Some(event) = events.pop() {
+            self.wake = None;
+            for action in self.limiter.step(event, self.now()) {
+                match action {
+                    Action::Read => self.is_reading = true,
+                    Action::Write { id, record, version } => {
+                        assert!(self.write.is_none(), "two writes at once");
+                        self.write = Some(PendingWrite {
+                            id,
+                            record: *record,
+                            version,
+                            is_slow: false,
+                            landed: None,
+                        });
+                    }
+                    Action::Permit { id, slot, .. } => {
+                        self.has_sent = true;
+                        self.open.push((id, slot));
+                    }
+                    Action::Abort { permits } => self.open.retain(|(id, _)| !permits.contains(id)),
+                    Action::CloseConnections => events.push(Event::ConnectionsClosed),
+                    Action::WakeAt(moment) => self.wake = Some(moment),
+                }
+            }
+        }
+    }
+
+    /// Is a message under way that arrives before anything else happens?
+    pub(super) fn is_talking(&self) -> bool {
+        !self.is_stopped && (self.is_reading || self.write.as_ref().is_some_and(|write| !write.is_slow))
+    }
+
+    /// The slots that it holds by its own clock.
+    pub(super) fn slots(&self) -> Vec<u32> {
+        self.limiter.slots_held(self.now())
+    }
+
+    /// Unanswered requests, but for those on expired slots that it had no chance to abort yet.
+    pub(super) fn in_flight(&self) -> usize {
+        let slots = self.slots();
+        let had_its_chance = !self.is_stopped && !self.is_due();
+        self.open
+            .iter()
+            .filter(|(_, slot)| had_its_chance || slots.contains(slot))
+            .count()
+    }
+}
+
+fn limiter(scenario: &Scenario, number: usize, life: u32) -> Limiter {
+    let holder = Holder {
+        pod_uid: format!("pod{number}"),
+        container: "c".into(),
+        process: format!("{number}.{life}"),
+    };
+    Limiter::new(holder, durations()).without(scenario.broken)
+}
+
+/// Short ones, in the same order of size as the real ones.
+pub(super) fn durations() -> Durations {
+    Durations {
+        validity: TICK * 2,
+        renew_every: TICK,
+        takeover: TICK * 4,
+        start_margin: Duration::ZERO,
+        hold_at_least: TICK,
+        hold_at_most: TICK * 2,
+        step: Duration::ZERO,
+        idle: TICK,
+        poll: TICK,
+        ..Durations::default()
+    }
+}
+
+impl Scenario {
+    /// The budget that this replica is configured with.
+    pub(super) fn budget(&self, number: usize) -> Budget {
+        let slots = if self.is_news_to(number) { 1 } else { self.slots };
+        Budget::new(super::world::RATE, slots - 1, slots)
+    }
+}

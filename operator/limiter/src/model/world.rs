@@ -1,0 +1,324 @@
+//! The Lease, the processes, and everything that can happen next.
+
+use std::collections::BTreeSet;
+
+use super::process::{PendingWrite, Process, durations};
+use crate::budget::Source;
+use crate::event::{Event, PermitId, Read, WriteOutcome};
+use crate::record::Record;
+use crate::rules::Rule;
+
+/// So fast that pacing never holds a request back by a tick.
+pub(super) const RATE: f64 = 1000.0;
+
+/// The bounds of one search.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scenario {
+    pub(super) start: Start,
+    pub(super) replicas: usize,
+    pub(super) slots: u32,
+    /// When the search ends.
+    pub(super) ticks: u32,
+    /// How many things may go wrong.
+    pub(super) faults: u32,
+    /// Requests that each replica has to send.
+    pub(super) requests: u32,
+    pub(super) broken: Option<Rule>,
+}
+
+/// What the Lease is like at the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// All slots are free.
+    Free,
+    /// There is none.
+    Absent,
+    /// One slot, but one replica is configured with a budget for more.
+    Grows,
+}
+
+impl Scenario {
+    pub(super) fn most_in_flight(&self) -> usize {
+        self.slots as usize
+    }
+
+    /// Has this replica not heard yet of the budget that the last one is configured with?
+    pub(super) fn is_news_to(&self, number: usize) -> bool {
+        self.start == Start::Grows && number + 1 < self.replicas
+    }
+}
+
+/// One thing that happens; the number is the process's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Step {
+    Pass,
+    PassLagging(usize),
+    PassLeading(usize),
+    Read(usize),
+    ReadStale(usize),
+    ReadFails(usize),
+    WriteLands(usize),
+    WriteAnswered(usize),
+    WriteIsSlow(usize),
+    WriteTimesOut(usize),
+    StrayLands(usize),
+    CaAnswers(usize, PermitId),
+    Wake(usize),
+    Restart(usize),
+    Stop(usize),
+    Continue(usize),
+    DeleteLease,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct World {
+    processes: Vec<Process>,
+    lease: Option<(Record, String)>,
+    /// What the Lease was before its last change.
+    former: Option<(Record, String)>,
+    versions: u32,
+    ticks_left: u32,
+    faults_left: u32,
+}
+
+impl World {
+    pub(super) fn new(scenario: &Scenario) -> Self {
+        let lease = (scenario.start != Start::Absent).then(|| {
+            let mut record = Record::new("first".into(), scenario.budget(0), Source::Given, durations());
+            record.slots.iter_mut().for_each(|row| row.in_doubt = false);
+            (record, "0".to_owned())
+        });
+        Self {
+            processes: (0..scenario.replicas)
+                .map(|number| Process::new(scenario, number))
+                .collect(),
+            former: lease.clone(),
+            lease,
+            versions: 0,
+            ticks_left: scenario.ticks,
+            faults_left: scenario.faults,
+        }
+    }
+
+    /// Everything that can happen next.
+    ///
+    /// In fair weather a talk with the API server is over before anything else happens, and processes wake in
+    /// turn; what is lost by that, one process acting between another's messages, the faults bring back.
+    pub(super) fn steps(&self, scenario: &Scenario, steps: &mut Vec<Step>) {
+        let may_fail = self.faults_left > 0;
+        if let Some((number, process)) = self.processes.iter().enumerate().find(|(_, p)| p.is_talking()) {
+            if process.is_reading {
+                steps.push(Step::Read(number));
+            } else {
+                steps.extend(write_step(number, process));
+            }
+            if may_fail && process.is_reading {
+                steps.extend([Step::ReadStale(number), Step::ReadFails(number)]);
+            } else if may_fail {
+                steps.extend([Step::WriteIsSlow(number), Step::Restart(number)]);
+            }
+            return;
+        }
+        if let Some(number) = self.processes.iter().position(Process::is_due) {
+            steps.push(Step::Wake(number));
+            if may_fail && self.lease.is_some() {
+                steps.push(Step::DeleteLease);
+            }
+            return;
+        }
+        for (number, process) in self.processes.iter().enumerate() {
+            steps.extend(write_step(number, process));
+            if process.write.is_some() && !process.is_stopped {
+                steps.push(Step::WriteTimesOut(number));
+            }
+            if process.stray.is_some() {
+                steps.push(Step::StrayLands(number));
+            }
+            if process.is_stopped {
+                steps.push(Step::Continue(number));
+                continue;
+            }
+            if let Some((permit, _)) = process.open.first() {
+                steps.push(Step::CaAnswers(number, *permit));
+            }
+            if may_fail {
+                steps.extend([Step::Restart(number), Step::Stop(number)]);
+            }
+        }
+        if may_fail && self.lease.is_some() {
+            steps.push(Step::DeleteLease);
+        }
+        if self.ticks_left > 0 {
+            steps.push(Step::Pass);
+            if may_fail {
+                steps.extend(
+                    (0..scenario.replicas).flat_map(|n| [Step::PassLagging(n), Step::PassLeading(n)]),
+                );
+            }
+        }
+    }
+
+    pub(super) fn take(&mut self, scenario: &Scenario, step: Step) {
+        match step {
+            Step::Pass => self.pass(None, 1),
+            Step::PassLagging(number) => self.pass(Some(number), 0),
+            Step::PassLeading(number) => self.pass(Some(number), 2),
+            Step::Read(number) => self.answer_read(number, shown(self.lease.as_ref())),
+            Step::ReadStale(number) => self.answer_read(number, shown(self.former.as_ref())),
+            Step::ReadFails(number) => self.answer_read(number, Read::Failed),
+            Step::WriteLands(number) => {
+                if let Some(mut write) = self.processes[number].write.take() {
+                    write.landed = Some(self.land(scenario, &write));
+                    self.processes[number].write = Some(write);
+                }
+            }
+            Step::WriteAnswered(number) => {
+                if let Some(PendingWrite {
+                    id,
+                    landed: Some(landed),
+                    ..
+                }) = self.processes[number].write.take()
+                {
+                    let outcome = match landed {
+                        Ok(version) => WriteOutcome::Acknowledged { version },
+                        Err(()) => WriteOutcome::Conflict,
+                    };
+                    self.processes[number].step(Event::Written { id, outcome });
+                }
+            }
+            Step::WriteIsSlow(number) => {
+                if let Some(write) = &mut self.processes[number].write {
+                    write.is_slow = true;
+                }
+            }
+            Step::WriteTimesOut(number) => {
+                let process = &mut self.processes[number];
+                if let Some(write) = process.write.take() {
+                    let id = write.id;
+                    process.stray = Some(write).filter(|write| write.landed.is_none());
+                    process.step(Event::Written {
+                        id,
+                        outcome: WriteOutcome::Unknown,
+                    });
+                }
+            }
+            Step::StrayLands(number) => {
+                if let Some(write) = self.processes[number].stray.take() {
+                    // Nobody is left to hear how it went.
+                    let _ = self.land(scenario, &write);
+                }
+            }
+            Step::CaAnswers(number, permit) => {
+                let process = &mut self.processes[number];
+                process.open.retain(|(id, _)| *id != permit);
+                process.step(Event::Answered {
+                    permit,
+                    throttle: None,
+                });
+                if process.requests > 0 {
+                    process.requests -= 1;
+                    process.step(Event::Demand(1));
+                }
+            }
+            Step::Wake(number) => self.processes[number].step(Event::Tick),
+            Step::Restart(number) => self.processes[number].restart(scenario, number),
+            Step::Stop(number) => self.processes[number].is_stopped = true,
+            Step::Continue(number) => self.processes[number].is_stopped = false,
+            Step::DeleteLease => self.former = self.lease.take(),
+        }
+        if step.is_fault() {
+            self.faults_left -= 1;
+        }
+    }
+
+    fn pass(&mut self, odd: Option<usize>, odd_ticks: u32) {
+        self.ticks_left -= 1;
+        for (number, process) in self.processes.iter_mut().enumerate() {
+            process.clock += if odd == Some(number) { odd_ticks } else { 1 };
+        }
+    }
+
+    fn answer_read(&mut self, number: usize, read: Read) {
+        self.processes[number].is_reading = false;
+        self.processes[number].step(Event::Read(read));
+    }
+
+    /// The store's compare-and-swap.
+    fn land(&mut self, scenario: &Scenario, write: &PendingWrite) -> Result<String, ()> {
+        let standing = self.lease.as_ref().map(|(_, version)| version);
+        if standing != write.version.as_ref() && scenario.broken != Some(Rule::CompareAndSwap) {
+            return Err(());
+        }
+        self.versions += 1;
+        let version = self.versions.to_string();
+        self.former = self.lease.replace((write.record.clone(), version.clone()));
+        Ok(version)
+    }
+
+    pub(super) fn slots_are_held_once(&self) -> bool {
+        let mut held = BTreeSet::new();
+        self.processes
+            .iter()
+            .flat_map(Process::slots)
+            .all(|slot| held.insert(slot))
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.processes.iter().map(Process::in_flight).sum()
+    }
+
+    pub(super) fn rate(&self) -> f64 {
+        self.processes
+            .iter()
+            .map(|process| process.limiter.rate(process.now()))
+            .sum()
+    }
+
+    pub(super) fn all_have_sent(&self) -> bool {
+        self.processes.iter().all(|process| process.has_sent)
+    }
+}
+
+impl Step {
+    fn is_fault(self) -> bool {
+        match self {
+            Self::PassLagging(_)
+            | Self::PassLeading(_)
+            | Self::ReadStale(_)
+            | Self::ReadFails(_)
+            | Self::WriteIsSlow(_)
+            | Self::Restart(_)
+            | Self::Stop(_)
+            | Self::DeleteLease => true,
+            Self::Pass
+            | Self::Read(_)
+            | Self::WriteLands(_)
+            | Self::WriteAnswered(_)
+            | Self::WriteTimesOut(_)
+            | Self::StrayLands(_)
+            | Self::CaAnswers(..)
+            | Self::Wake(_)
+            | Self::Continue(_) => false,
+        }
+    }
+}
+
+/// The next stage of a write that is under way.
+fn write_step(number: usize, process: &Process) -> Option<Step> {
+    let write = process.write.as_ref()?;
+    match write.landed {
+        None => Some(Step::WriteLands(number)),
+        Some(_) if process.is_stopped => None,
+        Some(_) => Some(Step::WriteAnswered(number)),
+    }
+}
+
+fn shown(lease: Option<&(Record, String)>) -> Read {
+    match lease {
+        Some((record, version)) => Read::Found {
+            record: Box::new(record.clone()),
+            version: version.clone(),
+        },
+        None => Read::Absent,
+    }
+}

@@ -1,0 +1,159 @@
+//! A shard's private key and its certificate signing request (RFC 2986, RFC 8555 §7.4).
+
+use std::fmt;
+
+use rcgen::string::Ia5String;
+use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256, SanType};
+use zeroize::Zeroizing;
+
+/// More than a key of any kind takes; what is longer is not looked at.
+const LONGEST_PEM: usize = 16 * 1024;
+
+/// The private key that a shard's certificate is for: ECDSA P-256. `Debug` shows no key.
+pub struct ShardKey {
+    pair: KeyPair,
+}
+
+/// Why a shard's key or CSR cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ShardKeyError {
+    /// Not a PEM private key that can be used.
+    #[error("it holds no usable PEM private key")]
+    NoKey,
+    /// The system's random numbers or the key generation failed.
+    #[error("a key could not be generated")]
+    Generation,
+    /// A name that does not fit into a certificate.
+    #[error("{0:?} cannot stand in a certificate")]
+    Name(String),
+    /// The request could not be signed.
+    #[error("the certificate signing request could not be signed")]
+    Signing,
+}
+
+impl ShardKey {
+    /// A new key.
+    ///
+    /// # Errors
+    /// [`ShardKeyError::Generation`] if the system has no random numbers.
+    pub fn generate() -> Result<Self, ShardKeyError> {
+        let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|_| ShardKeyError::Generation)?;
+        Ok(ShardKey { pair })
+    }
+
+    /// Reads a PEM private key, as [`ShardKey::to_pem`] writes it.
+    ///
+    /// # Errors
+    /// [`ShardKeyError::NoKey`] if there is none in it.
+    pub fn from_pem(pem: &[u8]) -> Result<Self, ShardKeyError> {
+        if pem.len() > LONGEST_PEM {
+            return Err(ShardKeyError::NoKey);
+        }
+        let text = std::str::from_utf8(pem).map_err(|_| ShardKeyError::NoKey)?;
+        let pair = KeyPair::from_pem(text).map_err(|_| ShardKeyError::NoKey)?;
+        Ok(ShardKey { pair })
+    }
+
+    /// PKCS#8 PEM, for `tls.key`.
+    #[must_use]
+    pub fn to_pem(&self) -> Zeroizing<String> {
+        Zeroizing::new(self.pair.serialize_pem())
+    }
+
+    /// The public key's bits, as a certificate's `subjectPublicKey` holds them.
+    #[must_use]
+    pub fn public_key(&self) -> &[u8] {
+        self.pair.public_key_raw()
+    }
+
+    /// The DER of a certificate signing request for `names`: all of them DNS names in
+    /// `subjectAltName`, no subject.
+    ///
+    /// # Errors
+    /// [`ShardKeyError::Name`] for a name outside ASCII, [`ShardKeyError::Signing`] if the
+    /// cryptography library fails.
+    pub fn csr(&self, names: &[String]) -> Result<Vec<u8>, ShardKeyError> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        for name in names {
+            let ascii = Ia5String::try_from(name.as_str()).map_err(|_| ShardKeyError::Name(name.clone()))?;
+            params.subject_alt_names.push(SanType::DnsName(ascii));
+        }
+        let request = params
+            .serialize_request(&self.pair)
+            .map_err(|_| ShardKeyError::Signing)?;
+        Ok(request.der().to_vec())
+    }
+}
+
+impl fmt::Debug for ShardKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShardKey").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use x509_parser::prelude::*;
+
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    #[test]
+    fn the_request_names_every_name_no_subject_and_is_signed() {
+        let key = ShardKey::generate().unwrap();
+        let der = key.csr(&names(&["a.example", "b.example"])).unwrap();
+        let (rest, request) = X509CertificationRequest::from_der(&der).unwrap();
+        assert!(rest.is_empty());
+        request.verify_signature().unwrap();
+        let info = &request.certification_request_info;
+        assert_eq!(info.subject.iter().count(), 0);
+        assert_eq!(&*info.subject_pki.subject_public_key.data, key.public_key());
+        let dns: Vec<String> = request
+            .requested_extensions()
+            .unwrap()
+            .filter_map(|extension| match extension {
+                ParsedExtension::SubjectAlternativeName(names) => Some(names),
+                _ => None,
+            })
+            .flat_map(|names| &names.general_names)
+            .map(|name| match name {
+                GeneralName::DNSName(name) => (*name).to_owned(),
+                other => panic!("not a DNS name: {other:?}"),
+            })
+            .collect();
+        assert_eq!(dns, ["a.example", "b.example"]);
+    }
+
+    #[test]
+    fn a_name_that_looks_like_an_address_stays_a_dns_name() {
+        let der = ShardKey::generate().unwrap().csr(&names(&["192.0.2.1"])).unwrap();
+        assert!(der.windows(9).any(|bytes| bytes == b"192.0.2.1"));
+    }
+
+    #[test]
+    fn a_name_outside_ascii_is_refused_by_name() {
+        let refused = ShardKey::generate().unwrap().csr(&names(&["bücher.example"]));
+        assert_eq!(refused.unwrap_err(), ShardKeyError::Name("bücher.example".into()));
+    }
+
+    #[test]
+    fn a_key_survives_its_pem_text() {
+        let key = ShardKey::generate().unwrap();
+        let pem = key.to_pem();
+        assert!(pem.starts_with("-----BEGIN PRIVATE KEY-----"));
+        assert_eq!(
+            ShardKey::from_pem(pem.as_bytes()).unwrap().public_key(),
+            key.public_key()
+        );
+        assert_eq!(ShardKey::from_pem(b"garbage").unwrap_err(), ShardKeyError::NoKey);
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        assert_eq!(format!("{:?}", ShardKey::generate().unwrap()), "ShardKey { .. }");
+    }
+}

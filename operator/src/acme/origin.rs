@@ -1,0 +1,243 @@
+//! Which URLs may be asked: https, and the directory's own origin.
+//!
+//! Every URL that a CA hands out, and every URL that is read back from a status, passes here
+//! before a request is made of it. A CA, or whoever can write a status, could otherwise point the
+//! operator at any server that it can reach.
+
+use std::fmt;
+
+use hyper::Uri;
+
+/// Scheme (always https), host and port of a CA (RFC 6454).
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Origin {
+    host: String,
+    port: u16,
+}
+
+/// A URL that has passed [`Origin::admit`], as the CA wrote it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CaUrl {
+    text: String,
+    path: String,
+}
+
+/// Why a URL is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UrlError {
+    /// Not an absolute URL.
+    #[error("{url:?} is not an absolute URL")]
+    Malformed {
+        /// The URL, shortened.
+        url: String,
+    },
+    /// Another scheme than https.
+    #[error("{url:?} is not https: a CA is asked over https only, on loopback too")]
+    NotHttps {
+        /// The URL, shortened.
+        url: String,
+    },
+    /// It names a user or a fragment, which no ACME URL has.
+    #[error("{url:?} has a user name or a fragment, which no ACME URL has")]
+    Unexpected {
+        /// The URL, shortened.
+        url: String,
+    },
+    /// Another host or port than the directory's.
+    #[error("{url:?} is not on the directory's origin {origin}")]
+    OtherOrigin {
+        /// The URL, shortened.
+        url: String,
+        /// The directory's origin.
+        origin: Origin,
+    },
+}
+
+impl Origin {
+    /// The origin of `url`, an ACME directory's address.
+    ///
+    /// # Errors
+    /// [`UrlError`] if it is no absolute https URL.
+    pub fn of(url: &str) -> Result<Self, UrlError> {
+        parse(url).map(|(origin, _)| origin)
+    }
+
+    /// Lets `url` pass if it has this origin.
+    ///
+    /// # Errors
+    /// [`UrlError`] says why it may not be asked.
+    pub fn admit(&self, url: &str) -> Result<CaUrl, UrlError> {
+        let (origin, path) = parse(url)?;
+        if origin != *self {
+            return Err(UrlError::OtherOrigin {
+                url: shortened(url),
+                origin: self.clone(),
+            });
+        }
+        Ok(CaUrl {
+            text: url.to_owned(),
+            path,
+        })
+    }
+
+    /// The host, in lower case; an IPv6 address without its brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port, 443 unless the URL says otherwise.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The value of a request's `Host` field.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        let host = if self.host.contains(':') {
+            format!("[{}]", self.host)
+        } else {
+            self.host.clone()
+        };
+        if self.port == 443 {
+            host
+        } else {
+            format!("{host}:{}", self.port)
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "https://{}", self.authority())
+    }
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl CaUrl {
+    /// The URL, byte for byte as the CA wrote it: the `url` that is signed.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Path and query: the request's target.
+    #[must_use]
+    pub fn path_and_query(&self) -> &str {
+        &self.path
+    }
+}
+
+fn parse(url: &str) -> Result<(Origin, String), UrlError> {
+    let uri: Uri = url
+        .parse()
+        .map_err(|_| UrlError::Malformed { url: shortened(url) })?;
+    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        return Err(UrlError::Malformed { url: shortened(url) });
+    };
+    if scheme != "https" {
+        return Err(UrlError::NotHttps { url: shortened(url) });
+    }
+    if authority.as_str().contains('@') || url.contains('#') {
+        return Err(UrlError::Unexpected { url: shortened(url) });
+    }
+    let host = authority
+        .host()
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .to_ascii_lowercase();
+    if host.is_empty() {
+        return Err(UrlError::Malformed { url: shortened(url) });
+    }
+    // `port()` is also absent when the port is no number that fits.
+    let port = match authority.as_str().rsplit_once(':') {
+        Some((_, digits)) if !digits.ends_with(']') => digits
+            .parse()
+            .map_err(|_| UrlError::Malformed { url: shortened(url) })?,
+        _ => 443,
+    };
+    let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+    Ok((Origin { host, port }, path))
+}
+
+/// Enough of a URL to recognise it in a message.
+fn shortened(url: &str) -> String {
+    const SHOWN: usize = 200;
+    match url.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &url[..end]),
+        None => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin() -> Origin {
+        Origin::of("https://ca.example/directory").unwrap()
+    }
+
+    #[test]
+    fn a_url_on_the_directorys_origin_passes_as_it_was_written() {
+        let url = origin().admit("https://CA.example:443/order/1?x=%2F").unwrap();
+        assert_eq!(url.as_str(), "https://CA.example:443/order/1?x=%2F");
+        assert_eq!(url.path_and_query(), "/order/1?x=%2F");
+    }
+
+    #[test]
+    fn a_url_without_a_path_asks_for_the_root() {
+        assert_eq!(
+            origin().admit("https://ca.example").unwrap().path_and_query(),
+            "/"
+        );
+    }
+
+    #[test]
+    fn other_schemes_hosts_and_ports_are_refused_by_name() {
+        let not_https = |url: &str| matches!(origin().admit(url), Err(UrlError::NotHttps { .. }));
+        let other = |url: &str| matches!(origin().admit(url), Err(UrlError::OtherOrigin { .. }));
+        assert!(not_https("http://ca.example/order/1"));
+        assert!(not_https("http://localhost/order/1"));
+        assert!(not_https("ftp://ca.example/order/1"));
+        assert!(other("https://ca.example.evil/order/1"));
+        assert!(other("https://evil.ca.example/order/1"));
+        assert!(other("https://ca.example:8443/order/1"));
+        assert!(other("https://169.254.169.254/latest/meta-data"));
+    }
+
+    #[test]
+    fn users_fragments_and_garbage_are_refused() {
+        let unexpected = |url: &str| matches!(origin().admit(url), Err(UrlError::Unexpected { .. }));
+        let malformed = |url: &str| matches!(origin().admit(url), Err(UrlError::Malformed { .. }));
+        assert!(unexpected("https://ca.example@evil.example/"));
+        assert!(unexpected("https://user:password@ca.example/"));
+        assert!(unexpected("https://ca.example/order/1#part"));
+        assert!(malformed(""));
+        assert!(malformed("/order/1"));
+        assert!(malformed("ca.example"));
+        assert!(malformed("https://ca.example/a b"));
+        assert!(malformed("https://ca.example/\r\nHost: evil"));
+        assert!(malformed("https://ca.example:70000/"));
+        assert!(malformed("https://"));
+    }
+
+    #[test]
+    fn an_ipv6_origin_keeps_its_brackets_in_the_host_field_only() {
+        let origin = Origin::of("https://[::1]:14000/dir").unwrap();
+        assert_eq!((origin.host(), origin.port()), ("::1", 14000));
+        assert_eq!(origin.authority(), "[::1]:14000");
+        assert_eq!(Origin::of("https://[::1]/dir").unwrap().authority(), "[::1]");
+    }
+
+    #[test]
+    fn a_refused_url_is_quoted_only_in_part() {
+        let url = format!("http://ca.example/{}", "a".repeat(5000));
+        assert!(origin().admit(&url).unwrap_err().to_string().len() < 400);
+    }
+}

@@ -1,0 +1,329 @@
+//! One account at one CA: what the order machine asks for is signed and sent here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use sancho_core::order::Request;
+use sancho_core::response::{NotJson, Response, Throttle, kind};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::acme::account::{AccountKey, NewAccount};
+use crate::acme::directory::{Directory, DirectoryError};
+use crate::acme::error::SendError;
+use crate::acme::jws::Signer;
+use crate::acme::origin::{CaUrl, UrlError};
+use crate::acme::transport::{Post, Transport};
+
+/// How long a directory is believed. CAs change theirs once in years.
+const DIRECTORY_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+
+/// An account that requests can be made with. Cheap to clone; clones share the directory.
+#[derive(Clone)]
+pub struct Session {
+    authority: Authority,
+    key: Arc<AccountKey>,
+    kid: CaUrl,
+}
+
+/// A CA: its transport and its directory.
+#[derive(Clone)]
+struct Authority {
+    transport: Transport,
+    url: CaUrl,
+    directory: Arc<Mutex<Option<(Directory, Instant)>>>,
+}
+
+/// Why there is no directory yet.
+enum Unavailable {
+    Throttled(Response),
+    Failed(SendError),
+}
+
+/// Why an account could not be made or found.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RegisterError {
+    /// The CA asks for a slower pace, or a quota is used up.
+    #[error("the CA asks to wait: {message}")]
+    Throttled {
+        /// When it may be asked again, if it says so.
+        until: Option<Timestamp>,
+        /// The CA's words.
+        message: String,
+    },
+    /// The CA refuses the account; asking again without a change is of no use.
+    #[error("the CA refuses the account: {message}")]
+    Refused {
+        /// The problem's type, such as `externalAccountRequired` or `unsupportedContact`.
+        kind: String,
+        /// The CA's words.
+        message: String,
+    },
+    /// The account exists and is deactivated or revoked.
+    #[error(
+        "the account is {status:?} at the CA: delete the issuer's account Secret, and a new account is made"
+    )]
+    NotValid {
+        /// The account's status.
+        status: String,
+    },
+    /// The CA failed, or its answer makes no sense; to be tried again later.
+    #[error("the CA could not make an account: {message}")]
+    Failed {
+        /// What was wrong with the answer.
+        message: String,
+    },
+    /// There was no answer.
+    #[error(transparent)]
+    Send(#[from] SendError),
+}
+
+impl Session {
+    /// Makes the account of `key`, or finds it: newAccount answers both (RFC 8555 §7.3). Takes the
+    /// directory, newAccount and, if no nonce came with the directory, newNonce; what a stale nonce
+    /// costs comes on top.
+    ///
+    /// # Errors
+    /// [`RegisterError`] tells a refusal from what is tried again.
+    pub async fn register(
+        transport: Transport,
+        directory_url: &str,
+        key: Arc<AccountKey>,
+        account: &NewAccount,
+    ) -> Result<Self, RegisterError> {
+        let authority = Authority::new(transport, directory_url)?;
+        let directory = match authority.directory().await {
+            Ok(directory) => directory,
+            Err(Unavailable::Throttled(answer)) => return Err(refusal(&answer)),
+            Err(Unavailable::Failed(error)) => return Err(error.into()),
+        };
+        let payload = serde_json::to_vec(account).map_err(|error| RegisterError::Failed {
+            message: error.to_string(),
+        })?;
+        let answer = authority
+            .transport
+            .post(Post {
+                new_nonce: &directory.new_nonce,
+                url: &directory.new_account,
+                signer: Signer::Key(&key),
+                payload: &payload,
+                accept: None,
+            })
+            .await?;
+        let kid = account_url(&authority.transport, &answer)?;
+        Ok(Session { authority, key, kid })
+    }
+
+    /// A session with the account at `kid`, which an earlier [`Session::register`] gave. Sends
+    /// nothing; if the CA no longer knows the account, the first request is refused with
+    /// `accountDoesNotExist`.
+    ///
+    /// # Errors
+    /// [`UrlError`] if one of the URLs may not be asked.
+    pub fn resume(
+        transport: Transport,
+        directory_url: &str,
+        key: Arc<AccountKey>,
+        kid: &str,
+    ) -> Result<Self, UrlError> {
+        let kid = transport.admit(kid)?;
+        Ok(Session {
+            authority: Authority::new(transport, directory_url)?,
+            key,
+            kid,
+        })
+    }
+
+    /// The account's URL.
+    #[must_use]
+    pub fn kid(&self) -> &str {
+        self.kid.as_str()
+    }
+
+    /// The account key's thumbprint, for key authorizations.
+    #[must_use]
+    pub fn thumbprint(&self) -> String {
+        self.key.thumbprint()
+    }
+
+    /// The transport underneath.
+    #[must_use]
+    pub fn transport(&self) -> &Transport {
+        &self.authority.transport
+    }
+
+    /// Performs one of the order machine's requests. `csr` is the DER that finalize sends; the
+    /// other requests do not look at it.
+    ///
+    /// # Errors
+    /// [`SendError`] if there is no whole answer; [`SendError::reply`] is what the order machine
+    /// is told then.
+    pub async fn perform(&self, request: &Request, csr: &[u8]) -> Result<Response, SendError> {
+        match request {
+            Request::NewOrder { names } => {
+                let identifiers: Vec<_> = names
+                    .iter()
+                    .map(|name| json!({ "type": "dns", "value": name.as_str() }))
+                    .collect();
+                self.new_order(&json!({ "identifiers": identifiers })).await
+            }
+            Request::FetchAuthorization { index: _, url } | Request::PollOrder { url } => {
+                self.post_as_get(url).await
+            }
+            Request::AnswerChallenge { index: _, url } => self.post(url, &json!({})).await,
+            Request::Finalize { url } => {
+                self.post(url, &json!({ "csr": URL_SAFE_NO_PAD.encode(csr) }))
+                    .await
+            }
+            Request::DownloadCertificate { url } => {
+                self.signed(url, b"", Some("application/pem-certificate-chain"))
+                    .await
+            }
+        }
+    }
+
+    /// A POST of `payload` to a URL from the CA.
+    ///
+    /// # Errors
+    /// [`SendError`] if the URL may not be asked or there is no whole answer.
+    pub async fn post(&self, url: &str, payload: &serde_json::Value) -> Result<Response, SendError> {
+        self.signed(url, payload.to_string().as_bytes(), None).await
+    }
+
+    /// A POST-as-GET (RFC 8555 §6.3) of a URL from the CA.
+    ///
+    /// # Errors
+    /// [`SendError`] if the URL may not be asked or there is no whole answer.
+    pub async fn post_as_get(&self, url: &str) -> Result<Response, SendError> {
+        self.signed(url, b"", None).await
+    }
+
+    async fn new_order(&self, order: &serde_json::Value) -> Result<Response, SendError> {
+        match self.authority.directory().await {
+            Ok(directory) => self.post(directory.new_order.as_str(), order).await,
+            Err(Unavailable::Throttled(answer)) => Ok(answer),
+            Err(Unavailable::Failed(error)) => Err(error),
+        }
+    }
+
+    async fn signed(
+        &self,
+        url: &str,
+        payload: &[u8],
+        accept: Option<&'static str>,
+    ) -> Result<Response, SendError> {
+        let url = self.authority.transport.admit(url)?;
+        let directory = match self.authority.directory().await {
+            Ok(directory) => directory,
+            // The request was not sent, and the CA wants none: a throttle like any other.
+            Err(Unavailable::Throttled(answer)) => return Ok(answer),
+            Err(Unavailable::Failed(error)) => return Err(error),
+        };
+        let signer = Signer::Account {
+            key: &self.key,
+            kid: self.kid.as_str(),
+        };
+        let post = Post {
+            new_nonce: &directory.new_nonce,
+            url: &url,
+            signer,
+            payload,
+            accept,
+        };
+        self.authority.transport.post(post).await
+    }
+}
+
+impl Authority {
+    fn new(transport: Transport, directory_url: &str) -> Result<Self, UrlError> {
+        let url = transport.admit(directory_url)?;
+        Ok(Authority {
+            transport,
+            url,
+            directory: Arc::default(),
+        })
+    }
+
+    /// The directory, from memory if it is not too old. Callers that come while it is fetched wait
+    /// for that one request.
+    async fn directory(&self) -> Result<Directory, Unavailable> {
+        let mut cached = self.directory.lock().await;
+        if let Some((directory, since)) = &*cached
+            && since.elapsed() < DIRECTORY_LIFETIME
+        {
+            return Ok(directory.clone());
+        }
+        let answer = self.transport.get(&self.url).await.map_err(Unavailable::Failed)?;
+        if answer.throttle(Timestamp::now()).is_some() {
+            return Err(Unavailable::Throttled(answer));
+        }
+        let directory = Directory::read(&answer, self.transport.origin())
+            .map_err(|error: DirectoryError| Unavailable::Failed(error.into()))?;
+        self.transport.keep_nonce(&directory.new_nonce, &answer);
+        *cached = Some((directory.clone(), Instant::now()));
+        Ok(directory)
+    }
+}
+
+impl From<UrlError> for RegisterError {
+    fn from(error: UrlError) -> Self {
+        RegisterError::Send(error.into())
+    }
+}
+
+impl From<NotJson> for RegisterError {
+    fn from(error: NotJson) -> Self {
+        RegisterError::Failed {
+            message: error.to_string(),
+        }
+    }
+}
+
+/// The account's URL in newAccount's answer.
+fn account_url(transport: &Transport, answer: &Response) -> Result<CaUrl, RegisterError> {
+    #[derive(Deserialize)]
+    struct Account {
+        status: Option<String>,
+    }
+    if !answer.is_success() {
+        return Err(refusal(answer));
+    }
+    // Some CAs leave the status out; RFC 8555 §7.1.2 knows two others than `valid`.
+    let Account { status } = answer.json()?;
+    if let Some(status) = status.filter(|status| status != "valid") {
+        return Err(RegisterError::NotValid {
+            status: sancho_core::shown::shown(&status),
+        });
+    }
+    let location = answer.location.as_deref().ok_or_else(|| RegisterError::Failed {
+        message: "newAccount was answered without the account's URL".to_owned(),
+    })?;
+    Ok(transport.admit(location)?)
+}
+
+fn refusal(answer: &Response) -> RegisterError {
+    let problem = answer.problem();
+    let message = problem.message();
+    match answer.throttle(Timestamp::now()) {
+        Some(Throttle::Pace(until)) => RegisterError::Throttled { until, message },
+        Some(Throttle::Quota(until)) => RegisterError::Throttled {
+            until: Some(until),
+            message,
+        },
+        None if (400..500).contains(&answer.status) && problem.kind() != kind::BAD_NONCE => {
+            RegisterError::Refused {
+                kind: sancho_core::shown::shown(problem.kind()),
+                message,
+            }
+        }
+        None => RegisterError::Failed { message },
+    }
+}
+
+#[cfg(test)]
+mod tests;

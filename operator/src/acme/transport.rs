@@ -1,0 +1,319 @@
+//! permit → nonce → sign → send: the one place where a request to a CA can leave.
+//!
+//! The order matters. A nonce goes stale while a request waits for its permit, and the signature
+//! covers the nonce; so the permit comes first. Every request on the wire has a permit of its own:
+//! directory, newNonce, and each retry after `badNonce`.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
+use hyper::{Method, Request, http};
+use jiff::Timestamp;
+use sancho_core::response::{Response, Throttle, kind};
+use tokio::time::Instant;
+
+use crate::acme::connection::Connections;
+use crate::acme::dial::{Dialer, TlsSetupError};
+use crate::acme::error::{Lost, SendError};
+use crate::acme::jws::{self, Signer};
+use crate::acme::nonce::{Nonce, NoncePool};
+use crate::acme::origin::{CaUrl, Origin, UrlError};
+use crate::gate::{Gate, Outcome, Permit};
+
+/// How often a request is sent again after `badNonce`.
+const NONCE_RETRIES: u32 = 5;
+
+/// What a [`Transport`] is made of.
+#[derive(Debug, Clone)]
+pub struct TransportConfig {
+    /// The CA.
+    pub origin: Origin,
+    /// PEM certificates of the roots that the CA's server is checked against; those of the system
+    /// if absent.
+    pub ca_bundle: Option<Vec<u8>>,
+    /// This replica's name, which the CA sees in `User-Agent`.
+    pub replica: String,
+    /// How many connections are kept between requests: the budget's requests in flight.
+    pub most_idle: usize,
+}
+
+/// Sends requests to one CA, each on a permit of its budget. Cheap to clone.
+///
+/// Guarantees:
+/// - Nothing is sent without a permit, and every permit taken is reported.
+/// - A request that was begun runs to its end even if the caller has gone away, so that its
+///   outcome is known to the budget.
+/// - Only https URLs of the CA's own origin are asked; redirects are answers like any other.
+/// - A connection whose request has no whole answer after 30 s, or whose slot ends, is closed
+///   before the permit is reported.
+#[derive(Clone)]
+pub struct Transport {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    gate: Gate,
+    origin: Origin,
+    host: HeaderValue,
+    user_agent: HeaderValue,
+    connections: Connections,
+    /// By newNonce URL: one server can be several CAs.
+    nonces: Mutex<HashMap<String, NoncePool>>,
+}
+
+/// A signed request, but for its nonce.
+#[derive(Debug, Clone, Copy)]
+pub struct Post<'a> {
+    /// Where nonces come from, if none is in hand.
+    pub new_nonce: &'a CaUrl,
+    /// What is asked.
+    pub url: &'a CaUrl,
+    /// Who signs.
+    pub signer: Signer<'a>,
+    /// JSON; empty for a POST-as-GET.
+    pub payload: &'a [u8],
+    /// The media type that is wanted, if it matters.
+    pub accept: Option<&'static str>,
+}
+
+impl Transport {
+    /// A transport whose requests wait at `gate`. To be called within a tokio runtime; sends
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`TlsSetupError`] says which part of the configuration does not do.
+    pub fn new(config: TransportConfig, gate: Gate) -> Result<Self, TlsSetupError> {
+        let TransportConfig {
+            origin,
+            ca_bundle,
+            replica,
+            most_idle,
+        } = config;
+        let no_host = |_| TlsSetupError::HostName(origin.clone());
+        let host = HeaderValue::try_from(origin.authority()).map_err(no_host)?;
+        let dialer = Dialer::new(origin.clone(), ca_bundle.as_deref())?;
+        let shared = Shared {
+            gate,
+            host,
+            user_agent: user_agent(&replica),
+            connections: Connections::new(dialer, most_idle),
+            nonces: Mutex::default(),
+            origin,
+        };
+        Ok(Transport {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// The CA's origin.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        &self.shared.origin
+    }
+
+    /// Lets `url` pass if it may be asked.
+    ///
+    /// # Errors
+    /// [`UrlError`] says why it may not.
+    pub fn admit(&self, url: &str) -> Result<CaUrl, UrlError> {
+        self.shared.origin.admit(url)
+    }
+
+    /// How many connections to the CA are open, those in use included.
+    #[must_use]
+    pub fn open_connections(&self) -> usize {
+        self.shared.connections.open()
+    }
+
+    /// Closes unused connections until at most `keep` are open, and returns when they are closed:
+    /// to be awaited before a slot is given up. Connections in use are left alone.
+    pub async fn close_connections(&self, keep: usize) {
+        self.shared.connections.close_idle(keep).await;
+    }
+
+    /// An unsigned GET: the directory.
+    ///
+    /// # Errors
+    /// [`SendError`] if there is no whole answer.
+    pub async fn get(&self, url: &CaUrl) -> Result<Response, SendError> {
+        let permit = self.shared.gate.permit().await?;
+        self.send(permit, self.request(Method::GET, url, Bytes::new(), None)?)
+            .await
+    }
+
+    /// A signed POST. What comes back is the CA's last word on it, whatever its status; a throttle
+    /// of newNonce stands for one of the request itself.
+    ///
+    /// # Errors
+    /// [`SendError`] if there is no whole answer, or no nonce.
+    pub async fn post(&self, post: Post<'_>) -> Result<Response, SendError> {
+        let Post {
+            new_nonce,
+            url,
+            signer,
+            payload,
+            accept,
+        } = post;
+        let mut carried = None;
+        let mut retries = 0;
+        loop {
+            let permit = self.shared.gate.permit().await?;
+            let Some(nonce) = carried.take().or_else(|| self.take_nonce(new_nonce)) else {
+                let answer = self
+                    .send(permit, self.request(Method::HEAD, new_nonce, Bytes::new(), None)?)
+                    .await?;
+                carried = fresh_nonce(&answer);
+                if carried.is_some() {
+                    continue;
+                }
+                if answer.throttle(Timestamp::now()).is_some() {
+                    return Ok(answer);
+                }
+                return Err(SendError::NoNonce {
+                    origin: self.origin().clone(),
+                    status: answer.status,
+                });
+            };
+            let body = jws::sign(signer, &nonce.value, url.as_str(), payload)?;
+            let answer = self
+                .send(permit, self.request(Method::POST, url, body.into(), accept)?)
+                .await?;
+            if is_bad_nonce(&answer) {
+                self.pool(new_nonce, |pool| pool.rejected(&nonce));
+                if retries < NONCE_RETRIES {
+                    retries += 1;
+                    carried = fresh_nonce(&answer);
+                    continue;
+                }
+            }
+            self.keep_nonce(new_nonce, &answer);
+            return Ok(answer);
+        }
+    }
+
+    /// Keeps the nonce that an answer of the CA with that newNonce URL carries, if it does. CAs
+    /// send one with a directory too.
+    pub fn keep_nonce(&self, new_nonce: &CaUrl, answer: &Response) {
+        if let Some(fresh) = fresh_nonce(answer) {
+            self.pool(new_nonce, |pool| pool.put(fresh));
+        }
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        url: &CaUrl,
+        body: Bytes,
+        accept: Option<&'static str>,
+    ) -> Result<Request<Full<Bytes>>, SendError> {
+        let signed = method == Method::POST;
+        let mut request = Request::builder()
+            .method(method)
+            .uri(url.path_and_query())
+            .header(HOST, &self.shared.host)
+            .header(USER_AGENT, &self.shared.user_agent);
+        if signed {
+            request = request.header(CONTENT_TYPE, "application/jose+json");
+        }
+        if let Some(accept) = accept {
+            request = request.header(ACCEPT, accept);
+        }
+        // The URL has been parsed before, so this does not fail.
+        request.body(Full::new(body)).map_err(|_: http::Error| {
+            UrlError::Malformed {
+                url: url.as_str().to_owned(),
+            }
+            .into()
+        })
+    }
+
+    /// Sends in a task of its own, so that a caller who goes away leaves no outcome unknown.
+    async fn send(&self, permit: Permit, request: Request<Full<Bytes>>) -> Result<Response, SendError> {
+        let connections = self.shared.connections.clone();
+        let sending = tokio::spawn(sent(connections, permit, request));
+        sending.await.unwrap_or_else(|_| Err(Lost::BrokenOff.into()))
+    }
+
+    fn take_nonce(&self, new_nonce: &CaUrl) -> Option<Nonce> {
+        self.pool(new_nonce, |pool| pool.take(Instant::now()))
+    }
+
+    fn pool<T>(&self, new_nonce: &CaUrl, change: impl FnOnce(&mut NoncePool) -> T) -> T {
+        // A pool is whole at any time, so a panic elsewhere does not spoil it.
+        let mut pools = self.shared.nonces.lock().unwrap_or_else(PoisonError::into_inner);
+        change(pools.entry(new_nonce.as_str().to_owned()).or_default())
+    }
+}
+
+/// Performs one request and reports its permit.
+async fn sent(
+    connections: Connections,
+    mut permit: Permit,
+    request: Request<Full<Bytes>>,
+) -> Result<Response, SendError> {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let id = permit.id();
+    let begin = Instant::now();
+    let answer = connections.exchange(request, &mut permit).await;
+    let milliseconds = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+    match &answer {
+        Ok(Response { status, .. }) => {
+            tracing::debug!(request = id, %method, path, status, milliseconds, "the CA answered");
+        }
+        Err(error) => {
+            tracing::warn!(request = id, %method, path, reason = error.reason(), milliseconds, "{error}");
+        }
+    }
+    permit.answered(outcome(&answer, Timestamp::now()));
+    answer
+}
+
+fn outcome(answer: &Result<Response, SendError>, now: Timestamp) -> Outcome {
+    match answer {
+        Ok(response) => match response.throttle(now) {
+            Some(Throttle::Pace(until)) => Outcome::Throttled {
+                retry_after: until.map(|until| wait(now, until)),
+            },
+            // A quota is one account's or domain's matter, not the pace of all.
+            Some(Throttle::Quota(_)) | None => Outcome::Answered,
+        },
+        Err(SendError::Lost(Lost::TooLong { .. })) => Outcome::Answered,
+        Err(SendError::Lost(_)) => Outcome::Lost,
+        Err(
+            SendError::NotSent(_)
+            | SendError::Closed(_)
+            | SendError::Url(_)
+            | SendError::NoNonce { .. }
+            | SendError::Directory(_)
+            | SendError::Signing(_),
+        ) => Outcome::NotSent,
+    }
+}
+
+fn wait(now: Timestamp, until: Timestamp) -> Duration {
+    Duration::try_from(until.duration_since(now)).unwrap_or_default()
+}
+
+fn fresh_nonce(answer: &Response) -> Option<Nonce> {
+    Nonce::parse(answer.replay_nonce.as_deref()?, Instant::now())
+}
+
+fn is_bad_nonce(answer: &Response) -> bool {
+    answer.status == 400 && answer.problem().kind() == kind::BAD_NONCE
+}
+
+/// `sancho/<version> (replica <name>)`, as RFC 8555 §6.1 asks for.
+fn user_agent(replica: &str) -> HeaderValue {
+    const PRODUCT: &str = concat!("sancho/", env!("CARGO_PKG_VERSION"));
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    let replica: String = replica.chars().filter(|&c| legal(c)).take(100).collect();
+    HeaderValue::try_from(format!("{PRODUCT} (replica {replica})"))
+        .unwrap_or(HeaderValue::from_static(PRODUCT))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,181 @@
+//! A budget at work: the limiter's steps performed, permits handed to those who wait.
+//!
+//! One task per CA ([`Budget::start`]) owns the limiter. It takes questions from the gate, looks at
+//! the Lease through the [`LeaseStore`], and closes connections before slots are given up. All
+//! decisions are the limiter's; this is its shell.
+
+mod permits;
+mod registry;
+mod task;
+mod unrecorded;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use sancho_limiter::{Read, Source};
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub use self::registry::{Budgets, Figures};
+pub use self::unrecorded::{Unrecorded, UnrecordedGuard};
+use crate::acme::transport::Transport;
+use crate::gate::Gate;
+use crate::queue::WorkQueue;
+
+/// One CA's budget, as the rest of the process sees it. Cheap to clone.
+#[derive(Clone)]
+pub struct Budget {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    origin: String,
+    lease: String,
+    gate: Gate,
+    commands: mpsc::UnboundedSender<Command>,
+    view: watch::Receiver<BudgetView>,
+    queue: WorkQueue,
+    unrecorded: Unrecorded,
+    wishes: AtomicUsize,
+}
+
+/// Somebody asks for a slot, as long as this lives.
+struct Wish {
+    budget: Budget,
+}
+
+impl Wish {
+    fn new(budget: Budget) -> Self {
+        budget.shared.wishes.fetch_add(1, Ordering::Relaxed);
+        budget.tell(Command::QueueChanged);
+        Self { budget }
+    }
+}
+
+impl Drop for Wish {
+    fn drop(&mut self) {
+        self.budget.shared.wishes.fetch_sub(1, Ordering::Relaxed);
+        self.budget.tell(Command::QueueChanged);
+    }
+}
+
+/// Where a budget stands, by this replica's knowledge.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct BudgetView {
+    /// How many slots this replica holds.
+    pub held: u32,
+    /// Requests a second that they carry together.
+    pub rate_held: f64,
+    /// The replicas that hold slots and are alive, as far as is known.
+    pub holders: BTreeSet<String>,
+    /// Why nothing is sent at all, if that is so.
+    pub blocked: Option<String>,
+}
+
+/// What the rest of the process tells a budget's task.
+enum Command {
+    Configure(sancho_limiter::Budget, Source),
+    Seen(Read),
+    QueueChanged,
+    Transport(Transport),
+    Shutdown(oneshot::Sender<()>),
+}
+
+impl Budget {
+    /// The CA's origin, `https://host:port`.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.shared.origin
+    }
+
+    /// The name of its Lease.
+    #[must_use]
+    pub fn lease(&self) -> &str {
+        &self.shared.lease
+    }
+
+    /// Where requests wait for leave to be sent.
+    #[must_use]
+    pub fn gate(&self) -> Gate {
+        self.shared.gate.clone()
+    }
+
+    /// Where it stands, and how that changes.
+    #[must_use]
+    pub fn view(&self) -> watch::Receiver<BudgetView> {
+        self.shared.view.clone()
+    }
+
+    /// The shards that wait for it.
+    #[must_use]
+    pub fn queue(&self) -> &WorkQueue {
+        &self.shared.queue
+    }
+
+    /// Answers that are not recorded yet: while there are any, no slot is released.
+    #[must_use]
+    pub fn unrecorded(&self) -> &Unrecorded {
+        &self.shared.unrecorded
+    }
+
+    /// To be called whenever the queue has changed.
+    pub fn queue_changed(&self) {
+        self.tell(Command::QueueChanged);
+    }
+
+    /// The Lease, as a watch shows it.
+    pub fn seen(&self, read: Read) {
+        self.tell(Command::Seen(read));
+    }
+
+    /// The figures from now on.
+    pub fn configure(&self, budget: sancho_limiter::Budget, source: Source) {
+        self.tell(Command::Configure(budget, source));
+    }
+
+    /// Makes the budget answer for a transport's connections.
+    pub fn adopt(&self, transport: Transport) {
+        self.tell(Command::Transport(transport));
+    }
+
+    /// Gives all slots up, once the requests under way are answered and recorded. Returns when the
+    /// Lease says so, or when that cannot be had.
+    pub async fn shut_down(&self) {
+        let (done, waiter) = oneshot::channel();
+        self.tell(Command::Shutdown(done));
+        // A task that has ended holds nothing.
+        let _ = waiter.await;
+    }
+
+    /// Returns once this replica holds a slot.
+    pub async fn held(&self) {
+        let mut view = self.view();
+        // A budget whose task has ended never holds a slot again: wait for ever.
+        if view.wait_for(|view| view.held > 0).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Asks for a slot, without a request yet, and returns once this replica holds one. Dropping
+    /// the future withdraws the wish.
+    pub async fn want_slot(&self) {
+        let _wish = Wish::new(self.clone());
+        self.held().await;
+    }
+
+    /// How many ask for a slot without a request yet.
+    fn wishes(&self) -> usize {
+        self.shared.wishes.load(Ordering::Relaxed)
+    }
+
+    /// Returns once this replica holds no slot.
+    pub async fn lost(&self) {
+        // A budget whose task has ended has lost them all.
+        let _ = self.view().wait_for(|view| view.held == 0).await;
+    }
+
+    fn tell(&self, command: Command) {
+        // A task that has ended needs to know nothing.
+        let _ = self.shared.commands.send(command);
+    }
+}

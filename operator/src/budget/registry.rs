@@ -1,0 +1,165 @@
+//! All budgets of this process, by CA, and the figures that they are given.
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kube::Client;
+use sancho_limiter::{Holder, Read, Source};
+use tokio::sync::{Notify, mpsc, watch};
+
+use super::task::Task;
+use super::{Budget, BudgetView, Command, Shared, Unrecorded};
+use crate::gate::Gate;
+use crate::lease_store::{LeaseStore, lease_name};
+use crate::queue::WorkQueue;
+
+/// All budgets. Cheap to clone.
+#[derive(Clone)]
+pub struct Budgets {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    client: Client,
+    namespace: String,
+    holder: Holder,
+    budgets: Mutex<HashMap<String, Entry>>,
+    /// Something about slots has changed somewhere: shards are to be looked at again.
+    changed: Arc<Notify>,
+}
+
+struct Entry {
+    budget: Budget,
+    /// What each ClusterIssuer gives.
+    given: HashMap<String, Figures>,
+}
+
+/// A budget's figures, as a ClusterIssuer gives them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Figures {
+    /// Requests a second.
+    pub requests_per_second: f64,
+    /// Requests beyond the rate at once.
+    pub burst: u32,
+    /// Requests unanswered at once.
+    pub max_in_flight: u32,
+}
+
+impl Budgets {
+    /// No budgets yet. `client` must not send anything again by itself.
+    #[must_use]
+    pub fn new(client: Client, namespace: String, holder: Holder) -> Self {
+        let inner =
+            Inner { client, namespace, holder, budgets: Mutex::default(), changed: Arc::new(Notify::new()) };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The budget of the CA at `origin`; its task is started if there is none yet.
+    #[must_use]
+    pub fn of(&self, origin: &str) -> Budget {
+        let mut budgets = self.inner.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = budgets.get(origin) {
+            return entry.budget.clone();
+        }
+        let budget = self.start(origin);
+        budgets.insert(origin.to_owned(), Entry { budget: budget.clone(), given: HashMap::new() });
+        budget
+    }
+
+    /// Takes note of what `issuer` gives for `origin` (nothing: it gives no figures any more).
+    /// Figure by figure the lowest of all that are given counts.
+    /// Returns the figures in force, and the issuers that give others.
+    pub fn give(&self, origin: &str, issuer: &str, figures: Option<Figures>) -> (Option<Figures>, Vec<String>) {
+        // Starts its task if there is none yet.
+        let _ = self.of(origin);
+        let mut budgets = self.inner.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        for (other, entry) in budgets.iter_mut() {
+            if other != origin && entry.given.remove(issuer).is_some() {
+                configure(entry);
+            }
+        }
+        let Some(entry) = budgets.get_mut(origin) else { return (None, Vec::new()) };
+        match figures {
+            Some(figures) => entry.given.insert(issuer.to_owned(), figures),
+            None => entry.given.remove(issuer),
+        };
+        let in_force = configure(entry);
+        let mut others: Vec<String> =
+            entry.given.iter().filter(|(_, f)| Some(*f) != in_force.as_ref()).map(|(name, _)| name.clone()).collect();
+        others.sort();
+        (in_force, others)
+    }
+
+    /// An issuer is gone.
+    pub fn forget(&self, issuer: &str) {
+        let mut budgets = self.inner.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        for entry in budgets.values_mut() {
+            if entry.given.remove(issuer).is_some() {
+                configure(entry);
+            }
+        }
+    }
+
+    /// A budget's Lease, as a watch shows it.
+    pub fn seen(&self, lease: &str, read: Read) {
+        let budget = self.all().into_iter().find(|budget| budget.lease() == lease);
+        if let Some(budget) = budget {
+            budget.seen(read);
+        }
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> Vec<Budget> {
+        let budgets = self.inner.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        budgets.values().map(|entry| entry.budget.clone()).collect()
+    }
+
+    /// Returns when the holders of some budget have changed.
+    pub async fn changed(&self) {
+        self.inner.changed.notified().await;
+    }
+
+    fn start(&self, origin: &str) -> Budget {
+        let (gate, asks) = Gate::channel();
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let (view_sender, view) = watch::channel(BudgetView::default());
+        let lease = lease_name(origin);
+        let budget = Budget {
+            shared: Arc::new(Shared {
+                origin: origin.to_owned(),
+                lease: lease.clone(),
+                gate,
+                commands,
+                view,
+                queue: WorkQueue::default(),
+                unrecorded: Unrecorded::default(),
+                wishes: AtomicUsize::new(0),
+            }),
+        };
+        let store =
+            LeaseStore::new(self.inner.client.clone(), &self.inner.namespace, lease, origin.to_owned());
+        let task =
+            Task::new(budget.clone(), self.inner.holder.clone(), store, view_sender, self.inner.changed.clone());
+        tokio::spawn(task.run(inbox, asks));
+        budget
+    }
+}
+
+/// Tells a budget what it is given: the lowest figures, or that there are none. Returns them.
+fn configure(entry: &Entry) -> Option<Figures> {
+    let lowest = entry.given.values().cloned().reduce(|a, b| Figures {
+        requests_per_second: a.requests_per_second.min(b.requests_per_second),
+        burst: a.burst.min(b.burst),
+        max_in_flight: a.max_in_flight.min(b.max_in_flight),
+    });
+    match &lowest {
+        Some(figures) => entry.budget.tell(Command::Configure(
+            sancho_limiter::Budget::new(figures.requests_per_second, figures.burst, figures.max_in_flight),
+            Source::Given,
+        )),
+        None => entry.budget.tell(Command::Configure(sancho_limiter::Budget::assumed(), Source::Assumed)),
+    }
+    lowest
+}

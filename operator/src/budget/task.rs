@@ -1,0 +1,231 @@
+//! The task that owns a budget's limiter: events in, actions performed.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use sancho_limiter::{Action, Blocked, Durations, Event, Holder, Limiter, Moment, Throttle};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::permits::Permits;
+use super::{Budget, BudgetView, Command};
+use crate::acme::transport::Transport;
+use crate::clock;
+use crate::gate::{Ask, GateReceiver, Outcome};
+use crate::lease_store::LeaseStore;
+
+/// A permit that nobody asks for within this time is given back: its request has gone away.
+const UNASKED: Duration = Duration::from_secs(1);
+/// The longest that the end of the process waits for the release to be written.
+const SHUTDOWN: Duration = Duration::from_secs(20);
+
+pub(super) struct Task {
+    budget: Budget,
+    limiter: Limiter,
+    store: LeaseStore,
+    view: watch::Sender<BudgetView>,
+    changed: Arc<Notify>,
+    permits: Permits,
+    reports: mpsc::UnboundedReceiver<(u64, Outcome)>,
+    transports: Vec<Transport>,
+    told_demand: u32,
+    wake: Option<Instant>,
+    under_way: FuturesUnordered<BoxFuture<'static, Event>>,
+    leaving: Option<(oneshot::Sender<()>, Instant)>,
+}
+
+impl Task {
+    pub(super) fn new(
+        budget: Budget,
+        holder: Holder,
+        store: LeaseStore,
+        view: watch::Sender<BudgetView>,
+        changed: Arc<Notify>,
+    ) -> Self {
+        let (sender, reports) = mpsc::unbounded_channel();
+        Self {
+            budget,
+            limiter: Limiter::new(holder, Durations::default()),
+            store,
+            view,
+            changed,
+            permits: Permits::new(sender),
+            reports,
+            transports: Vec::new(),
+            told_demand: 0,
+            wake: None,
+            under_way: FuturesUnordered::new(),
+            leaving: None,
+        }
+    }
+
+    /// Runs until it was told to leave and has given everything up.
+    pub(super) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Command>, mut asks: GateReceiver) {
+        // What the Lease says is known before anything is asked of it.
+        let store = self.store.clone();
+        self.under_way.push(async move { Event::Read(store.read().await) }.boxed());
+        loop {
+            let unasked = self.permits.drop_unasked(Instant::now());
+            let leave_by = self.leaving.as_ref().map(|(_, by)| *by);
+            let next = [self.wake, unasked, leave_by].into_iter().flatten().min();
+            let event = tokio::select! {
+                Some(event) = self.under_way.next() => Some(event),
+                Some((number, outcome)) = self.reports.recv() => self.settled(number, outcome),
+                Some(command) = inbox.recv() => self.obey(command),
+                Some(Ask { reply }) = asks.recv(), if self.leaving.is_none() => {
+                    self.permits.ask(reply, Instant::now());
+                    None
+                }
+                () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => Some(Event::Tick),
+            };
+            if let Some(event) = event {
+                self.step(event);
+            }
+            self.tell_demand();
+            self.show();
+            if self.has_left() {
+                return;
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) -> Option<Event> {
+        match command {
+            Command::Configure(budget, source) => Some(Event::Configured { budget, source }),
+            Command::Seen(read) => Some(Event::Read(read)),
+            Command::QueueChanged => None,
+            Command::Transport(transport) => {
+                self.transports.push(transport);
+                None
+            }
+            Command::Shutdown(done) => {
+                self.leaving = Some((done, Instant::now() + SHUTDOWN));
+                Some(Event::Shutdown)
+            }
+        }
+    }
+
+    fn settled(&mut self, number: u64, outcome: Outcome) -> Option<Event> {
+        let permit = self.permits.settle(number)?;
+        Some(match outcome {
+            Outcome::Answered => Event::Answered { permit, throttle: None },
+            Outcome::Throttled { retry_after } => {
+                Event::Answered { permit, throttle: Some(Throttle { retry_after }) }
+            }
+            Outcome::Lost | Outcome::NotSent => Event::Lost { permit },
+        })
+    }
+
+    /// While no slot is held, work that waits in the queue counts as one request: it gets a slot,
+    /// and asks for its requests then.
+    fn tell_demand(&mut self) {
+        let asked = self.permits.waiting();
+        self.budget.unrecorded().set_asking(asked);
+        let wanted = self.budget.queue().waiting() + self.budget.wishes();
+        let queued = usize::from(self.limiter.slots_held(clock::boot()).is_empty() && wanted > 0);
+        let demand = u32::try_from(asked.max(queued)).unwrap_or(u32::MAX);
+        if demand != self.told_demand {
+            self.told_demand = demand;
+            self.step(Event::Demand(demand));
+        }
+    }
+
+    fn step(&mut self, event: Event) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let now = clock::boot();
+            for action in self.limiter.step(event, now) {
+                self.perform(action, now);
+            }
+        }
+        let now = clock::boot();
+        for (slot, valid_until) in self.limiter.validity(now) {
+            self.permits.extend(slot, instant(valid_until, now));
+        }
+    }
+
+    fn perform(&mut self, action: Action, now: Moment) {
+        match action {
+            Action::Read => {
+                let store = self.store.clone();
+                self.under_way.push(async move { Event::Read(store.read().await) }.boxed());
+            }
+            Action::Write { id, record, version } => {
+                let store = self.store.clone();
+                let write = async move {
+                    Event::Written { id, outcome: store.write(&record, version).await }
+                };
+                self.under_way.push(write.boxed());
+            }
+            Action::Permit { id, slot, start_by: _ } => {
+                let valid_until = self.limiter.validity(now).find(|(held, _)| *held == slot);
+                let valid_until = valid_until.map_or_else(Instant::now, |(_, until)| instant(until, now));
+                // It no longer waits, whatever the limiter was told.
+                self.told_demand = self.told_demand.saturating_sub(1);
+                self.permits.grant(id, slot, valid_until, Instant::now() + UNASKED);
+            }
+            Action::Abort { permits } => self.permits.abort(&permits, Instant::now()),
+            Action::CloseConnections => self.close_connections(),
+            Action::WakeAt(moment) => self.wake = Some(instant(moment, now)),
+        }
+    }
+
+    /// Connections go before slots do, and nothing goes before the last answer is recorded.
+    fn close_connections(&mut self) {
+        let transports = self.transports.clone();
+        let unrecorded = self.budget.unrecorded().clone();
+        let keep = usize::try_from(self.limiter.connections_kept()).unwrap_or(usize::MAX);
+        let close = async move {
+            unrecorded.none().await;
+            futures::future::join_all(transports.iter().map(|transport| transport.close_connections(keep))).await;
+            Event::ConnectionsClosed
+        };
+        self.under_way.push(close.boxed());
+    }
+
+    fn show(&self) {
+        let now = clock::boot();
+        let view = BudgetView {
+            held: u32::try_from(self.limiter.slots_held(now).len()).unwrap_or(u32::MAX),
+            rate_held: self.limiter.rate(now),
+            holders: self.limiter.live_holders(now).map(|holder| holder.process.clone()).collect(),
+            blocked: self.limiter.blocked(now).filter(|b| *b != Blocked::Pacing).map(|b| b.to_string()),
+        };
+        let before = self.view.borrow().clone();
+        if before != view {
+            if before.holders != view.holders || (before.held == 0) != (view.held == 0) {
+                tracing::info!(
+                    budget = self.budget.origin(),
+                    held = view.held,
+                    holders = ?view.holders,
+                    "slots of the budget"
+                );
+                self.changed.notify_one();
+            }
+            self.view.send_replace(view);
+        }
+    }
+
+    fn has_left(&mut self) -> bool {
+        let over = match &self.leaving {
+            Some((_, by)) => self.limiter.is_settled() || Instant::now() >= *by,
+            None => false,
+        };
+        if over && let Some((done, _)) = self.leaving.take() {
+            // Whoever waited may have gone away.
+            let _ = done.send(());
+        }
+        over
+    }
+}
+
+/// A moment of the boot-time clock on the runtime's clock. A machine that sleeps makes it late by
+/// the sleep; the limiter is asked with the boot-time clock all the same.
+fn instant(moment: Moment, now: Moment) -> Instant {
+    Instant::now() + moment.since(now)
+}

@@ -1,0 +1,22 @@
+//! Certificates: read → plan → commit → write shards → add up.
+//!
+//! Every replica plans, from caches that may be stale. What is to change is planned again from live
+//! reads and committed by one compare-and-swap on the Certificate's status; the winner writes the
+//! shards. Nothing here sends anything to a CA.
+
+mod commit;
+mod controller;
+mod rebuild;
+mod summary;
+mod wanted;
+
+pub use self::controller::run;
+
+/// The name of a Certificate: namespace and name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CertificateKey {
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}

@@ -1,0 +1,230 @@
+//! A plan is committed by one compare-and-swap, and its winner writes the shards.
+//!
+//! read live → plan → commit (`settled: false`) → write shards → `settled: true`
+//!
+//! # Guarantees
+//! - No shard starts an order before its plan is settled, so a plan that is being written harms
+//!   nobody.
+//! - A planner that ends in the middle is replaced: whoever comes next plans from what is there.
+//!
+//! # Caveats
+//! A planner that is stopped for longer than [`PATIENCE`] in the middle and then goes on may still
+//! create shards of the plan that it lost. A name can then stand in two shards until the next look,
+//! which that write itself brings about, mends it.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams, Preconditions};
+use kube::{Resource, ResourceExt};
+use sancho_crds::{Certificate, CertificateShard, CertificateShardStatus, PlanStatus};
+
+use super::rebuild;
+use super::wanted::{Refused, Wanted, assignment, is_owned, wanted};
+use crate::context::{Context, full_name};
+
+/// How long another planner is left to write its shards.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How a commit went.
+#[derive(Debug)]
+pub(super) enum Committed {
+    /// The shards are as the plan says; this is the Certificate since.
+    Settled(Box<Certificate>),
+    /// Another planner is at it.
+    Busy(PlanStatus),
+    /// The Certificate cannot be planned.
+    Refused(Refused),
+    /// It is gone, or somebody else wrote it in between: look again.
+    Again,
+}
+
+/// Plans from live reads and makes it so. `patient`: another planner's unsettled plan is left alone.
+///
+/// # Errors
+/// What the API server answered; everything can be repeated.
+pub(super) async fn commit(
+    context: &Context,
+    seen: &Certificate,
+    issuer_cap: Option<u32>,
+    patient: bool,
+) -> Result<Committed, kube::Error> {
+    let namespace = seen.namespace().unwrap_or_default();
+    let api = context.certificates(&namespace);
+    let Some(certificate) = api.get_opt(&seen.name_any()).await? else { return Ok(Committed::Again) };
+    if certificate.metadata.deletion_timestamp.is_some() || certificate.uid() != seen.uid() {
+        return Ok(Committed::Again);
+    }
+    let present = owned_shards(context, &certificate).await?;
+    let old_plan = certificate.status.as_ref().and_then(|status| status.plan.clone());
+    let today = if present.is_empty() && old_plan.is_none() {
+        rebuild::from_secrets(context, &certificate).await?
+    } else {
+        assignment(present.values())
+    };
+    let planned = match wanted(&certificate, issuer_cap, &today) {
+        Ok(planned) => planned,
+        Err(refused) => return Ok(Committed::Refused(refused)),
+    };
+    let generation = certificate.metadata.generation.unwrap_or_default();
+    if let Some(plan) = &old_plan
+        && !plan.settled
+        && plan.planner != context.replica
+        && plan.generation == generation
+        && patient
+    {
+        return Ok(Committed::Busy(plan.clone()));
+    }
+    let is_written = differences(&planned, &present).is_none();
+    let plan =
+        PlanStatus { generation, hash: planned.hash.clone(), planner: context.replica.clone(), settled: is_written };
+    let is_same = old_plan.as_ref().is_some_and(|old| {
+        (old.generation, &old.hash, old.settled) == (plan.generation, &plan.hash, true)
+    });
+    if is_written && is_same {
+        return Ok(Committed::Settled(Box::new(certificate)));
+    }
+    let Some(certificate) = swap(context, &certificate, plan.clone()).await? else { return Ok(Committed::Again) };
+    if is_written {
+        return Ok(Committed::Settled(Box::new(certificate)));
+    }
+    if !write(context, &certificate, &planned, &present).await? {
+        return Ok(Committed::Again);
+    }
+    let settled = PlanStatus { settled: true, ..plan };
+    let Some(certificate) = swap(context, &certificate, settled).await? else { return Ok(Committed::Again) };
+    tell(context, &certificate, &planned, &present).await;
+    Ok(Committed::Settled(Box::new(certificate)))
+}
+
+/// The compare-and-swap. Nothing comes back if somebody else wrote in between.
+async fn swap(
+    context: &Context,
+    certificate: &Certificate,
+    plan: PlanStatus,
+) -> Result<Option<Certificate>, kube::Error> {
+    let mut wanted = certificate.clone();
+    let mut status = wanted.status.take().unwrap_or_default();
+    status.plan = Some(plan);
+    wanted.status = Some(status);
+    let api = context.certificates(&certificate.namespace().unwrap_or_default());
+    match api.replace_status(&certificate.name_any(), &PostParams::default(), &wanted).await {
+        Ok(certificate) => Ok(Some(certificate)),
+        Err(kube::Error::Api(status)) if status.code == 409 || status.code == 404 => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The Certificate's shards, by name, by a quorum read.
+async fn owned_shards(
+    context: &Context,
+    certificate: &Certificate,
+) -> Result<HashMap<String, CertificateShard>, kube::Error> {
+    let api = context.shards(&certificate.namespace().unwrap_or_default());
+    let label = crate::secrets::label_value(&certificate.name_any());
+    let params = ListParams::default().labels(&format!("{}={label}", crate::secrets::CERTIFICATE_LABEL));
+    let shards = api.list(&params).await?.items.into_iter();
+    Ok(shards.filter(|shard| is_owned(shard, certificate)).map(|shard| (shard.name_any(), shard)).collect())
+}
+
+/// What is to be written and what is to be deleted; nothing if all is as planned.
+struct Differences<'a> {
+    write: Vec<&'a (String, sancho_crds::CertificateShardSpec)>,
+    delete: Vec<&'a CertificateShard>,
+}
+
+fn differences<'a>(
+    planned: &'a Wanted,
+    present: &'a HashMap<String, CertificateShard>,
+) -> Option<Differences<'a>> {
+    let write: Vec<_> = planned
+        .shards
+        .iter()
+        .filter(|(name, spec)| present.get(name).is_none_or(|shard| shard.spec != *spec))
+        .collect();
+    let delete: Vec<_> = present
+        .iter()
+        .filter(|(name, _)| !planned.shards.iter().any(|(planned, _)| planned == *name))
+        .map(|(_, shard)| shard)
+        .collect();
+    (!write.is_empty() || !delete.is_empty()).then_some(Differences { write, delete })
+}
+
+/// Are the shards in the watch's store as planned? A hint that saves live reads.
+pub(super) fn is_as_planned(planned: &Wanted, seen: &[&CertificateShard]) -> bool {
+    seen.len() == planned.shards.len()
+        && planned.shards.iter().all(|(name, spec)| {
+            seen.iter().any(|shard| shard.name_any() == *name && shard.spec == *spec)
+        })
+}
+
+/// Writes the shards. Says whether all of it went through; if not, somebody else is at it too.
+async fn write(
+    context: &Context,
+    certificate: &Certificate,
+    planned: &Wanted,
+    present: &HashMap<String, CertificateShard>,
+) -> Result<bool, kube::Error> {
+    let api = context.shards(&certificate.namespace().unwrap_or_default());
+    let Some(Differences { write, delete }) = differences(planned, present) else { return Ok(true) };
+    // A name leaves its old shard before it enters the new one.
+    for shard in delete {
+        let preconditions =
+            Preconditions { uid: shard.uid(), resource_version: None };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        match api.delete(&shard.name_any(), &params).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(kube::Error::Api(status)) if status.code == 409 => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+    let (change, create): (Vec<_>, Vec<_>) = write.into_iter().partition(|(name, _)| present.contains_key(name));
+    for (name, spec) in change.into_iter().chain(create) {
+        let written = match present.get(name) {
+            Some(shard) => {
+                let changed = CertificateShard { spec: spec.clone(), ..shard.clone() };
+                api.replace(name, &PostParams::default(), &changed).await
+            }
+            None => api.create(&PostParams::default(), &new_shard(certificate, name, spec)).await,
+        };
+        match written {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 409 || status.code == 404 => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
+}
+
+fn new_shard(
+    certificate: &Certificate,
+    name: &str,
+    spec: &sancho_crds::CertificateShardSpec,
+) -> CertificateShard {
+    let label = (crate::secrets::CERTIFICATE_LABEL.to_owned(), crate::secrets::label_value(&spec.certificate));
+    CertificateShard {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: certificate.namespace(),
+            labels: Some([label].into()),
+            owner_references: certificate.controller_owner_ref(&()).map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        },
+        spec: spec.clone(),
+        status: None::<CertificateShardStatus>,
+    }
+}
+
+async fn tell(
+    context: &Context,
+    certificate: &Certificate,
+    planned: &Wanted,
+    present: &HashMap<String, CertificateShard>,
+) {
+    let names: usize = planned.shards.iter().map(|(_, spec)| spec.dns_names.len()).sum();
+    let changed = differences(planned, present).map_or(0, |differences| differences.write.len());
+    let note = format!("{names} names in {} shards, {changed} of them new or changed", planned.shards.len());
+    tracing::info!(certificate = full_name(certificate), note, "planned");
+    context.events.normal(certificate, "Planned", "Plan", note).await;
+}

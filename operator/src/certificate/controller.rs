@@ -1,0 +1,295 @@
+//! Looks at a Certificate whenever it, a shard of it or its issuer may have changed.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use kube::api::PostParams;
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher::Event;
+use kube::ResourceExt;
+use sancho_crds::{
+    Acme, Certificate, CertificateShard, CertificateStatus, IssuerKind, IssuerStatus, condition,
+};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::CertificateKey;
+use super::commit::{Committed, PATIENCE, commit, is_as_planned};
+use super::summary::{IssuerState, refused, summary};
+use super::wanted::{assignment, clash, is_owned, wanted};
+use crate::clock;
+use crate::context::{Context, full_name};
+use crate::due::Due;
+use crate::issuer::IssuerKey;
+use crate::watching::Watched;
+
+/// Shards change many times a second; their sum is made at most this often.
+const GATHER: Duration = Duration::from_millis(500);
+/// Edits that come within this time of one another are planned together.
+const EDITS_TOGETHER: Duration = Duration::from_secs(2);
+/// A replica that did not plan a Certificate leaves its status to the one that did for this long.
+const COURTESY: Duration = Duration::from_secs(4);
+/// After an error of the API server, or when somebody else was faster.
+const AGAIN: Duration = Duration::from_secs(2);
+/// So many Certificates are looked at at once.
+const MOST_AT_ONCE: usize = 8;
+
+/// Plans Certificates and adds their shards up until `ending` comes.
+pub async fn run(
+    context: Context,
+    mut certificates: Watched<Certificate>,
+    mut nudges: mpsc::UnboundedReceiver<CertificateKey>,
+    ending: impl Future<Output = ()>,
+) {
+    let mut issuers = context.issuers.changes();
+    let mut due: Due<Instant, CertificateKey> = Due::default();
+    let mut running: HashSet<CertificateKey> = HashSet::new();
+    let mut looks: JoinSet<(CertificateKey, Memory, Option<Duration>)> = JoinSet::new();
+    let mut memories: HashMap<CertificateKey, Memory> = HashMap::new();
+    tokio::pin!(ending);
+    loop {
+        while running.len() < MOST_AT_ONCE
+            && let Some(key) = due.take(Instant::now())
+        {
+            if running.contains(&key) {
+                due.set(&key, Instant::now() + GATHER);
+                break;
+            }
+            running.insert(key.clone());
+            let memory = memories.remove(&key).unwrap_or_default();
+            let context = context.clone();
+            looks.spawn(async move {
+                let mut memory = memory;
+                let next = look(&context, &key, &mut memory).await;
+                (key, memory, next)
+            });
+        }
+        let next = due.next().filter(|_| running.len() < MOST_AT_ONCE);
+        tokio::select! {
+            () = &mut ending => return,
+            Some(event) = certificates.next() => match event {
+                Event::Apply(certificate) | Event::InitApply(certificate) => {
+                    due.set_latest(&key_of(&certificate), Instant::now());
+                }
+                Event::Delete(certificate) => {
+                    let key = key_of(&certificate);
+                    due.remove(&key);
+                    memories.remove(&key);
+                }
+                Event::Init | Event::InitDone => {}
+            },
+            Some(key) = nudges.recv() => due.set_latest(&key, Instant::now() + GATHER),
+            Ok(()) = issuers.changed() => {
+                for certificate in context.seen.certificates.state() {
+                    due.set_latest(&key_of(&certificate), Instant::now() + GATHER);
+                }
+            }
+            Some(ended) = looks.join_next() => match ended {
+                Ok((key, memory, next)) => {
+                    running.remove(&key);
+                    memories.insert(key.clone(), memory);
+                    if let Some(wait) = next {
+                        due.set_latest(&key, Instant::now() + wait);
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%error, "a look at a Certificate broke off");
+                    return;
+                }
+            },
+            () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
+        }
+    }
+}
+
+fn key_of(certificate: &Certificate) -> CertificateKey {
+    CertificateKey { namespace: certificate.namespace().unwrap_or_default(), name: certificate.name_any() }
+}
+
+/// What a replica remembers of a Certificate between looks, by its own clock.
+#[derive(Default)]
+struct Memory {
+    /// The generation seen last, and since when.
+    generation: Option<(i64, Instant)>,
+    /// Another planner's unsettled plan, and since when it has been seen so.
+    busy: Option<(sancho_crds::PlanStatus, Instant)>,
+    /// The status that is to be written, and since when it differs from what is there.
+    outdated_since: Option<Instant>,
+}
+
+/// One look. Returns when to come back, if no event does before.
+async fn look(context: &Context, key: &CertificateKey, memory: &mut Memory) -> Option<Duration> {
+    let reference = ObjectRef::new(&key.name).within(&key.namespace);
+    let certificate = context.seen.certificates.get(&reference)?;
+    if certificate.metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    match reconcile(context, &certificate, memory).await {
+        Ok(next) => next,
+        Err(error) => {
+            tracing::warn!(certificate = full_name(certificate.as_ref()), %error, "looked at again later");
+            Some(AGAIN)
+        }
+    }
+}
+
+async fn reconcile(
+    context: &Context,
+    certificate: &Certificate,
+    memory: &mut Memory,
+) -> Result<Option<Duration>, kube::Error> {
+    let all_shards = context.seen.shards.state();
+    let shards: Vec<&CertificateShard> = all_shards.iter().map(AsRef::as_ref).collect();
+    let own: Vec<&CertificateShard> =
+        shards.iter().copied().filter(|shard| is_owned(shard, certificate)).collect();
+    let (issuer, cap) = issuer_state(context, certificate);
+    let plan = certificate.status.as_ref().and_then(|status| status.plan.clone());
+    if matches!(issuer, IssuerState::Missing { .. }) && plan.is_none() {
+        let status = summary(certificate, None, &own, &issuer, clock::now());
+        return write_status(context, certificate, status, memory).await;
+    }
+    let planned = match wanted(certificate, cap, &assignment(own.iter().copied())) {
+        Ok(planned) => planned,
+        Err(no) => return write_status(context, certificate, refused(certificate, &no, clock::now()), memory).await,
+    };
+    let all = context.seen.certificates.state();
+    if let Some(no) = clash(certificate, &planned, all.iter().map(AsRef::as_ref), &shards) {
+        write_status(context, certificate, refused(certificate, &no, clock::now()), memory).await?;
+        // The other one may go away without a word to this one.
+        return Ok(Some(PATIENCE));
+    }
+    let generation = certificate.metadata.generation.unwrap_or_default();
+    let is_settled =
+        plan.as_ref().is_some_and(|plan| plan.settled && plan.generation == generation && plan.hash == planned.hash);
+    if is_settled && is_as_planned(&planned, &own) {
+        let status = summary(certificate, plan.as_ref(), &own, &issuer, clock::now());
+        return write_status(context, certificate, status, memory).await;
+    }
+    if let Some(wait) = wait_for_more_edits(memory, generation, plan.is_some()) {
+        return Ok(Some(wait));
+    }
+    let patient = memory.busy.as_ref().is_none_or(|(_, since)| since.elapsed() < PATIENCE);
+    match commit(context, certificate, cap, patient).await? {
+        Committed::Settled(certificate) => {
+            memory.busy = None;
+            tracing::debug!(certificate = full_name(certificate.as_ref()), "the plan is settled");
+            Ok(Some(GATHER))
+        }
+        Committed::Busy(plan) => {
+            if memory.busy.as_ref().is_none_or(|(seen, _)| *seen != plan) {
+                memory.busy = Some((plan, Instant::now()));
+            }
+            Ok(Some(AGAIN))
+        }
+        Committed::Refused(no) => {
+            write_status(context, certificate, refused(certificate, &no, clock::now()), memory).await
+        }
+        Committed::Again => Ok(Some(AGAIN)),
+    }
+}
+
+/// How much longer to wait for further edits before planning, if at all.
+fn wait_for_more_edits(memory: &mut Memory, generation: i64, is_planned: bool) -> Option<Duration> {
+    let now = Instant::now();
+    match memory.generation {
+        Some((seen, since)) if seen == generation => {
+            let left = EDITS_TOGETHER.checked_sub(since.elapsed())?;
+            (is_planned && !left.is_zero()).then_some(left)
+        }
+        _ => {
+            memory.generation = Some((generation, now));
+            is_planned.then_some(EDITS_TOGETHER)
+        }
+    }
+}
+
+/// Writes a status that says something new. The replica that planned the Certificate does so at
+/// once, the others only if nobody else does.
+async fn write_status(
+    context: &Context,
+    certificate: &Certificate,
+    status: CertificateStatus,
+    memory: &mut Memory,
+) -> Result<Option<Duration>, kube::Error> {
+    if certificate.status.as_ref() == Some(&status) {
+        memory.outdated_since = None;
+        return Ok(None);
+    }
+    let is_ours = status.plan.as_ref().is_none_or(|plan| plan.planner == context.replica);
+    let since = *memory.outdated_since.get_or_insert_with(Instant::now);
+    if !is_ours && since.elapsed() < COURTESY {
+        return Ok(Some(COURTESY));
+    }
+    let was = ready_words(certificate.status.as_ref());
+    let is = ready_words(Some(&status));
+    let wanted = Certificate { status: Some(status), ..certificate.clone() };
+    let api = context.certificates(&certificate.namespace().unwrap_or_default());
+    match api.replace_status(&certificate.name_any(), &PostParams::default(), &wanted).await {
+        Ok(written) => {
+            memory.outdated_since = None;
+            // The counts in the message change all the time; another reason is news.
+            let is_news = |(status, reason, _): &(String, String, String)| {
+                was.as_ref().is_none_or(|(old, old_reason, _)| (old, old_reason) != (status, reason))
+            };
+            if let Some((status, reason, message)) = is.filter(is_news) {
+                tell(context, &written, &status, &reason, message).await;
+            }
+            Ok(None)
+        }
+        Err(kube::Error::Api(status)) if status.code == 409 || status.code == 404 => Ok(Some(AGAIN)),
+        Err(error) => Err(error),
+    }
+}
+
+fn ready_words(status: Option<&CertificateStatus>) -> Option<(String, String, String)> {
+    let ready = condition(&status?.conditions, "Ready")?;
+    Some((ready.status.clone(), ready.reason.clone(), ready.message.clone()))
+}
+
+async fn tell(context: &Context, certificate: &Certificate, status: &str, reason: &str, message: String) {
+    let events = &context.events;
+    match (status, reason) {
+        ("True", _) => events.normal(certificate, "Ready", "Issue", message).await,
+        (_, "Issuing" | "Planning") => {}
+        _ => events.warning(certificate, reason, "Issue", message).await,
+    }
+}
+
+/// What the Certificate's issuer is like, and its cap on names.
+fn issuer_state(context: &Context, certificate: &Certificate) -> (IssuerState, Option<u32>) {
+    let namespace = certificate.namespace().unwrap_or_default();
+    let reference = &certificate.spec.issuer_ref;
+    let key = IssuerKey::of(reference, &namespace);
+    let seen = &context.seen;
+    let found: Option<(Acme, Option<IssuerStatus>)> = match reference.kind() {
+        IssuerKind::Issuer => {
+            let issuer: Option<Arc<_>> = seen.issuers.get(&ObjectRef::new(&key.name).within(&namespace));
+            issuer.map(|issuer| (issuer.spec.acme.clone(), issuer.status.clone()))
+        }
+        IssuerKind::ClusterIssuer => {
+            let issuer = seen.cluster_issuers.get(&ObjectRef::new(&key.name));
+            issuer.map(|issuer| (issuer.spec.acme.clone(), issuer.status.clone()))
+        }
+    };
+    let Some((acme, status)) = found else {
+        return (IssuerState::Missing { issuer: key.to_string() }, None);
+    };
+    let ready = status.as_ref().and_then(|status| condition(&status.conditions, "Ready"));
+    let state = match ready {
+        Some(ready) if ready.status == "True" => IssuerState::Ready { server: acme.server.clone() },
+        Some(ready) => IssuerState::NotReady {
+            issuer: key.to_string(),
+            message: ready.message.clone(),
+            server: acme.server.clone(),
+        },
+        None => IssuerState::NotReady {
+            issuer: key.to_string(),
+            message: "it is not registered yet".into(),
+            server: acme.server.clone(),
+        },
+    };
+    (state, acme.max_names)
+}

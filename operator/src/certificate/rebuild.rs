@@ -1,0 +1,25 @@
+//! Today's assignment, when there are no shards: from the Secrets that earlier ones left.
+
+use kube::api::ListParams;
+use kube::ResourceExt;
+use sancho_core::plan::PlannedShard;
+use sancho_crds::Certificate;
+
+use super::wanted::assignment_in_secrets;
+use crate::context::Context;
+use crate::secrets::{CERTIFICATE_LABEL, label_value};
+
+/// Reads the Secrets that carry the Certificate's label.
+///
+/// # Errors
+/// What the API server answered.
+pub(super) async fn from_secrets(
+    context: &Context,
+    certificate: &Certificate,
+) -> Result<Vec<PlannedShard>, kube::Error> {
+    let name = certificate.name_any();
+    let namespace = certificate.namespace().unwrap_or_default();
+    let params = ListParams::default().labels(&format!("{CERTIFICATE_LABEL}={}", label_value(&name)));
+    let secrets = context.secrets(&namespace).list(&params).await?;
+    Ok(assignment_in_secrets(&secrets.items, &name))
+}

@@ -1,0 +1,118 @@
+//! What every part of a replica shares.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{ObjectReference, Secret};
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::{Api, Client, Resource, ResourceExt};
+use sancho_crds::{Certificate, CertificateShard, ClusterIssuer, Issuer};
+
+use crate::budget::Budgets;
+use crate::issuer::Issuers;
+use crate::responder::ChallengeTable;
+use crate::watching::Seen;
+
+/// What every part of a replica shares. Cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// The operator's own namespace.
+    pub namespace: String,
+    /// This replica, as claims and the Lease name it.
+    pub replica: String,
+    /// The budgets.
+    pub budgets: Budgets,
+    /// The issuers that are ready.
+    pub issuers: Issuers,
+    /// What the responder answers.
+    pub challenges: ChallengeTable,
+    /// What the watches have seen.
+    pub seen: AllSeen,
+    /// Publishes events.
+    pub events: Events,
+}
+
+/// What the watches have seen: may be stale, so nothing is decided for good by it.
+#[derive(Clone)]
+pub struct AllSeen {
+    /// Certificates.
+    pub certificates: Seen<Certificate>,
+    /// Shards.
+    pub shards: Seen<CertificateShard>,
+    /// Issuers.
+    pub issuers: Seen<Issuer>,
+    /// ClusterIssuers.
+    pub cluster_issuers: Seen<ClusterIssuer>,
+}
+
+impl Context {
+    /// The Secrets of a namespace.
+    #[must_use]
+    pub fn secrets(&self, namespace: &str) -> Api<Secret> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// The Certificates of a namespace.
+    #[must_use]
+    pub fn certificates(&self, namespace: &str) -> Api<Certificate> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// The shards of a namespace.
+    #[must_use]
+    pub fn shards(&self, namespace: &str) -> Api<CertificateShard> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+}
+
+/// Publishes events about objects.
+#[derive(Clone)]
+pub struct Events {
+    recorder: Arc<Recorder>,
+}
+
+impl Events {
+    /// Events of this replica.
+    #[must_use]
+    pub fn new(client: Client, replica: &str) -> Self {
+        let reporter = Reporter { controller: "sancho".into(), instance: Some(replica.into()) };
+        Self { recorder: Arc::new(Recorder::new(client, reporter)) }
+    }
+
+    /// Something went as it should.
+    pub async fn normal<K>(&self, about: &K, reason: &str, action: &str, note: String)
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        self.publish(about.object_ref(&()), EventType::Normal, reason, action, note).await;
+    }
+
+    /// Something needs a look.
+    pub async fn warning<K>(&self, about: &K, reason: &str, action: &str, note: String)
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        self.publish(about.object_ref(&()), EventType::Warning, reason, action, note).await;
+    }
+
+    async fn publish(&self, about: ObjectReference, type_: EventType, reason: &str, action: &str, note: String) {
+        // An event's note has at most 1 KiB.
+        let note = sancho_core::shown::shown_within(&note, 900);
+        let event =
+            Event { type_, reason: reason.into(), note: Some(note), action: action.into(), secondary: None };
+        // An event that cannot be published is not worth a retry: the condition says the same.
+        if let Err(error) = self.recorder.publish(&event, &about).await {
+            tracing::debug!(%error, reason, "an event was not published");
+        }
+    }
+}
+
+/// Namespace and name, for logs and messages.
+#[must_use]
+pub fn full_name<K: Resource<DynamicType = ()>>(object: &K) -> String {
+    match object.namespace() {
+        Some(namespace) => format!("{namespace}/{}", object.name_any()),
+        None => object.name_any(),
+    }
+}

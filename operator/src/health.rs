@@ -1,0 +1,44 @@
+//! `/livez` and `/readyz`.
+//!
+//! Live: the process answers, with or without an API server. Ready: everything that exists was
+//! seen once, so that the responder knows every token.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use tokio::net::TcpListener;
+
+/// What the probes are told. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Health {
+    ready: Arc<AtomicBool>,
+}
+
+impl Health {
+    /// From now on the replica is ready.
+    pub fn set_ready(&self) {
+        self.ready.store(true, Ordering::Release);
+    }
+}
+
+/// Answers probes until `shutdown` comes.
+pub async fn serve(listener: TcpListener, health: Health, shutdown: impl Future<Output = ()> + Send + 'static) {
+    let routes =
+        Router::new().route("/livez", get(|| async { "ok\n" })).route("/readyz", get(ready)).with_state(health);
+    if let Err(error) = axum::serve(listener, routes).with_graceful_shutdown(shutdown).await {
+        tracing::error!(%error, "the probes' server ended");
+    }
+}
+
+async fn ready(State(health): State<Health>) -> (StatusCode, &'static str) {
+    if health.ready.load(Ordering::Acquire) {
+        (StatusCode::OK, "ok\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "the watches have not shown everything yet\n")
+    }
+}

@@ -1,0 +1,156 @@
+//! From a spec to a session: origin, key Secret, account.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sancho_crds::{Acme, IssuerStatus};
+
+use super::{IssuerKey, ReadyIssuer};
+use crate::acme::account::{AccountKey, NewAccount};
+use crate::acme::origin::Origin;
+use crate::acme::session::{RegisterError, Session};
+use crate::acme::transport::{Transport, TransportConfig};
+use crate::budget::Budget;
+use crate::context::Context;
+use crate::secrets::{self, SecretError};
+
+/// Connections that are kept open between requests are never more than this.
+const MOST_IDLE: usize = 32;
+
+/// Why an issuer is not ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct NotReady {
+    /// A CamelCase word.
+    pub(super) reason: &'static str,
+    /// What to do about it.
+    pub(super) message: String,
+    /// When to try again.
+    pub(super) retry: Retry,
+}
+
+/// When to try again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Retry {
+    /// Only an edit can help.
+    Edit,
+    /// After the usual backoff.
+    Backoff,
+    /// Not before that moment.
+    At(Timestamp),
+}
+
+impl NotReady {
+    fn new(reason: &'static str, message: impl Into<String>, retry: Retry) -> Self {
+        Self { reason, message: message.into(), retry }
+    }
+}
+
+/// The CA that an issuer speaks of.
+pub(super) fn origin(acme: &Acme) -> Result<Origin, NotReady> {
+    Origin::of(&acme.server)
+        .map_err(|error| NotReady::new("ServerInvalid", format!("spec.acme.server: {error}"), Retry::Edit))
+}
+
+/// The account's key: the one in its Secret, else a new one, which is then in its Secret.
+pub(super) async fn key(context: &Context, issuer: &IssuerKey, acme: &Acme) -> Result<Arc<AccountKey>, NotReady> {
+    let namespace = issuer.namespace.as_deref().unwrap_or(&context.namespace);
+    let name = &acme.private_key_secret_ref.name;
+    let (_, fresh) = AccountKey::generate()
+        .map_err(|error| NotReady::new("AccountKeyFailed", error.to_string(), Retry::Backoff))?;
+    let pem = secrets::account_key(&context.secrets(namespace), name, &fresh).await.map_err(|error| {
+        let reason = match error {
+            SecretError::NotOurs { .. } => "AccountKeyInvalid",
+            SecretError::Conflict { .. } | SecretError::Api { .. } => "AccountKeyUnavailable",
+        };
+        NotReady::new(reason, error.to_string(), Retry::Backoff)
+    })?;
+    let key = AccountKey::from_pem(pem.as_bytes()).map_err(|error| {
+        NotReady::new(
+            "AccountKeyInvalid",
+            format!(
+                "Secret {namespace}/{name}, field tls.key: {error}. Put the account's P-256 key there as PEM, or \
+                 delete the Secret and a new account is made"
+            ),
+            Retry::Backoff,
+        )
+    })?;
+    Ok(Arc::new(key))
+}
+
+/// The connections to the CA.
+pub(super) fn transport(
+    context: &Context,
+    origin: Origin,
+    acme: &Acme,
+    budget: &Budget,
+) -> Result<Transport, NotReady> {
+    let ca_bundle = acme.ca_bundle.as_deref().map(read_bundle).transpose()?;
+    let config =
+        TransportConfig { origin, ca_bundle, replica: context.replica.clone(), most_idle: MOST_IDLE };
+    let transport = Transport::new(config, budget.gate()).map_err(|error| {
+        NotReady::new("CaBundleInvalid", format!("spec.acme.caBundle: {error}"), Retry::Edit)
+    })?;
+    budget.adopt(transport.clone());
+    Ok(transport)
+}
+
+/// The bundle as PEM: base64 of PEM as the API conventions have it, or PEM as it is.
+fn read_bundle(text: &str) -> Result<Vec<u8>, NotReady> {
+    use base64::Engine;
+    let text = text.trim();
+    if text.starts_with("-----BEGIN") {
+        return Ok(text.as_bytes().to_vec());
+    }
+    let joined: String = text.split_whitespace().collect();
+    base64::engine::general_purpose::STANDARD.decode(joined).map_err(|_| {
+        NotReady::new(
+            "CaBundleInvalid",
+            "spec.acme.caBundle is neither PEM nor base64 of PEM: put the output of `base64 -w0 ca.pem` there",
+            Retry::Edit,
+        )
+    })
+}
+
+/// A session with the account that `status` speaks of, if it is this key's. Sends nothing.
+pub(super) fn resume(
+    transport: &Transport,
+    acme: &Acme,
+    key: &Arc<AccountKey>,
+    status: Option<&IssuerStatus>,
+) -> Option<Session> {
+    let status = status?;
+    if status.thumbprint.as_deref() != Some(key.thumbprint().as_str()) {
+        return None;
+    }
+    Session::resume(transport.clone(), &acme.server, key.clone(), status.account_url.as_deref()?).ok()
+}
+
+/// Makes the account at the CA, or finds it: one to three requests.
+pub(super) async fn register(transport: &Transport, acme: &Acme, key: &Arc<AccountKey>) -> Result<Session, NotReady> {
+    let account = NewAccount::with_email(acme.email.as_deref());
+    Session::register(transport.clone(), &acme.server, key.clone(), &account).await.map_err(|error| {
+        let message = error.to_string();
+        match error {
+            RegisterError::Throttled { until: Some(until), .. } => {
+                NotReady::new("CaThrottles", message, Retry::At(until))
+            }
+            RegisterError::Throttled { until: None, .. } => NotReady::new("CaThrottles", message, Retry::Backoff),
+            RegisterError::Refused { .. } => NotReady::new("AccountRefused", message, Retry::Backoff),
+            RegisterError::NotValid { .. } => NotReady::new("AccountNotValid", message, Retry::Backoff),
+            RegisterError::Failed { .. } => NotReady::new("AccountFailed", message, Retry::Backoff),
+            RegisterError::Send(error) => NotReady::new(error.reason(), message, Retry::Backoff),
+        }
+    })
+}
+
+/// How long to wait after `count` failures in a row: 2 s doubling up to 5 min. A CA that was away
+/// for a moment is not left alone for an hour.
+pub(super) fn backoff(count: u32) -> Duration {
+    Duration::from_secs(2_u64.saturating_mul(1 << count.min(8)).min(300))
+}
+
+/// What a ready issuer is made of.
+pub(super) fn ready(acme: &Acme, session: Session, budget: Budget) -> ReadyIssuer {
+    ReadyIssuer { server: acme.server.clone(), session, budget }
+}

@@ -1,0 +1,371 @@
+//! The controllers of both kinds of issuer: reconcile → condition, event, registry.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use kube::api::PostParams;
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher::Event;
+use kube::{Api, Resource, ResourceExt};
+use sancho_crds::{Acme, ClusterIssuer, Issuer, IssuerStatus, condition, set_condition};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
+
+use super::account::{self, NotReady, Retry};
+use super::{IssuerKey, ReadyIssuer};
+use crate::acme::account::AccountKey;
+use crate::acme::session::Session;
+use crate::acme::transport::Transport;
+use crate::budget::{Budget, Figures};
+use crate::clock;
+use crate::context::{Context, full_name};
+use crate::due::Due;
+use crate::watching::Watched;
+
+/// How often a wait for a slot looks whether another replica has made the account meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// What both kinds have in common.
+pub trait AnyIssuer:
+    Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static
+{
+    /// The CA and the account.
+    fn acme(&self) -> &Acme;
+    /// The budget, where it may be given.
+    fn budget(&self) -> Option<Figures>;
+    /// The status.
+    fn status(&self) -> Option<&IssuerStatus>;
+    /// A copy with another status.
+    fn with_status(&self, status: IssuerStatus) -> Self;
+    /// As the watch shows it.
+    fn seen(context: &Context, key: &IssuerKey) -> Option<Arc<Self>>;
+    /// Where it is read and written.
+    fn api(&self, context: &Context) -> Api<Self>;
+    /// Its key.
+    fn key(&self) -> IssuerKey {
+        IssuerKey { namespace: self.namespace(), name: self.name_any() }
+    }
+}
+
+impl AnyIssuer for Issuer {
+    fn acme(&self) -> &Acme {
+        &self.spec.acme
+    }
+    fn budget(&self) -> Option<Figures> {
+        None
+    }
+    fn status(&self) -> Option<&IssuerStatus> {
+        self.status.as_ref()
+    }
+    fn with_status(&self, status: IssuerStatus) -> Self {
+        Self { status: Some(status), ..self.clone() }
+    }
+    fn seen(context: &Context, key: &IssuerKey) -> Option<Arc<Self>> {
+        context.seen.issuers.get(&ObjectRef::new(&key.name).within(key.namespace.as_deref()?))
+    }
+    fn api(&self, context: &Context) -> Api<Self> {
+        Api::namespaced(context.client.clone(), &self.namespace().unwrap_or_default())
+    }
+}
+
+impl AnyIssuer for ClusterIssuer {
+    fn acme(&self) -> &Acme {
+        &self.spec.acme
+    }
+    fn budget(&self) -> Option<Figures> {
+        let assumed = sancho_limiter::Budget::assumed();
+        let given = self.spec.budget.as_ref()?;
+        Some(Figures {
+            requests_per_second: given.requests_per_second.unwrap_or(assumed.requests_per_second),
+            burst: given.burst.unwrap_or(assumed.burst),
+            max_in_flight: given.max_in_flight.unwrap_or(assumed.max_in_flight),
+        })
+    }
+    fn status(&self) -> Option<&IssuerStatus> {
+        self.status.as_ref()
+    }
+    fn with_status(&self, status: IssuerStatus) -> Self {
+        Self { status: Some(status), ..self.clone() }
+    }
+    fn seen(context: &Context, key: &IssuerKey) -> Option<Arc<Self>> {
+        context.seen.cluster_issuers.get(&ObjectRef::new(&key.name))
+    }
+    fn api(&self, context: &Context) -> Api<Self> {
+        Api::all(context.client.clone())
+    }
+}
+
+/// Looks at each issuer whenever it changes, and again when that was put off.
+pub async fn run<K>(context: Context, mut issuers: Watched<K>)
+where
+    K: AnyIssuer,
+{
+    let reconciler = Arc::new(Reconciler::<K> {
+        context,
+        transports: Mutex::default(),
+        failures: Mutex::default(),
+        kind: PhantomData,
+    });
+    let mut due: Due<Instant, IssuerKey> = Due::default();
+    let mut looks: JoinSet<(IssuerKey, Option<Duration>)> = JoinSet::new();
+    // An edit that comes while an issuer is looked at ends that look: it may wait for the old spec's CA.
+    let mut running: HashMap<IssuerKey, AbortHandle> = HashMap::new();
+    loop {
+        while let Some(key) = due.take(Instant::now()) {
+            if let Some(look) = running.remove(&key) {
+                look.abort();
+            }
+            let (reconciler, name) = (reconciler.clone(), key.clone());
+            let look = looks.spawn(async move {
+                let next = reconciler.look(&name).await;
+                (name, next)
+            });
+            running.insert(key, look);
+        }
+        let next = due.next();
+        tokio::select! {
+            Some(event) = issuers.next() => match event {
+                Event::Apply(issuer) | Event::InitApply(issuer) => {
+                    if reconciler.is_news(&issuer) {
+                        due.set(&issuer.key(), Instant::now());
+                    }
+                }
+                Event::Delete(issuer) => {
+                    let key = issuer.key();
+                    due.remove(&key);
+                    if let Some(look) = running.remove(&key) {
+                        look.abort();
+                    }
+                    reconciler.forget(&key);
+                }
+                Event::Init | Event::InitDone => {}
+            },
+            Some(ended) = looks.join_next() => {
+                if let Ok((key, next)) = ended {
+                    running.remove(&key);
+                    if let Some(wait) = next {
+                        due.set_latest(&key, Instant::now() + wait);
+                    }
+                }
+            }
+            () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
+        }
+    }
+}
+
+struct Reconciler<K> {
+    context: Context,
+    transports: Mutex<HashMap<IssuerKey, (String, Option<String>, Transport)>>,
+    failures: Mutex<HashMap<IssuerKey, u32>>,
+    kind: PhantomData<K>,
+}
+
+impl<K: AnyIssuer> Reconciler<K> {
+    /// Does an event say more than that this replica wrote the status?
+    fn is_news(&self, issuer: &K) -> bool {
+        let is_seen = issuer.status().is_some_and(|status| status.observed_generation == issuer.meta().generation);
+        let is_ready = self.context.issuers.get(&issuer.key()).is_some();
+        let says_ready = issuer.status().is_some_and(|status| status.account_url.is_some());
+        !is_seen || is_ready != says_ready
+    }
+
+    /// One look. Returns when to come back, if no edit does before.
+    async fn look(&self, key: &IssuerKey) -> Option<Duration> {
+        let issuer = K::seen(&self.context, key)?;
+        let reached = self.reach(&issuer, key).await;
+        let (status, next) = match reached {
+            Ok((ready, budget_words)) => {
+                self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+                let status = ready_status(issuer.as_ref(), &ready, budget_words);
+                self.context.issuers.set(key.clone(), Some(ready));
+                (status, None)
+            }
+            Err(not_ready) => {
+                self.context.issuers.set(key.clone(), None);
+                let wait = self.wait(key, &not_ready);
+                (not_ready_status(issuer.as_ref(), &not_ready), wait)
+            }
+        };
+        match self.write(&issuer, status).await {
+            Ok(()) => next,
+            Err(error) => {
+                tracing::warn!(issuer = %key, %error, "looked at again later");
+                Some(Duration::from_secs(5))
+            }
+        }
+    }
+
+    fn forget(&self, key: &IssuerKey) {
+        self.context.issuers.set(key.clone(), None);
+        self.transports.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        if key.namespace.is_none() {
+            self.context.budgets.forget(&key.name);
+        }
+    }
+
+    /// All the way to an account. Returns the issuer and its budget in words.
+    async fn reach(&self, issuer: &K, key: &IssuerKey) -> Result<(ReadyIssuer, String), NotReady> {
+        let acme = issuer.acme();
+        let origin = account::origin(acme)?;
+        let context = &self.context;
+        let words = if key.namespace.is_none() {
+            let (in_force, others) = context.budgets.give(&origin.to_string(), &key.name, issuer.budget());
+            budget_words(in_force.as_ref(), &others)
+        } else {
+            "shared with every issuer of this CA; set by ClusterIssuers".into()
+        };
+        let budget = context.budgets.of(&origin.to_string());
+        let account_key = account::key(context, key, acme).await?;
+        let transport = self.transport(key, acme, &budget)?;
+        if let Some(session) = account::resume(&transport, acme, &account_key, self.account_of(issuer)) {
+            return Ok((account::ready(acme, session, budget), words));
+        }
+        // Each replica comes here at once, and one account is enough: whoever has a slot goes first.
+        loop {
+            tokio::select! {
+                () = budget.want_slot() => break,
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            }
+            if let Some(session) = self.resume_seen(issuer, &transport, &account_key) {
+                return Ok((account::ready(acme, session, budget), words));
+            }
+        }
+        let latest = issuer.api(&self.context).get(&key.name).await.ok();
+        let status = latest.as_ref().and_then(|latest| self.account_of(latest));
+        let session = match account::resume(&transport, acme, &account_key, status) {
+            Some(session) => session,
+            None => {
+                let _unrecorded = budget.unrecorded().begin();
+                account::register(&transport, acme, &account_key).await?
+            }
+        };
+        Ok((account::ready(acme, session, budget), words))
+    }
+
+    /// The status, if its account was made for the spec as it is.
+    fn account_of<'a>(&self, issuer: &'a K) -> Option<&'a IssuerStatus> {
+        issuer.status().filter(|status| status.observed_generation == issuer.meta().generation)
+    }
+
+    fn resume_seen(
+        &self,
+        issuer: &K,
+        transport: &Transport,
+        key: &Arc<AccountKey>,
+    ) -> Option<Session> {
+        let seen = K::seen(&self.context, &issuer.key())?;
+        account::resume(transport, issuer.acme(), key, self.account_of(&seen))
+    }
+
+    /// The transport, kept as long as server and roots stay the same.
+    fn transport(&self, key: &IssuerKey, acme: &Acme, budget: &Budget) -> Result<Transport, NotReady> {
+        let mut transports = self.transports.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((server, bundle, transport)) = transports.get(key)
+            && *server == acme.server
+            && *bundle == acme.ca_bundle
+        {
+            return Ok(transport.clone());
+        }
+        let transport = account::transport(&self.context, account::origin(acme)?, acme, budget)?;
+        transports.insert(key.clone(), (acme.server.clone(), acme.ca_bundle.clone(), transport.clone()));
+        Ok(transport)
+    }
+
+    fn wait(&self, key: &IssuerKey, not_ready: &NotReady) -> Option<Duration> {
+        match not_ready.retry {
+            Retry::Edit => None,
+            Retry::At(at) => Some(Duration::try_from(at.duration_since(clock::now())).unwrap_or(LOOK_AGAIN)),
+            Retry::Backoff => {
+                let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+                let count = failures.entry(key.clone()).or_default();
+                *count += 1;
+                Some(account::backoff(*count))
+            }
+        }
+    }
+
+    /// Writes a status that says something new, and an event when readiness changes.
+    async fn write(&self, issuer: &K, status: IssuerStatus) -> Result<(), kube::Error> {
+        if issuer.status() == Some(&status) {
+            return Ok(());
+        }
+        let said = |status: &IssuerStatus| {
+            condition(&status.conditions, "Ready").map(|ready| (ready.status.clone(), ready.reason.clone()))
+        };
+        let changed = issuer.status().and_then(said) != said(&status);
+        let ready = condition(&status.conditions, "Ready").cloned();
+        let with_status = issuer.with_status(status);
+        let written =
+            issuer.api(&self.context).replace_status(&issuer.name_any(), &PostParams::default(), &with_status).await;
+        match written {
+            Ok(_) => {}
+            // Somebody wrote it in between: the watch brings that, and another look.
+            Err(kube::Error::Api(status)) if status.code == 409 || status.code == 404 => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        if let Some(ready) = ready.filter(|_| changed) {
+            tracing::info!(issuer = full_name(issuer), ready = ready.status, reason = ready.reason, "issuer");
+            let events = &self.context.events;
+            if ready.status == "True" {
+                events.normal(issuer, &ready.reason, "Register", ready.message).await;
+            } else {
+                events.warning(issuer, &ready.reason, "Register", ready.message).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn ready_status<K: AnyIssuer>(issuer: &K, ready: &ReadyIssuer, budget_words: String) -> IssuerStatus {
+    let mut status = issuer.status().cloned().unwrap_or_default();
+    let generation = issuer.meta().generation;
+    let now = clock::time(clock::now());
+    status.observed_generation = generation;
+    status.account_url = Some(ready.session.kid().to_owned());
+    status.thumbprint = Some(ready.session.thumbprint());
+    status.budget_lease = Some(ready.budget.lease().to_owned());
+    status.budget = Some(budget_words);
+    let message = format!("the account {} is ready", ready.session.kid());
+    set_condition(&mut status.conditions, "Ready", true, "AccountReady", &message, generation, &now);
+    set_condition(&mut status.conditions, "Stalled", false, "AccountReady", "", generation, &now);
+    status
+}
+
+fn not_ready_status<K: AnyIssuer>(issuer: &K, why: &NotReady) -> IssuerStatus {
+    let mut status = issuer.status().cloned().unwrap_or_default();
+    let generation = issuer.meta().generation;
+    let now = clock::time(clock::now());
+    status.observed_generation = generation;
+    status.account_url = None;
+    status.thumbprint = None;
+    let stalled = why.retry == Retry::Edit;
+    set_condition(&mut status.conditions, "Ready", false, why.reason, &why.message, generation, &now);
+    set_condition(&mut status.conditions, "Stalled", stalled, why.reason, "", generation, &now);
+    status
+}
+
+/// The budget in a sentence.
+fn budget_words(in_force: Option<&Figures>, others: &[String]) -> String {
+    match in_force {
+        None => "assumed: 1 request a second, one in flight; give spec.budget what the CA bears".into(),
+        Some(Figures { requests_per_second, burst, max_in_flight }) => {
+            let figures =
+                format!("given: {requests_per_second} requests a second, burst {burst}, {max_in_flight} in flight");
+            if others.is_empty() {
+                figures
+            } else {
+                format!(
+                    "{figures}; the lowest figures of all ClusterIssuers of this CA count, and {} give others",
+                    others.join(", ")
+                )
+            }
+        }
+    }
+}

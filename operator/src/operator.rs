@@ -1,0 +1,190 @@
+//! One replica: watches, controllers, budgets, the responder; from its start to its end.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use futures::StreamExt;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Secret;
+use kube::core::PartialObjectMeta;
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, Client, Config, Resource, ResourceExt};
+use sancho_crds::{Certificate, CertificateShard, ClusterIssuer, Issuer};
+use sancho_limiter::{Holder, Read};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use crate::budget::Budgets;
+use crate::context::{AllSeen, Context, Events};
+use crate::health::Health;
+use crate::issuer::{self, Issuers};
+use crate::lease_store::{self, BUDGET_LABEL};
+use crate::responder::{self, ChallengeTable};
+use crate::secrets::CERTIFICATE_LABEL;
+use crate::watching::{Seen, Watched};
+use crate::watching::watch;
+use crate::{certificate, health, shard};
+
+/// What a replica is told on its command line and by its pod.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where the HTTP-01 responder listens.
+    pub http_listen: SocketAddr,
+    /// Where `/livez` and `/readyz` are answered.
+    pub health_listen: SocketAddr,
+    /// The namespaces to watch; all if there are none.
+    pub watch_namespaces: Vec<String>,
+    /// The operator's own namespace: Leases, and the account Secrets of ClusterIssuers.
+    pub namespace: String,
+    /// The pod's name.
+    pub pod_name: String,
+    /// The pod's UID; empty outside Kubernetes.
+    pub pod_uid: String,
+    /// The container's name.
+    pub container: String,
+}
+
+/// Runs a replica until `ending` comes; gives its slots up then.
+///
+/// # Errors
+/// What kept it from starting: no way to the API server, an address that is taken.
+pub async fn run(settings: Settings, ending: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
+    let http = listen(settings.http_listen, "--http-listen").await?;
+    let probes = listen(settings.health_listen, "--health-listen").await?;
+    let config = Config::infer().await.context("no way to the API server: neither a kubeconfig nor a pod's own")?;
+    let config = with_timeouts(config);
+    let client = Client::try_from(config.clone())?;
+    // The limiter decides itself what is sent again, and when.
+    let mut unrepeated = config;
+    unrepeated.default_retry = false;
+    let lease_client = Client::try_from(unrepeated)?;
+
+    let process = format!("{}-{}", settings.pod_name, random_suffix()?);
+    let holder =
+        Holder { pod_uid: settings.pod_uid.clone(), container: settings.container.clone(), process: process.clone() };
+    tracing::info!(replica = process, namespace = settings.namespace, "starting");
+
+    let everything = watcher::Config::default();
+    let ours = everything.clone().labels(CERTIFICATE_LABEL);
+    let (certificates_seen, certificates) = watch(apis::<Certificate>(&client, &settings), &everything);
+    let (shards_seen, shards) = watch(apis::<CertificateShard>(&client, &settings), &everything);
+    let (issuers_seen, issuers) = watch(apis::<Issuer>(&client, &settings), &everything);
+    let (cluster_issuers_seen, cluster_issuers) =
+        watch(vec![Api::<ClusterIssuer>::all(client.clone())], &everything);
+    let (secrets_seen, secrets) = watch(apis::<PartialObjectMeta<Secret>>(&client, &settings), &ours);
+
+    let context = Context {
+        budgets: Budgets::new(lease_client, settings.namespace.clone(), holder),
+        issuers: Issuers::default(),
+        challenges: ChallengeTable::default(),
+        seen: AllSeen {
+            certificates: certificates_seen,
+            shards: shards_seen,
+            issuers: issuers_seen,
+            cluster_issuers: cluster_issuers_seen,
+        },
+        events: Events::new(client.clone(), &process),
+        replica: process.clone(),
+        namespace: settings.namespace.clone(),
+        client: client.clone(),
+    };
+    let (end, ended) = tokio::sync::watch::channel(false);
+    let over = || {
+        let mut ended = ended.clone();
+        // A sender that is gone says the same.
+        async move { drop(ended.wait_for(|over| *over).await) }
+    };
+    let health = Health::default();
+    let (nudge, nudges) = mpsc::unbounded_channel();
+
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(responder::serve(http, context.challenges.clone(), over()));
+    tasks.spawn(health::serve(probes, health.clone(), over()));
+    tasks.spawn(until(over(), watch_leases(client.clone(), settings.namespace.clone(), context.budgets.clone())));
+    tasks.spawn(until(over(), mark_ready(context.seen.clone(), secrets_seen.clone(), health)));
+    tasks.spawn(until(over(), issuer::run(context.clone(), issuers)));
+    tasks.spawn(until(over(), issuer::run(context.clone(), cluster_issuers)));
+    tasks.spawn(certificate::run(context.clone(), certificates, nudges, over()));
+    let drives = shard::watch::run(context.clone(), shards, secrets, secrets_seen, nudge, over());
+    tasks.spawn(drives);
+
+    ending.await;
+    tracing::info!(replica = process, "ending: giving the slots up");
+    // Challenges are answered to the last, since a CA may ask right now.
+    let budgets = context.budgets.all();
+    let leave = futures::future::join_all(budgets.iter().map(crate::budget::Budget::shut_down));
+    leave.await;
+    end.send_replace(true);
+    while let Some(task) = tasks.join_next().await {
+        task?;
+    }
+    tracing::info!(replica = process, "ended");
+    Ok(())
+}
+
+async fn listen(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}: choose another {flag}"))
+}
+
+fn with_timeouts(mut config: Config) -> Config {
+    config.connect_timeout = Some(Duration::from_secs(5));
+    config.read_timeout = Some(Duration::from_secs(60));
+    config.write_timeout = Some(Duration::from_secs(30));
+    config
+}
+
+/// The API of a namespaced kind: for all namespaces, or for each of those that are watched.
+fn apis<K>(client: &Client, settings: &Settings) -> Vec<Api<K>>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    if settings.watch_namespaces.is_empty() {
+        return vec![Api::all(client.clone())];
+    }
+    settings.watch_namespaces.iter().map(|namespace| Api::namespaced(client.clone(), namespace)).collect()
+}
+
+/// Tells this process from every other, and from an earlier one of the same pod.
+fn random_suffix() -> anyhow::Result<String> {
+    let mut bytes = [0_u8; 4];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| anyhow::anyhow!("the system has no random numbers"))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+async fn until(over: impl Future<Output = ()>, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = over => {}
+        () = work => {}
+    }
+}
+
+/// Every change of a budget's Lease is told to its budget, so that an idle replica knows who is
+/// alive without asking.
+async fn watch_leases(client: Client, namespace: String, budgets: Budgets) {
+    let api: Api<Lease> = Api::namespaced(client, &namespace);
+    let (key, value) = BUDGET_LABEL;
+    let config = watcher::Config::default().labels(&format!("{key}={value}"));
+    let (_, mut leases): (Seen<Lease>, Watched<Lease>) = watch(vec![api], &config);
+    while let Some(event) = leases.next().await {
+        match event {
+            Event::Apply(lease) | Event::InitApply(lease) => {
+                budgets.seen(&lease.name_any(), lease_store::seen(&lease));
+            }
+            Event::Delete(lease) => budgets.seen(&lease.name_any(), Read::Absent),
+            Event::Init | Event::InitDone => {}
+        }
+    }
+}
+
+async fn mark_ready<K>(seen: AllSeen, secrets: Seen<K>, health: Health)
+where
+    K: Resource<DynamicType = ()> + Clone,
+{
+    let AllSeen { certificates, shards, issuers, cluster_issuers } = seen;
+    tokio::join!(certificates.ready(), shards.ready(), issuers.ready(), cluster_issuers.ready(), secrets.ready());
+    health.set_ready();
+    std::future::pending().await
+}

@@ -1,0 +1,78 @@
+//! Watches: every event goes into a store first and to its reader then.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use futures::stream::{BoxStream, select_all};
+use kube::runtime::reflector::{ObjectRef, Store, store};
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt, reflector};
+use kube::{Api, Resource};
+use serde::de::DeserializeOwned;
+
+/// A watch is begun anew this often, in seconds, so that one whose connection has died unnoticed
+/// does not stay blind.
+pub const TIMEOUT_SECONDS: u32 = 28;
+
+/// The events of one kind, from all namespaces that are watched. Failed watches are begun again.
+pub type Watched<K> = BoxStream<'static, Event<K>>;
+
+/// What has been seen of one kind: a store for each watched namespace, or one for all.
+pub struct Seen<K: Resource<DynamicType = ()> + 'static> {
+    stores: Vec<Store<K>>,
+}
+
+impl<K: Resource<DynamicType = ()> + Clone> Clone for Seen<K> {
+    fn clone(&self) -> Self {
+        Self { stores: self.stores.clone() }
+    }
+}
+
+impl<K: Resource<DynamicType = ()> + Clone> Seen<K> {
+    /// The object of that name.
+    #[must_use]
+    pub fn get(&self, reference: &ObjectRef<K>) -> Option<Arc<K>> {
+        self.stores.iter().find_map(|store| store.get(reference))
+    }
+
+    /// All objects.
+    #[must_use]
+    pub fn state(&self) -> Vec<Arc<K>> {
+        self.stores.iter().flat_map(Store::state).collect()
+    }
+
+    /// How many watches there are.
+    #[must_use]
+    pub fn watches(&self) -> usize {
+        self.stores.len()
+    }
+
+    /// Returns once everything that exists was seen once.
+    pub async fn ready(&self) {
+        for store in &self.stores {
+            // The watch ends only with the process; then nobody waits any more.
+            let _ = store.wait_until_ready().await;
+        }
+    }
+}
+
+/// Watches `apis`. Those of `PartialObjectMeta` are watched for metadata only.
+#[must_use]
+pub fn watch<K>(apis: Vec<Api<K>>, config: &watcher::Config) -> (Seen<K>, Watched<K>)
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let mut stores = Vec::new();
+    let mut streams = Vec::new();
+    for api in apis {
+        let (reader, writer) = store();
+        stores.push(reader);
+        let events = watcher::watcher(api, config.clone().timeout(TIMEOUT_SECONDS)).default_backoff();
+        let events = reflector(writer, events).filter_map(|event| async move {
+            event.inspect_err(|error| tracing::warn!(%error, kind = %K::kind(&()), "a watch is begun again")).ok()
+        });
+        streams.push(events.boxed());
+    }
+    (Seen { stores }, select_all(streams).boxed())
+}
