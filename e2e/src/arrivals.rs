@@ -126,6 +126,20 @@ impl ArrivalLog {
         counts
     }
 
+    /// Requests of one replica. It signs with its pod's name, or with that, a dash and something of
+    /// its process.
+    pub fn requests_of(&self, replica: &str) -> usize {
+        let is_its = |client: &str| {
+            client
+                .strip_prefix(replica)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        };
+        self.arrivals
+            .iter()
+            .filter(|arrival| is_its(&arrival.client))
+            .count()
+    }
+
     /// The part of the log that arrived at `from_us` or later. Connections stay, since indices
     /// point at them.
     pub fn since(&self, from_us: u64) -> Self {

@@ -17,6 +17,7 @@ pub mod cluster;
 pub mod faults;
 pub mod front;
 mod listener;
+pub mod manifests;
 pub mod pki;
 pub mod process;
 mod progress;

@@ -219,6 +219,16 @@ async fn start_ca(dir: &Dir, http01_port: u16, options: CaOptions) -> Result<Ca>
 }
 
 /// A temporary folder that stays when a test fails.
+impl World {
+    /// Keeps logs and other files when everything ends, for somebody to read. Says where they are.
+    pub fn keep_files(&mut self) -> PathBuf {
+        if let Some(temporary) = self.dir.temporary.as_mut() {
+            temporary.disable_cleanup(true);
+        }
+        self.dir.logs()
+    }
+}
+
 struct Dir {
     temporary: Option<TempDir>,
 }

@@ -76,8 +76,13 @@ impl Events {
     /// Events of this replica.
     #[must_use]
     pub fn new(client: Client, replica: &str) -> Self {
-        let reporter = Reporter { controller: "sancho".into(), instance: Some(replica.into()) };
-        Self { recorder: Arc::new(Recorder::new(client, reporter)) }
+        let reporter = Reporter {
+            controller: "sancho".into(),
+            instance: Some(replica.into()),
+        };
+        Self {
+            recorder: Arc::new(Recorder::new(client, reporter)),
+        }
     }
 
     /// Something went as it should.
@@ -85,7 +90,8 @@ impl Events {
     where
         K: Resource<DynamicType = ()>,
     {
-        self.publish(about.object_ref(&()), EventType::Normal, reason, action, note).await;
+        self.publish(about.object_ref(&()), EventType::Normal, reason, action, note)
+            .await;
     }
 
     /// Something needs a look.
@@ -93,14 +99,27 @@ impl Events {
     where
         K: Resource<DynamicType = ()>,
     {
-        self.publish(about.object_ref(&()), EventType::Warning, reason, action, note).await;
+        self.publish(about.object_ref(&()), EventType::Warning, reason, action, note)
+            .await;
     }
 
-    async fn publish(&self, about: ObjectReference, type_: EventType, reason: &str, action: &str, note: String) {
+    async fn publish(
+        &self,
+        about: ObjectReference,
+        type_: EventType,
+        reason: &str,
+        action: &str,
+        note: String,
+    ) {
         // An event's note has at most 1 KiB.
         let note = sancho_core::shown::shown_within(&note, 900);
-        let event =
-            Event { type_, reason: reason.into(), note: Some(note), action: action.into(), secondary: None };
+        let event = Event {
+            type_,
+            reason: reason.into(),
+            note: Some(note),
+            action: action.into(),
+            secondary: None,
+        };
         // An event that cannot be published is not worth a retry: the condition says the same.
         if let Err(error) = self.recorder.publish(&event, &about).await {
             tracing::debug!(%error, reason, "an event was not published");

@@ -12,7 +12,10 @@ pub struct Due<At, K> {
 
 impl<At, K> Default for Due<At, K> {
     fn default() -> Self {
-        Self { order: BTreeSet::new(), at: HashMap::new() }
+        Self {
+            order: BTreeSet::new(),
+            at: HashMap::new(),
+        }
     }
 }
 

@@ -50,6 +50,15 @@ pub enum Outcome {
     NotSent,
 }
 
+/// What a permit tells its budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Report {
+    /// The request's first byte is about to leave.
+    Begun,
+    /// What became of it. The last word.
+    Ended(Outcome),
+}
+
 /// Leave to send one request now.
 ///
 /// Guarantees: exactly one [`Outcome`] is reported for each permit, whatever happens to it.
@@ -57,7 +66,7 @@ pub enum Outcome {
 pub struct Permit {
     id: u64,
     validity: watch::Receiver<Instant>,
-    reports: mpsc::UnboundedSender<(u64, Outcome)>,
+    reports: mpsc::UnboundedSender<(u64, Report)>,
     state: State,
 }
 
@@ -110,7 +119,7 @@ impl Permit {
     pub fn new(
         id: u64,
         validity: watch::Receiver<Instant>,
-        reports: mpsc::UnboundedSender<(u64, Outcome)>,
+        reports: mpsc::UnboundedSender<(u64, Report)>,
     ) -> Self {
         Permit {
             id,
@@ -135,6 +144,8 @@ impl Permit {
             return Err(TooLate);
         }
         self.state = State::Begun;
+        // A budget that has ended wants no reports.
+        let _ = self.reports.send((self.id, Report::Begun));
         Ok(())
     }
 
@@ -166,7 +177,7 @@ impl Permit {
     fn report(&mut self, outcome: Outcome) {
         self.state = State::Reported;
         // A budget that has ended wants no reports.
-        let _ = self.reports.send((self.id, outcome));
+        let _ = self.reports.send((self.id, Report::Ended(outcome)));
     }
 }
 
@@ -190,7 +201,7 @@ mod tests {
     ) -> (
         Permit,
         watch::Sender<Instant>,
-        mpsc::UnboundedReceiver<(u64, Outcome)>,
+        mpsc::UnboundedReceiver<(u64, Report)>,
     ) {
         let (validity, watched) = watch::channel(end);
         let (reports, outcomes) = mpsc::unbounded_channel();
@@ -201,8 +212,9 @@ mod tests {
     async fn a_begun_permit_that_is_dropped_in_silence_is_reported_lost_once() {
         let (mut permit, _validity, mut outcomes) = permit(7, Instant::now() + Duration::from_secs(10));
         permit.begin(Instant::now()).unwrap();
+        assert_eq!(outcomes.recv().await, Some((7, Report::Begun)));
         drop(permit);
-        assert_eq!(outcomes.recv().await, Some((7, Outcome::Lost)));
+        assert_eq!(outcomes.recv().await, Some((7, Report::Ended(Outcome::Lost))));
         assert_eq!(outcomes.recv().await, None);
     }
 
@@ -210,14 +222,14 @@ mod tests {
     async fn a_permit_that_was_never_begun_is_reported_not_sent() {
         let (permit, _validity, mut outcomes) = permit(6, Instant::now());
         drop(permit);
-        assert_eq!(outcomes.recv().await, Some((6, Outcome::NotSent)));
+        assert_eq!(outcomes.recv().await, Some((6, Report::Ended(Outcome::NotSent))));
     }
 
     #[tokio::test]
     async fn an_answered_permit_reports_its_outcome_and_nothing_more() {
         let (permit, _validity, mut outcomes) = permit(8, Instant::now());
         permit.answered(Outcome::NotSent);
-        assert_eq!(outcomes.recv().await, Some((8, Outcome::NotSent)));
+        assert_eq!(outcomes.recv().await, Some((8, Report::Ended(Outcome::NotSent))));
         assert_eq!(outcomes.recv().await, None);
     }
 

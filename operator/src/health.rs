@@ -27,10 +27,19 @@ impl Health {
 }
 
 /// Answers probes until `shutdown` comes.
-pub async fn serve(listener: TcpListener, health: Health, shutdown: impl Future<Output = ()> + Send + 'static) {
-    let routes =
-        Router::new().route("/livez", get(|| async { "ok\n" })).route("/readyz", get(ready)).with_state(health);
-    if let Err(error) = axum::serve(listener, routes).with_graceful_shutdown(shutdown).await {
+pub async fn serve(
+    listener: TcpListener,
+    health: Health,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) {
+    let routes = Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .with_state(health);
+    if let Err(error) = axum::serve(listener, routes)
+        .with_graceful_shutdown(shutdown)
+        .await
+    {
         tracing::error!(%error, "the probes' server ended");
     }
 }
@@ -39,6 +48,9 @@ async fn ready(State(health): State<Health>) -> (StatusCode, &'static str) {
     if health.ready.load(Ordering::Acquire) {
         (StatusCode::OK, "ok\n")
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the watches have not shown everything yet\n")
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the watches have not shown everything yet\n",
+        )
     }
 }

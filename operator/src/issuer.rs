@@ -33,7 +33,10 @@ impl IssuerKey {
             IssuerKind::Issuer => Some(namespace.to_owned()),
             IssuerKind::ClusterIssuer => None,
         };
-        Self { namespace, name: reference.name.clone() }
+        Self {
+            namespace,
+            name: reference.name.clone(),
+        }
     }
 }
 
@@ -70,7 +73,12 @@ struct Inner {
 
 impl Default for Issuers {
     fn default() -> Self {
-        Self { inner: Arc::new(Inner { ready: Mutex::default(), changes: watch::Sender::new(0) }) }
+        Self {
+            inner: Arc::new(Inner {
+                ready: Mutex::default(),
+                changes: watch::Sender::new(0),
+            }),
+        }
     }
 }
 
@@ -78,7 +86,12 @@ impl Issuers {
     /// The issuer, if it is ready.
     #[must_use]
     pub fn get(&self, key: &IssuerKey) -> Option<ReadyIssuer> {
-        self.inner.ready.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+        self.inner
+            .ready
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(key)
+            .cloned()
     }
 
     /// How that changes.

@@ -32,7 +32,11 @@ impl LeaseStore {
     /// The Lease `name` for the budget of `origin`. `client` must not send anything again by itself.
     #[must_use]
     pub fn new(client: Client, namespace: &str, name: String, origin: String) -> Self {
-        Self { api: Api::namespaced(client, namespace), name, origin }
+        Self {
+            api: Api::namespaced(client, namespace),
+            name,
+            origin,
+        }
     }
 
     /// The Lease's name.
@@ -68,9 +72,8 @@ impl LeaseStore {
             }
         };
         match tokio::time::timeout(TIMEOUT, write).await {
-            Ok(Ok(lease)) => match lease.resource_version() {
-                Some(version) => WriteOutcome::Acknowledged { version },
-                None => WriteOutcome::Unknown,
+            Ok(Ok(lease)) => WriteOutcome::Acknowledged {
+                version: version_of(&lease),
             },
             Ok(Err(error)) => {
                 let outcome = outcome(&error);
@@ -87,10 +90,15 @@ impl LeaseStore {
         let mut annotations = record.to_annotations();
         annotations.insert(ORIGIN_ANNOTATION.into(), self.origin.clone());
         let (key, value) = BUDGET_LABEL;
+        let (uid, version) = version
+            .as_deref()
+            .and_then(|version| version.split_once('/'))
+            .unzip();
         Lease {
             metadata: ObjectMeta {
                 name: Some(self.name.clone()),
-                resource_version: version,
+                uid: uid.map(str::to_owned),
+                resource_version: version.map(str::to_owned),
                 labels: Some(BTreeMap::from([(key.into(), value.into())])),
                 annotations: Some(annotations),
                 ..Default::default()
@@ -106,11 +114,24 @@ impl LeaseStore {
 /// What a Lease shows, whether it was read or came by a watch.
 #[must_use]
 pub fn seen(lease: &Lease) -> Read {
-    let version = lease.resource_version().unwrap_or_default();
+    let version = version_of(lease);
     match Record::from_annotations(lease.annotations()) {
-        Ok(record) => Read::Found { record: Box::new(record), version },
+        Ok(record) => Read::Found {
+            record: Box::new(record),
+            version,
+        },
         Err(reason) => Read::Unreadable { reason, version },
     }
+}
+
+/// What a later write names as the Lease that it replaces: its UID and `resourceVersion`. A PUT of a
+/// Lease that is gone may create it; with a UID in it, it may not.
+fn version_of(lease: &Lease) -> String {
+    format!(
+        "{}/{}",
+        lease.uid().unwrap_or_default(),
+        lease.resource_version().unwrap_or_default()
+    )
 }
 
 /// Did a write that was answered with `error` land?
@@ -132,7 +153,13 @@ pub fn lease_name(origin: &str) -> String {
     let host = origin.trim_start_matches("https://");
     let readable: String = host
         .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '-'
+            }
+        })
         .take(40)
         .collect();
     let hash: String = crate::target::digest([origin]).chars().take(8).collect();
@@ -145,7 +172,10 @@ mod tests {
     use kube::core::Status;
 
     fn answered(code: u16) -> WriteOutcome {
-        outcome(&kube::Error::Api(Box::new(Status { code, ..Status::default() })))
+        outcome(&kube::Error::Api(Box::new(Status {
+            code,
+            ..Status::default()
+        })))
     }
 
     #[test]
@@ -162,7 +192,10 @@ mod tests {
     #[test]
     fn a_lease_is_named_after_its_ca() {
         let name = lease_name("https://acme-v02.api.letsencrypt.org:443");
-        assert!(name.starts_with("sancho-budget-acme-v02-api-letsencrypt-org-443-"), "{name}");
+        assert!(
+            name.starts_with("sancho-budget-acme-v02-api-letsencrypt-org-443-"),
+            "{name}"
+        );
         assert_ne!(lease_name("https://a.b:1"), lease_name("https://a-b:1"));
     }
 }

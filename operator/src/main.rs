@@ -73,16 +73,36 @@ async fn main() -> anyhow::Result<()> {
 
 impl From<OperatorArgs> for Settings {
     fn from(args: OperatorArgs) -> Self {
-        let OperatorArgs { http_listen, health_listen, watch_namespaces, namespace, pod_name, pod_uid, container } =
-            args;
-        let watch_namespaces = watch_namespaces.into_iter().filter(|namespace| !namespace.is_empty()).collect();
-        Self { http_listen, health_listen, watch_namespaces, namespace, pod_name, pod_uid, container }
+        let OperatorArgs {
+            http_listen,
+            health_listen,
+            watch_namespaces,
+            namespace,
+            pod_name,
+            pod_uid,
+            container,
+        } = args;
+        let watch_namespaces = watch_namespaces
+            .into_iter()
+            .filter(|namespace| !namespace.is_empty())
+            .collect();
+        Self {
+            http_listen,
+            health_listen,
+            watch_namespaces,
+            namespace,
+            pod_name,
+            pod_uid,
+            container,
+        }
     }
 }
 
 fn start_logs(cli: &Cli) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&cli.log)?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match cli.log_format {
         LogFormat::Json => logs.json().flatten_event(true).init(),
         LogFormat::Text => logs.init(),

@@ -24,8 +24,8 @@ use crate::issuer::{self, Issuers};
 use crate::lease_store::{self, BUDGET_LABEL};
 use crate::responder::{self, ChallengeTable};
 use crate::secrets::CERTIFICATE_LABEL;
-use crate::watching::{Seen, Watched};
 use crate::watching::watch;
+use crate::watching::{Seen, Watched};
 use crate::{certificate, health, shard};
 
 /// What a replica is told on its command line and by its pod.
@@ -51,10 +51,15 @@ pub struct Settings {
 ///
 /// # Errors
 /// What kept it from starting: no way to the API server, an address that is taken.
-pub async fn run(settings: Settings, ending: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
+pub async fn run(
+    settings: Settings,
+    ending: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
     let http = listen(settings.http_listen, "--http-listen").await?;
     let probes = listen(settings.health_listen, "--health-listen").await?;
-    let config = Config::infer().await.context("no way to the API server: neither a kubeconfig nor a pod's own")?;
+    let config = Config::infer()
+        .await
+        .context("no way to the API server: neither a kubeconfig nor a pod's own")?;
     let config = with_timeouts(config);
     let client = Client::try_from(config.clone())?;
     // The limiter decides itself what is sent again, and when.
@@ -63,8 +68,11 @@ pub async fn run(settings: Settings, ending: impl Future<Output = ()> + Send + '
     let lease_client = Client::try_from(unrepeated)?;
 
     let process = format!("{}-{}", settings.pod_name, random_suffix()?);
-    let holder =
-        Holder { pod_uid: settings.pod_uid.clone(), container: settings.container.clone(), process: process.clone() };
+    let holder = Holder {
+        pod_uid: settings.pod_uid.clone(),
+        container: settings.container.clone(),
+        process: process.clone(),
+    };
     tracing::info!(replica = process, namespace = settings.namespace, "starting");
 
     let everything = watcher::Config::default();
@@ -103,8 +111,18 @@ pub async fn run(settings: Settings, ending: impl Future<Output = ()> + Send + '
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(responder::serve(http, context.challenges.clone(), over()));
     tasks.spawn(health::serve(probes, health.clone(), over()));
-    tasks.spawn(until(over(), watch_leases(client.clone(), settings.namespace.clone(), context.budgets.clone())));
-    tasks.spawn(until(over(), mark_ready(context.seen.clone(), secrets_seen.clone(), health)));
+    tasks.spawn(until(
+        over(),
+        watch_leases(
+            client.clone(),
+            settings.namespace.clone(),
+            context.budgets.clone(),
+        ),
+    ));
+    tasks.spawn(until(
+        over(),
+        mark_ready(context.seen.clone(), secrets_seen.clone(), health),
+    ));
     tasks.spawn(until(over(), issuer::run(context.clone(), issuers)));
     tasks.spawn(until(over(), issuer::run(context.clone(), cluster_issuers)));
     tasks.spawn(certificate::run(context.clone(), certificates, nudges, over()));
@@ -126,7 +144,9 @@ pub async fn run(settings: Settings, ending: impl Future<Output = ()> + Send + '
 }
 
 async fn listen(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}: choose another {flag}"))
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}: choose another {flag}"))
 }
 
 fn with_timeouts(mut config: Config) -> Config {
@@ -144,7 +164,11 @@ where
     if settings.watch_namespaces.is_empty() {
         return vec![Api::all(client.clone())];
     }
-    settings.watch_namespaces.iter().map(|namespace| Api::namespaced(client.clone(), namespace)).collect()
+    settings
+        .watch_namespaces
+        .iter()
+        .map(|namespace| Api::namespaced(client.clone(), namespace))
+        .collect()
 }
 
 /// Tells this process from every other, and from an earlier one of the same pod.
@@ -183,8 +207,19 @@ async fn mark_ready<K>(seen: AllSeen, secrets: Seen<K>, health: Health)
 where
     K: Resource<DynamicType = ()> + Clone,
 {
-    let AllSeen { certificates, shards, issuers, cluster_issuers } = seen;
-    tokio::join!(certificates.ready(), shards.ready(), issuers.ready(), cluster_issuers.ready(), secrets.ready());
+    let AllSeen {
+        certificates,
+        shards,
+        issuers,
+        cluster_issuers,
+    } = seen;
+    tokio::join!(
+        certificates.ready(),
+        shards.ready(),
+        issuers.ready(),
+        cluster_issuers.ready(),
+        secrets.ready()
+    );
     health.set_ready();
     std::future::pending().await
 }

@@ -9,8 +9,16 @@ use crate::clock;
 /// What is recorded of an order that is for `target`.
 #[must_use]
 pub fn to_status(target: &str, state: &OrderState) -> OrderStatus {
-    let OrderState { stage, url, finalize_url, certificate_url, expires, authorizations, polls, not_before } =
-        state.clone();
+    let OrderState {
+        stage,
+        url,
+        finalize_url,
+        certificate_url,
+        expires,
+        authorizations,
+        polls,
+        not_before,
+    } = state.clone();
     OrderStatus {
         target: target.into(),
         stage: stage.as_str().into(),
@@ -46,25 +54,60 @@ pub fn from_status(status: &OrderStatus) -> Result<OrderState, UnknownWord> {
         finalize_url,
         certificate_url,
         expires: expires.map(|time| time.0),
-        authorizations: authorizations.into_iter().map(authorization_from_status).collect::<Result<_, _>>()?,
+        authorizations: authorizations
+            .into_iter()
+            .map(authorization_from_status)
+            .collect::<Result<_, _>>()?,
         polls,
         not_before: not_before.map(|time| time.0),
     })
 }
 
 fn authorization_to_status(authorization: Authorization) -> AuthorizationStatus {
-    let Authorization { url, state, name, challenge_url, token, error } = authorization;
-    AuthorizationStatus { url, state: state.as_str().into(), name, challenge_url, token, error }
+    let Authorization {
+        url,
+        state,
+        name,
+        challenge_url,
+        token,
+        error,
+    } = authorization;
+    AuthorizationStatus {
+        url,
+        state: state.as_str().into(),
+        name,
+        challenge_url,
+        token,
+        error,
+    }
 }
 
 fn authorization_from_status(status: AuthorizationStatus) -> Result<Authorization, UnknownWord> {
-    let AuthorizationStatus { url, state, name, challenge_url, token, error } = status;
-    Ok(Authorization { url, state: state.parse()?, name, challenge_url, token, error })
+    let AuthorizationStatus {
+        url,
+        state,
+        name,
+        challenge_url,
+        token,
+        error,
+    } = status;
+    Ok(Authorization {
+        url,
+        state: state.parse()?,
+        name,
+        challenge_url,
+        token,
+        error,
+    })
 }
 
 /// Statuses hold whole seconds; a wait must not become shorter by that.
 fn whole_second_after(at: Timestamp) -> Timestamp {
-    let second = if at.subsec_nanosecond() > 0 { at.as_second().saturating_add(1) } else { at.as_second() };
+    let second = if at.subsec_nanosecond() > 0 {
+        at.as_second().saturating_add(1)
+    } else {
+        at.as_second()
+    };
     Timestamp::from_second(second).unwrap_or(at)
 }
 

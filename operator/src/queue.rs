@@ -115,7 +115,10 @@ mod tests {
     use super::*;
 
     fn key(name: &str) -> ShardKey {
-        ShardKey { namespace: "shop".into(), name: name.into() }
+        ShardKey {
+            namespace: "shop".into(),
+            name: name.into(),
+        }
     }
 
     #[test]

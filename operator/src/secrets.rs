@@ -63,7 +63,11 @@ pub enum SecretError {
 /// A certificate name as a label's value: itself, or a hash if it is too long for one.
 #[must_use]
 pub fn label_value(name: &str) -> String {
-    if name.len() <= 63 { name.to_owned() } else { format!("sha256-{}", digest([name])) }
+    if name.len() <= 63 {
+        name.to_owned()
+    } else {
+        format!("sha256-{}", digest([name]))
+    }
 }
 
 /// Reads the Secret that `shard` writes. Nothing if there is none.
@@ -75,7 +79,10 @@ pub async fn read(api: &Api<Secret>, shard: &CertificateShard) -> Result<Option<
     let found = api.get_opt(name).await.map_err(|error| failed(name, &error))?;
     match found {
         Some(secret) => match foreign(&secret, &shard.spec.certificate) {
-            Some(whose) => Err(SecretError::NotOurs { name: name.clone(), whose }),
+            Some(whose) => Err(SecretError::NotOurs {
+                name: name.clone(),
+                whose,
+            }),
             None => Ok(Some(secret)),
         },
         None => Ok(None),
@@ -95,7 +102,10 @@ fn foreign(secret: &Secret, certificate: &str) -> Option<String> {
 #[must_use]
 pub fn contents(secret: &Secret) -> Option<(Vec<u8>, Zeroizing<Vec<u8>>)> {
     let data = secret.data.as_ref()?;
-    Some((data.get(CERT)?.0.clone(), Zeroizing::new(data.get(KEY)?.0.clone())))
+    Some((
+        data.get(CERT)?.0.clone(),
+        Zeroizing::new(data.get(KEY)?.0.clone()),
+    ))
 }
 
 /// The chain alone.
@@ -120,12 +130,26 @@ pub async fn publish(
     let present = read(api, shard).await?;
     let mut secret = certificate_secret(shard, target, chain, key);
     let written = match present {
-        None => api.create(&PostParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() }, &secret).await,
+        None => {
+            api.create(
+                &PostParams {
+                    field_manager: Some(FIELD_MANAGER.into()),
+                    ..Default::default()
+                },
+                &secret,
+            )
+            .await
+        }
         Some(present) => {
             // With these two the API server refuses the write if the Secret is another by now.
             secret.metadata.uid = present.metadata.uid;
             secret.metadata.resource_version = present.metadata.resource_version;
-            api.patch(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&secret)).await
+            api.patch(
+                name,
+                &PatchParams::apply(FIELD_MANAGER).force(),
+                &Patch::Apply(&secret),
+            )
+            .await
         }
     };
     written.map(drop).map_err(|error| failed(name, &error))
@@ -145,7 +169,10 @@ fn certificate_secret(shard: &CertificateShard, target: &str, chain: &str, key: 
         metadata: ObjectMeta {
             name: Some(spec.secret_name.clone()),
             namespace: shard.namespace(),
-            labels: Some(BTreeMap::from([(CERTIFICATE_LABEL.into(), label_value(&spec.certificate))])),
+            labels: Some(BTreeMap::from([(
+                CERTIFICATE_LABEL.into(),
+                label_value(&spec.certificate),
+            )])),
             annotations: Some(annotations),
             ..Default::default()
         },
@@ -179,11 +206,15 @@ pub async fn next_key(
     match keep_or_create(api, &name, &secret).await? {
         None => Ok(Zeroizing::new(fresh.to_owned())),
         Some(present) => {
-            let ours = owner.is_some_and(|owner| present.owner_references().iter().any(|o| o.uid == owner.uid));
+            let ours =
+                owner.is_some_and(|owner| present.owner_references().iter().any(|o| o.uid == owner.uid));
             let pem = pem_key(&present);
             match pem {
                 Some(pem) if ours => Ok(pem),
-                _ => Err(SecretError::NotOurs { name, whose: "it holds no key of this shard".into() }),
+                _ => Err(SecretError::NotOurs {
+                    name,
+                    whose: "it holds no key of this shard".into(),
+                }),
             }
         }
     }
@@ -206,7 +237,11 @@ pub async fn forget_next_key(api: &Api<Secret>, shard: &CertificateShard) -> Res
 ///
 /// # Errors
 /// [`SecretError::NotOurs`] if the Secret has no `tls.key`.
-pub async fn account_key(api: &Api<Secret>, name: &str, fresh: &str) -> Result<Zeroizing<String>, SecretError> {
+pub async fn account_key(
+    api: &Api<Secret>,
+    name: &str,
+    fresh: &str,
+) -> Result<Zeroizing<String>, SecretError> {
     let secret = key_secret(name, None, None, fresh);
     match keep_or_create(api, name, &secret).await? {
         None => Ok(Zeroizing::new(fresh.to_owned())),
@@ -218,16 +253,31 @@ pub async fn account_key(api: &Api<Secret>, name: &str, fresh: &str) -> Result<Z
 }
 
 /// The Secret that is there; nothing if `secret` was created, by this call alone.
-async fn keep_or_create(api: &Api<Secret>, name: &str, secret: &Secret) -> Result<Option<Secret>, SecretError> {
+async fn keep_or_create(
+    api: &Api<Secret>,
+    name: &str,
+    secret: &Secret,
+) -> Result<Option<Secret>, SecretError> {
     if let Some(present) = api.get_opt(name).await.map_err(|error| failed(name, &error))? {
         return Ok(Some(present));
     }
-    match api.create(&PostParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() }, secret).await {
+    match api
+        .create(
+            &PostParams {
+                field_manager: Some(FIELD_MANAGER.into()),
+                ..Default::default()
+            },
+            secret,
+        )
+        .await
+    {
         Ok(_) => Ok(None),
         // Another replica was first: its key counts.
-        Err(kube::Error::Api(status)) if status.code == 409 => {
-            api.get(name).await.map(Some).map_err(|error| failed(name, &error))
-        }
+        Err(kube::Error::Api(status)) if status.code == 409 => api
+            .get(name)
+            .await
+            .map(Some)
+            .map_err(|error| failed(name, &error)),
         Err(error) => Err(failed(name, &error)),
     }
 }
@@ -240,7 +290,10 @@ fn key_secret(name: &str, namespace: Option<String>, owner: Option<OwnerReferenc
             owner_references: owner.map(|owner| vec![owner]),
             ..Default::default()
         },
-        data: Some(BTreeMap::from([(KEY.into(), ByteString(pem.as_bytes().to_vec()))])),
+        data: Some(BTreeMap::from([(
+            KEY.into(),
+            ByteString(pem.as_bytes().to_vec()),
+        )])),
         type_: Some("Opaque".into()),
         ..Default::default()
     }
@@ -253,8 +306,13 @@ fn pem_key(secret: &Secret) -> Option<Zeroizing<String>> {
 
 fn failed(name: &str, error: &kube::Error) -> SecretError {
     match error {
-        kube::Error::Api(status) if status.code == 409 => SecretError::Conflict { name: name.to_owned() },
-        other => SecretError::Api { name: name.to_owned(), message: other.to_string() },
+        kube::Error::Api(status) if status.code == 409 => SecretError::Conflict {
+            name: name.to_owned(),
+        },
+        other => SecretError::Api {
+            name: name.to_owned(),
+            message: other.to_string(),
+        },
     }
 }
 
@@ -263,18 +321,33 @@ mod tests {
     use super::*;
 
     fn annotated(pairs: &[(&str, &str)]) -> Secret {
-        let annotations = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        Secret { metadata: ObjectMeta { annotations: Some(annotations), ..Default::default() }, ..Default::default() }
+        let annotations = pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        Secret {
+            metadata: ObjectMeta {
+                annotations: Some(annotations),
+                ..Default::default()
+            },
+            ..Default::default()
+        }
     }
 
     #[test]
     fn only_a_secret_of_this_certificate_is_ours() {
-        assert_eq!(foreign(&annotated(&[(CERTIFICATE_ANNOTATION, "shop")]), "shop"), None);
+        assert_eq!(
+            foreign(&annotated(&[(CERTIFICATE_ANNOTATION, "shop")]), "shop"),
+            None
+        );
         assert_eq!(
             foreign(&annotated(&[(CERTIFICATE_ANNOTATION, "blog")]), "shop").unwrap(),
             "it belongs to Certificate blog"
         );
-        assert_eq!(foreign(&annotated(&[]), "shop").unwrap(), "it was not made by Sancho");
+        assert_eq!(
+            foreign(&annotated(&[]), "shop").unwrap(),
+            "it was not made by Sancho"
+        );
     }
 
     #[test]

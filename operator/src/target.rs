@@ -23,7 +23,11 @@ pub fn digest<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
-    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    hash.finalize()
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -31,20 +35,53 @@ mod tests {
     use super::*;
 
     fn issuer(name: &str, kind: Option<IssuerKind>) -> IssuerRef {
-        IssuerRef { name: name.into(), kind }
+        IssuerRef {
+            name: name.into(),
+            kind,
+        }
     }
 
     #[test]
     fn the_order_of_names_does_not_matter_and_everything_else_does() {
         let names = |list: &[&str]| list.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
-        let base = target(&names(&["a.example", "b.example"]), &issuer("ca", None), "https://ca/");
-        assert_eq!(base, target(&names(&["b.example", "a.example"]), &issuer("ca", None), "https://ca/"));
-        assert_eq!(base, target(&names(&["a.example", "b.example"]), &issuer("ca", Some(IssuerKind::Issuer)), "https://ca/"));
+        let base = target(
+            &names(&["a.example", "b.example"]),
+            &issuer("ca", None),
+            "https://ca/",
+        );
+        assert_eq!(
+            base,
+            target(
+                &names(&["b.example", "a.example"]),
+                &issuer("ca", None),
+                "https://ca/"
+            )
+        );
+        assert_eq!(
+            base,
+            target(
+                &names(&["a.example", "b.example"]),
+                &issuer("ca", Some(IssuerKind::Issuer)),
+                "https://ca/"
+            )
+        );
         for other in [
             target(&names(&["a.example"]), &issuer("ca", None), "https://ca/"),
-            target(&names(&["a.example", "b.example"]), &issuer("cb", None), "https://ca/"),
-            target(&names(&["a.example", "b.example"]), &issuer("ca", Some(IssuerKind::ClusterIssuer)), "https://ca/"),
-            target(&names(&["a.example", "b.example"]), &issuer("ca", None), "https://cb/"),
+            target(
+                &names(&["a.example", "b.example"]),
+                &issuer("cb", None),
+                "https://ca/",
+            ),
+            target(
+                &names(&["a.example", "b.example"]),
+                &issuer("ca", Some(IssuerKind::ClusterIssuer)),
+                "https://ca/",
+            ),
+            target(
+                &names(&["a.example", "b.example"]),
+                &issuer("ca", None),
+                "https://cb/",
+            ),
         ] {
             assert_ne!(base, other);
         }

@@ -25,7 +25,9 @@ pub struct Seen<K: Resource<DynamicType = ()> + 'static> {
 
 impl<K: Resource<DynamicType = ()> + Clone> Clone for Seen<K> {
     fn clone(&self) -> Self {
-        Self { stores: self.stores.clone() }
+        Self {
+            stores: self.stores.clone(),
+        }
     }
 }
 
@@ -70,7 +72,9 @@ where
         stores.push(reader);
         let events = watcher::watcher(api, config.clone().timeout(TIMEOUT_SECONDS)).default_backoff();
         let events = reflector(writer, events).filter_map(|event| async move {
-            event.inspect_err(|error| tracing::warn!(%error, kind = %K::kind(&()), "a watch is begun again")).ok()
+            event
+                .inspect_err(|error| tracing::warn!(%error, kind = %K::kind(&()), "a watch is begun again"))
+                .ok()
         });
         streams.push(events.boxed());
     }

@@ -113,6 +113,10 @@ async fn pebble_speaks_through_the_front_of_the_front() {
         "one after the other they share a connection"
     );
     assert_eq!(log.orders(), 0);
+    assert_eq!(
+        (log.requests_of("sancho-7"), log.requests_of("sancho-70")),
+        (3, 0)
+    );
 }
 
 #[tokio::test]

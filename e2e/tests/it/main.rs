@@ -5,7 +5,11 @@
 mod api_proxy_cuts;
 mod chart_installs;
 mod cluster_starts;
+mod edits;
 mod front_throttles;
+mod main_job;
 mod manifests;
+mod mistakes;
 mod router_routes;
+mod stories;
 mod world_starts;

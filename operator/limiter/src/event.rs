@@ -37,6 +37,12 @@ pub enum Event {
         /// How it went.
         outcome: WriteOutcome,
     },
+    /// The permit's request leaves now: its connection is there, it is signed. At burst 0 nothing is
+    /// granted on a slot between a permit and this.
+    Begun {
+        /// Which permit.
+        permit: PermitId,
+    },
     /// The permit's request was answered.
     Answered {
         /// Which permit.

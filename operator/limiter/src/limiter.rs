@@ -148,6 +148,7 @@ impl Limiter {
                     None => self.paused.accepted(sent),
                 }
             }
+            Event::Begun { permit } => self.begun(permit, now),
             Event::Lost { permit } => {
                 self.settle(permit, None);
             }
@@ -281,13 +282,29 @@ impl Limiter {
         turn.actions.push(Action::CloseConnections);
     }
 
-    /// Takes the permit out of its slot; `answered` is when its answer came. Returns when it was granted.
+    /// The permit's request leaves, perhaps long after the permit was granted.
+    fn begun(&mut self, permit: PermitId, now: Moment) {
+        for slot in self.slots.values_mut() {
+            if let Some(left) = slot.in_flight.get_mut(&permit) {
+                *left = now;
+            }
+            if slot.unbegun == Some(permit) {
+                slot.unbegun = None;
+                slot.pacer.begun(now);
+            }
+        }
+    }
+
+    /// Takes the permit out of its slot; `answered` is when its answer came. Returns when its request left.
     fn settle(&mut self, permit: PermitId, answered: Option<Moment>) -> Option<Moment> {
         let slot = self
             .slots
             .values_mut()
             .find(|slot| slot.in_flight.contains_key(&permit))?;
         let sent = slot.in_flight.remove(&permit)?;
+        if slot.unbegun == Some(permit) {
+            slot.unbegun = None;
+        }
         if let Some(answered) = answered {
             let trip = answered.since(sent);
             let quickest = self.quickest.map_or(trip, |quickest| quickest.min(trip));

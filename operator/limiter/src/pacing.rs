@@ -53,6 +53,14 @@ impl Pacer {
         }
     }
 
+    /// The request that was granted last leaves at `now`, which may be later than it was granted.
+    pub(crate) fn begun(&mut self, now: Moment) {
+        if self.share.spaced && self.share.capacity == 1 {
+            let next = now + self.share.interval + self.margin(MARGIN_UNANSWERED);
+            self.full_at = self.full_at.max(next);
+        }
+    }
+
     /// The request that left last, at `left`, has been answered at `now`, and the quickest answer ever took
     /// `quickest`. At burst 0 it reached the CA no later than `now - quickest` plus the way there, so the
     /// next leaves one interval after that.

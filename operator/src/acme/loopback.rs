@@ -17,7 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::acme::origin::{CaUrl, Origin};
 use crate::acme::transport::{Transport, TransportConfig};
-use crate::gate::{Gate, GateReceiver, Outcome, Permit};
+use crate::gate::{Gate, GateReceiver, Outcome, Permit, Report};
 
 /// One request as it arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -264,7 +264,7 @@ fn parsed(head: &str, connection: usize) -> Received {
 
 /// A budget that grants every permit at once.
 pub struct Budget {
-    outcomes: mpsc::UnboundedReceiver<(u64, Outcome)>,
+    outcomes: mpsc::UnboundedReceiver<(u64, Report)>,
     pub validity: watch::Sender<Instant>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -289,14 +289,25 @@ impl Budget {
     /// What was reported up to now.
     pub fn outcomes(&mut self) -> Vec<Outcome> {
         std::iter::from_fn(|| self.outcomes.try_recv().ok())
-            .map(|(_, outcome)| outcome)
+            .filter_map(|(_, report)| ended(report))
             .collect()
     }
 
     /// The next report.
     pub async fn outcome(&mut self) -> Outcome {
-        let wait = tokio::time::timeout(Duration::from_secs(5), self.outcomes.recv());
-        wait.await.unwrap().unwrap().1
+        loop {
+            let wait = tokio::time::timeout(Duration::from_secs(5), self.outcomes.recv());
+            if let Some(outcome) = ended(wait.await.unwrap().unwrap().1) {
+                return outcome;
+            }
+        }
+    }
+}
+
+fn ended(report: Report) -> Option<Outcome> {
+    match report {
+        Report::Begun => None,
+        Report::Ended(outcome) => Some(outcome),
     }
 }
 
@@ -309,7 +320,7 @@ impl Drop for Budget {
 async fn grant(
     mut asks: GateReceiver,
     validity: watch::Receiver<Instant>,
-    reports: mpsc::UnboundedSender<(u64, Outcome)>,
+    reports: mpsc::UnboundedSender<(u64, Report)>,
 ) {
     for id in 0.. {
         let Some(ask) = asks.recv().await else {

@@ -6,11 +6,11 @@ use sancho_limiter::PermitId;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::gate::{Outcome, Permit};
+use crate::gate::{Permit, Report};
 
 /// Permits by the number that they carry outside.
 pub(super) struct Permits {
-    reports: mpsc::UnboundedSender<(u64, Outcome)>,
+    reports: mpsc::UnboundedSender<(u64, Report)>,
     next: u64,
     open: HashMap<u64, Open>,
     asks: VecDeque<oneshot::Sender<Permit>>,
@@ -25,8 +25,14 @@ struct Open {
 
 impl Permits {
     /// None yet; what becomes of them is told to `reports`.
-    pub(super) fn new(reports: mpsc::UnboundedSender<(u64, Outcome)>) -> Self {
-        Self { reports, next: 0, open: HashMap::new(), asks: VecDeque::new(), unasked: VecDeque::new() }
+    pub(super) fn new(reports: mpsc::UnboundedSender<(u64, Report)>) -> Self {
+        Self {
+            reports,
+            next: 0,
+            open: HashMap::new(),
+            asks: VecDeque::new(),
+            unasked: VecDeque::new(),
+        }
     }
 
     /// Somebody waits for a permit.
@@ -71,7 +77,12 @@ impl Permits {
         self.unasked.iter().map(|(_, until)| *until).min()
     }
 
-    /// What became of one: its name in the limiter.
+    /// Its name in the limiter.
+    pub(super) fn name(&self, number: u64) -> Option<PermitId> {
+        self.open.get(&number).map(|open| open.id)
+    }
+
+    /// It has come to its end: its name in the limiter.
     pub(super) fn settle(&mut self, number: u64) -> Option<PermitId> {
         self.open.remove(&number).map(|open| open.id)
     }

@@ -50,9 +50,16 @@ impl Budgets {
     /// No budgets yet. `client` must not send anything again by itself.
     #[must_use]
     pub fn new(client: Client, namespace: String, holder: Holder) -> Self {
-        let inner =
-            Inner { client, namespace, holder, budgets: Mutex::default(), changed: Arc::new(Notify::new()) };
-        Self { inner: Arc::new(inner) }
+        let inner = Inner {
+            client,
+            namespace,
+            holder,
+            budgets: Mutex::default(),
+            changed: Arc::new(Notify::new()),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     /// The budget of the CA at `origin`; its task is started if there is none yet.
@@ -63,14 +70,25 @@ impl Budgets {
             return entry.budget.clone();
         }
         let budget = self.start(origin);
-        budgets.insert(origin.to_owned(), Entry { budget: budget.clone(), given: HashMap::new() });
+        budgets.insert(
+            origin.to_owned(),
+            Entry {
+                budget: budget.clone(),
+                given: HashMap::new(),
+            },
+        );
         budget
     }
 
     /// Takes note of what `issuer` gives for `origin` (nothing: it gives no figures any more).
     /// Figure by figure the lowest of all that are given counts.
     /// Returns the figures in force, and the issuers that give others.
-    pub fn give(&self, origin: &str, issuer: &str, figures: Option<Figures>) -> (Option<Figures>, Vec<String>) {
+    pub fn give(
+        &self,
+        origin: &str,
+        issuer: &str,
+        figures: Option<Figures>,
+    ) -> (Option<Figures>, Vec<String>) {
         // Starts its task if there is none yet.
         let _ = self.of(origin);
         let mut budgets = self.inner.budgets.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,14 +97,20 @@ impl Budgets {
                 configure(entry);
             }
         }
-        let Some(entry) = budgets.get_mut(origin) else { return (None, Vec::new()) };
+        let Some(entry) = budgets.get_mut(origin) else {
+            return (None, Vec::new());
+        };
         match figures {
             Some(figures) => entry.given.insert(issuer.to_owned(), figures),
             None => entry.given.remove(issuer),
         };
         let in_force = configure(entry);
-        let mut others: Vec<String> =
-            entry.given.iter().filter(|(_, f)| Some(*f) != in_force.as_ref()).map(|(name, _)| name.clone()).collect();
+        let mut others: Vec<String> = entry
+            .given
+            .iter()
+            .filter(|(_, f)| Some(*f) != in_force.as_ref())
+            .map(|(name, _)| name.clone())
+            .collect();
         others.sort();
         (in_force, others)
     }
@@ -138,10 +162,19 @@ impl Budgets {
                 wishes: AtomicUsize::new(0),
             }),
         };
-        let store =
-            LeaseStore::new(self.inner.client.clone(), &self.inner.namespace, lease, origin.to_owned());
-        let task =
-            Task::new(budget.clone(), self.inner.holder.clone(), store, view_sender, self.inner.changed.clone());
+        let store = LeaseStore::new(
+            self.inner.client.clone(),
+            &self.inner.namespace,
+            lease,
+            origin.to_owned(),
+        );
+        let task = Task::new(
+            budget.clone(),
+            self.inner.holder.clone(),
+            store,
+            view_sender,
+            self.inner.changed.clone(),
+        );
         tokio::spawn(task.run(inbox, asks));
         budget
     }
@@ -159,7 +192,10 @@ fn configure(entry: &Entry) -> Option<Figures> {
             sancho_limiter::Budget::new(figures.requests_per_second, figures.burst, figures.max_in_flight),
             Source::Given,
         )),
-        None => entry.budget.tell(Command::Configure(sancho_limiter::Budget::assumed(), Source::Assumed)),
+        None => entry.budget.tell(Command::Configure(
+            sancho_limiter::Budget::assumed(),
+            Source::Assumed,
+        )),
     }
     lowest
 }

@@ -16,7 +16,7 @@ use super::permits::Permits;
 use super::{Budget, BudgetView, Command};
 use crate::acme::transport::Transport;
 use crate::clock;
-use crate::gate::{Ask, GateReceiver, Outcome};
+use crate::gate::{Ask, GateReceiver, Outcome, Report};
 use crate::lease_store::LeaseStore;
 
 /// A permit that nobody asks for within this time is given back: its request has gone away.
@@ -31,7 +31,7 @@ pub(super) struct Task {
     view: watch::Sender<BudgetView>,
     changed: Arc<Notify>,
     permits: Permits,
-    reports: mpsc::UnboundedReceiver<(u64, Outcome)>,
+    reports: mpsc::UnboundedReceiver<(u64, Report)>,
     transports: Vec<Transport>,
     told_demand: u32,
     wake: Option<Instant>,
@@ -68,14 +68,15 @@ impl Task {
     pub(super) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Command>, mut asks: GateReceiver) {
         // What the Lease says is known before anything is asked of it.
         let store = self.store.clone();
-        self.under_way.push(async move { Event::Read(store.read().await) }.boxed());
+        self.under_way
+            .push(async move { Event::Read(store.read().await) }.boxed());
         loop {
             let unasked = self.permits.drop_unasked(Instant::now());
             let leave_by = self.leaving.as_ref().map(|(_, by)| *by);
             let next = [self.wake, unasked, leave_by].into_iter().flatten().min();
             let event = tokio::select! {
                 Some(event) = self.under_way.next() => Some(event),
-                Some((number, outcome)) = self.reports.recv() => self.settled(number, outcome),
+                Some((number, report)) = self.reports.recv() => self.reported(number, report),
                 Some(command) = inbox.recv() => self.obey(command),
                 Some(Ask { reply }) = asks.recv(), if self.leaving.is_none() => {
                     self.permits.ask(reply, Instant::now());
@@ -110,13 +111,25 @@ impl Task {
         }
     }
 
-    fn settled(&mut self, number: u64, outcome: Outcome) -> Option<Event> {
+    fn reported(&mut self, number: u64, report: Report) -> Option<Event> {
+        let outcome = match report {
+            Report::Begun => {
+                return Some(Event::Begun {
+                    permit: self.permits.name(number)?,
+                });
+            }
+            Report::Ended(outcome) => outcome,
+        };
         let permit = self.permits.settle(number)?;
         Some(match outcome {
-            Outcome::Answered => Event::Answered { permit, throttle: None },
-            Outcome::Throttled { retry_after } => {
-                Event::Answered { permit, throttle: Some(Throttle { retry_after }) }
-            }
+            Outcome::Answered => Event::Answered {
+                permit,
+                throttle: None,
+            },
+            Outcome::Throttled { retry_after } => Event::Answered {
+                permit,
+                throttle: Some(Throttle { retry_after }),
+            },
             Outcome::Lost | Outcome::NotSent => Event::Lost { permit },
         })
     }
@@ -153,21 +166,30 @@ impl Task {
         match action {
             Action::Read => {
                 let store = self.store.clone();
-                self.under_way.push(async move { Event::Read(store.read().await) }.boxed());
+                self.under_way
+                    .push(async move { Event::Read(store.read().await) }.boxed());
             }
             Action::Write { id, record, version } => {
                 let store = self.store.clone();
                 let write = async move {
-                    Event::Written { id, outcome: store.write(&record, version).await }
+                    Event::Written {
+                        id,
+                        outcome: store.write(&record, version).await,
+                    }
                 };
                 self.under_way.push(write.boxed());
             }
-            Action::Permit { id, slot, start_by: _ } => {
+            Action::Permit {
+                id,
+                slot,
+                start_by: _,
+            } => {
                 let valid_until = self.limiter.validity(now).find(|(held, _)| *held == slot);
                 let valid_until = valid_until.map_or_else(Instant::now, |(_, until)| instant(until, now));
                 // It no longer waits, whatever the limiter was told.
                 self.told_demand = self.told_demand.saturating_sub(1);
-                self.permits.grant(id, slot, valid_until, Instant::now() + UNASKED);
+                self.permits
+                    .grant(id, slot, valid_until, Instant::now() + UNASKED);
             }
             Action::Abort { permits } => self.permits.abort(&permits, Instant::now()),
             Action::CloseConnections => self.close_connections(),
@@ -182,7 +204,12 @@ impl Task {
         let keep = usize::try_from(self.limiter.connections_kept()).unwrap_or(usize::MAX);
         let close = async move {
             unrecorded.none().await;
-            futures::future::join_all(transports.iter().map(|transport| transport.close_connections(keep))).await;
+            futures::future::join_all(
+                transports
+                    .iter()
+                    .map(|transport| transport.close_connections(keep)),
+            )
+            .await;
             Event::ConnectionsClosed
         };
         self.under_way.push(close.boxed());
@@ -193,8 +220,16 @@ impl Task {
         let view = BudgetView {
             held: u32::try_from(self.limiter.slots_held(now).len()).unwrap_or(u32::MAX),
             rate_held: self.limiter.rate(now),
-            holders: self.limiter.live_holders(now).map(|holder| holder.process.clone()).collect(),
-            blocked: self.limiter.blocked(now).filter(|b| *b != Blocked::Pacing).map(|b| b.to_string()),
+            holders: self
+                .limiter
+                .live_holders(now)
+                .map(|holder| holder.process.clone())
+                .collect(),
+            blocked: self
+                .limiter
+                .blocked(now)
+                .filter(|b| *b != Blocked::Pacing)
+                .map(|b| b.to_string()),
         };
         let before = self.view.borrow().clone();
         if before != view {

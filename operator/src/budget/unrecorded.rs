@@ -21,7 +21,10 @@ pub struct UnrecordedGuard {
 
 impl Default for Unrecorded {
     fn default() -> Self {
-        Self { steps: watch::Sender::new(0), asking: watch::Sender::new(0) }
+        Self {
+            steps: watch::Sender::new(0),
+            asking: watch::Sender::new(0),
+        }
     }
 }
 
@@ -30,12 +33,15 @@ impl Unrecorded {
     #[must_use]
     pub fn begin(&self) -> UnrecordedGuard {
         self.steps.send_modify(|count| *count += 1);
-        UnrecordedGuard { steps: self.steps.clone() }
+        UnrecordedGuard {
+            steps: self.steps.clone(),
+        }
     }
 
     /// So many steps wait for a permit now.
     pub(super) fn set_asking(&self, waiting: usize) {
-        self.asking.send_if_modified(|asking| std::mem::replace(asking, waiting) != waiting);
+        self.asking
+            .send_if_modified(|asking| std::mem::replace(asking, waiting) != waiting);
     }
 
     /// Returns once every step either waits for a permit or is recorded.
@@ -66,7 +72,9 @@ mod tests {
     use std::time::Duration;
 
     async fn is_none(unrecorded: &Unrecorded) -> bool {
-        tokio::time::timeout(Duration::from_secs(1), unrecorded.none()).await.is_ok()
+        tokio::time::timeout(Duration::from_secs(1), unrecorded.none())
+            .await
+            .is_ok()
     }
 
     #[tokio::test(start_paused = true)]

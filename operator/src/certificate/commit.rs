@@ -51,7 +51,9 @@ pub(super) async fn commit(
 ) -> Result<Committed, kube::Error> {
     let namespace = seen.namespace().unwrap_or_default();
     let api = context.certificates(&namespace);
-    let Some(certificate) = api.get_opt(&seen.name_any()).await? else { return Ok(Committed::Again) };
+    let Some(certificate) = api.get_opt(&seen.name_any()).await? else {
+        return Ok(Committed::Again);
+    };
     if certificate.metadata.deletion_timestamp.is_some() || certificate.uid() != seen.uid() {
         return Ok(Committed::Again);
     }
@@ -76,23 +78,34 @@ pub(super) async fn commit(
         return Ok(Committed::Busy(plan.clone()));
     }
     let is_written = differences(&planned, &present).is_none();
-    let plan =
-        PlanStatus { generation, hash: planned.hash.clone(), planner: context.replica.clone(), settled: is_written };
-    let is_same = old_plan.as_ref().is_some_and(|old| {
-        (old.generation, &old.hash, old.settled) == (plan.generation, &plan.hash, true)
-    });
+    let plan = PlanStatus {
+        generation,
+        hash: planned.hash.clone(),
+        planner: context.replica.clone(),
+        settled: is_written,
+    };
+    let is_same = old_plan
+        .as_ref()
+        .is_some_and(|old| (old.generation, &old.hash, old.settled) == (plan.generation, &plan.hash, true));
     if is_written && is_same {
         return Ok(Committed::Settled(Box::new(certificate)));
     }
-    let Some(certificate) = swap(context, &certificate, plan.clone()).await? else { return Ok(Committed::Again) };
+    let Some(certificate) = swap(context, &certificate, plan.clone()).await? else {
+        return Ok(Committed::Again);
+    };
     if is_written {
         return Ok(Committed::Settled(Box::new(certificate)));
     }
     if !write(context, &certificate, &planned, &present).await? {
         return Ok(Committed::Again);
     }
-    let settled = PlanStatus { settled: true, ..plan };
-    let Some(certificate) = swap(context, &certificate, settled).await? else { return Ok(Committed::Again) };
+    let settled = PlanStatus {
+        settled: true,
+        ..plan
+    };
+    let Some(certificate) = swap(context, &certificate, settled).await? else {
+        return Ok(Committed::Again);
+    };
     tell(context, &certificate, &planned, &present).await;
     Ok(Committed::Settled(Box::new(certificate)))
 }
@@ -108,7 +121,10 @@ async fn swap(
     status.plan = Some(plan);
     wanted.status = Some(status);
     let api = context.certificates(&certificate.namespace().unwrap_or_default());
-    match api.replace_status(&certificate.name_any(), &PostParams::default(), &wanted).await {
+    match api
+        .replace_status(&certificate.name_any(), &PostParams::default(), &wanted)
+        .await
+    {
         Ok(certificate) => Ok(Some(certificate)),
         Err(kube::Error::Api(status)) if status.code == 409 || status.code == 404 => Ok(None),
         Err(error) => Err(error),
@@ -124,7 +140,10 @@ async fn owned_shards(
     let label = crate::secrets::label_value(&certificate.name_any());
     let params = ListParams::default().labels(&format!("{}={label}", crate::secrets::CERTIFICATE_LABEL));
     let shards = api.list(&params).await?.items.into_iter();
-    Ok(shards.filter(|shard| is_owned(shard, certificate)).map(|shard| (shard.name_any(), shard)).collect())
+    Ok(shards
+        .filter(|shard| is_owned(shard, certificate))
+        .map(|shard| (shard.name_any(), shard))
+        .collect())
 }
 
 /// What is to be written and what is to be deleted; nothing if all is as planned.
@@ -154,7 +173,8 @@ fn differences<'a>(
 pub(super) fn is_as_planned(planned: &Wanted, seen: &[&CertificateShard]) -> bool {
     seen.len() == planned.shards.len()
         && planned.shards.iter().all(|(name, spec)| {
-            seen.iter().any(|shard| shard.name_any() == *name && shard.spec == *spec)
+            seen.iter()
+                .any(|shard| shard.name_any() == *name && shard.spec == *spec)
         })
 }
 
@@ -166,12 +186,19 @@ async fn write(
     present: &HashMap<String, CertificateShard>,
 ) -> Result<bool, kube::Error> {
     let api = context.shards(&certificate.namespace().unwrap_or_default());
-    let Some(Differences { write, delete }) = differences(planned, present) else { return Ok(true) };
+    let Some(Differences { write, delete }) = differences(planned, present) else {
+        return Ok(true);
+    };
     // A name leaves its old shard before it enters the new one.
     for shard in delete {
-        let preconditions =
-            Preconditions { uid: shard.uid(), resource_version: None };
-        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        let preconditions = Preconditions {
+            uid: shard.uid(),
+            resource_version: None,
+        };
+        let params = DeleteParams {
+            preconditions: Some(preconditions),
+            ..DeleteParams::default()
+        };
         match api.delete(&shard.name_any(), &params).await {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.code == 404 => {}
@@ -179,14 +206,22 @@ async fn write(
             Err(error) => return Err(error),
         }
     }
-    let (change, create): (Vec<_>, Vec<_>) = write.into_iter().partition(|(name, _)| present.contains_key(name));
+    let (change, create): (Vec<_>, Vec<_>) = write
+        .into_iter()
+        .partition(|(name, _)| present.contains_key(name));
     for (name, spec) in change.into_iter().chain(create) {
         let written = match present.get(name) {
             Some(shard) => {
-                let changed = CertificateShard { spec: spec.clone(), ..shard.clone() };
+                let changed = CertificateShard {
+                    spec: spec.clone(),
+                    ..shard.clone()
+                };
                 api.replace(name, &PostParams::default(), &changed).await
             }
-            None => api.create(&PostParams::default(), &new_shard(certificate, name, spec)).await,
+            None => {
+                api.create(&PostParams::default(), &new_shard(certificate, name, spec))
+                    .await
+            }
         };
         match written {
             Ok(_) => {}
@@ -202,7 +237,10 @@ fn new_shard(
     name: &str,
     spec: &sancho_crds::CertificateShardSpec,
 ) -> CertificateShard {
-    let label = (crate::secrets::CERTIFICATE_LABEL.to_owned(), crate::secrets::label_value(&spec.certificate));
+    let label = (
+        crate::secrets::CERTIFICATE_LABEL.to_owned(),
+        crate::secrets::label_value(&spec.certificate),
+    );
     CertificateShard {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
@@ -224,7 +262,10 @@ async fn tell(
 ) {
     let names: usize = planned.shards.iter().map(|(_, spec)| spec.dns_names.len()).sum();
     let changed = differences(planned, present).map_or(0, |differences| differences.write.len());
-    let note = format!("{names} names in {} shards, {changed} of them new or changed", planned.shards.len());
+    let note = format!(
+        "{names} names in {} shards, {changed} of them new or changed",
+        planned.shards.len()
+    );
     tracing::info!(certificate = full_name(certificate), note, "planned");
     context.events.normal(certificate, "Planned", "Plan", note).await;
 }

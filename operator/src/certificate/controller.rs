@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use kube::ResourceExt;
 use kube::api::PostParams;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::Event;
-use kube::ResourceExt;
 use sancho_crds::{
     Acme, Certificate, CertificateShard, CertificateStatus, IssuerKind, IssuerStatus, condition,
 };
@@ -106,7 +106,10 @@ pub async fn run(
 }
 
 fn key_of(certificate: &Certificate) -> CertificateKey {
-    CertificateKey { namespace: certificate.namespace().unwrap_or_default(), name: certificate.name_any() }
+    CertificateKey {
+        namespace: certificate.namespace().unwrap_or_default(),
+        name: certificate.name_any(),
+    }
 }
 
 /// What a replica remembers of a Certificate between looks, by its own clock.
@@ -143,8 +146,11 @@ async fn reconcile(
 ) -> Result<Option<Duration>, kube::Error> {
     let all_shards = context.seen.shards.state();
     let shards: Vec<&CertificateShard> = all_shards.iter().map(AsRef::as_ref).collect();
-    let own: Vec<&CertificateShard> =
-        shards.iter().copied().filter(|shard| is_owned(shard, certificate)).collect();
+    let own: Vec<&CertificateShard> = shards
+        .iter()
+        .copied()
+        .filter(|shard| is_owned(shard, certificate))
+        .collect();
     let (issuer, cap) = issuer_state(context, certificate);
     let plan = certificate.status.as_ref().and_then(|status| status.plan.clone());
     if matches!(issuer, IssuerState::Missing { .. }) && plan.is_none() {
@@ -153,17 +159,32 @@ async fn reconcile(
     }
     let planned = match wanted(certificate, cap, &assignment(own.iter().copied())) {
         Ok(planned) => planned,
-        Err(no) => return write_status(context, certificate, refused(certificate, &no, clock::now()), memory).await,
+        Err(no) => {
+            return write_status(
+                context,
+                certificate,
+                refused(certificate, &no, clock::now()),
+                memory,
+            )
+            .await;
+        }
     };
     let all = context.seen.certificates.state();
     if let Some(no) = clash(certificate, &planned, all.iter().map(AsRef::as_ref), &shards) {
-        write_status(context, certificate, refused(certificate, &no, clock::now()), memory).await?;
+        write_status(
+            context,
+            certificate,
+            refused(certificate, &no, clock::now()),
+            memory,
+        )
+        .await?;
         // The other one may go away without a word to this one.
         return Ok(Some(PATIENCE));
     }
     let generation = certificate.metadata.generation.unwrap_or_default();
-    let is_settled =
-        plan.as_ref().is_some_and(|plan| plan.settled && plan.generation == generation && plan.hash == planned.hash);
+    let is_settled = plan
+        .as_ref()
+        .is_some_and(|plan| plan.settled && plan.generation == generation && plan.hash == planned.hash);
     if is_settled && is_as_planned(&planned, &own) {
         let status = summary(certificate, plan.as_ref(), &own, &issuer, clock::now());
         return write_status(context, certificate, status, memory).await;
@@ -171,11 +192,17 @@ async fn reconcile(
     if let Some(wait) = wait_for_more_edits(memory, generation, plan.is_some()) {
         return Ok(Some(wait));
     }
-    let patient = memory.busy.as_ref().is_none_or(|(_, since)| since.elapsed() < PATIENCE);
+    let patient = memory
+        .busy
+        .as_ref()
+        .is_none_or(|(_, since)| since.elapsed() < PATIENCE);
     match commit(context, certificate, cap, patient).await? {
         Committed::Settled(certificate) => {
             memory.busy = None;
-            tracing::debug!(certificate = full_name(certificate.as_ref()), "the plan is settled");
+            tracing::debug!(
+                certificate = full_name(certificate.as_ref()),
+                "the plan is settled"
+            );
             Ok(Some(GATHER))
         }
         Committed::Busy(plan) => {
@@ -185,7 +212,13 @@ async fn reconcile(
             Ok(Some(AGAIN))
         }
         Committed::Refused(no) => {
-            write_status(context, certificate, refused(certificate, &no, clock::now()), memory).await
+            write_status(
+                context,
+                certificate,
+                refused(certificate, &no, clock::now()),
+                memory,
+            )
+            .await
         }
         Committed::Again => Ok(Some(AGAIN)),
     }
@@ -218,21 +251,31 @@ async fn write_status(
         memory.outdated_since = None;
         return Ok(None);
     }
-    let is_ours = status.plan.as_ref().is_none_or(|plan| plan.planner == context.replica);
+    let is_ours = status
+        .plan
+        .as_ref()
+        .is_none_or(|plan| plan.planner == context.replica);
     let since = *memory.outdated_since.get_or_insert_with(Instant::now);
     if !is_ours && since.elapsed() < COURTESY {
         return Ok(Some(COURTESY));
     }
     let was = ready_words(certificate.status.as_ref());
     let is = ready_words(Some(&status));
-    let wanted = Certificate { status: Some(status), ..certificate.clone() };
+    let wanted = Certificate {
+        status: Some(status),
+        ..certificate.clone()
+    };
     let api = context.certificates(&certificate.namespace().unwrap_or_default());
-    match api.replace_status(&certificate.name_any(), &PostParams::default(), &wanted).await {
+    match api
+        .replace_status(&certificate.name_any(), &PostParams::default(), &wanted)
+        .await
+    {
         Ok(written) => {
             memory.outdated_since = None;
             // The counts in the message change all the time; another reason is news.
             let is_news = |(status, reason, _): &(String, String, String)| {
-                was.as_ref().is_none_or(|(old, old_reason, _)| (old, old_reason) != (status, reason))
+                was.as_ref()
+                    .is_none_or(|(old, old_reason, _)| (old, old_reason) != (status, reason))
             };
             if let Some((status, reason, message)) = is.filter(is_news) {
                 tell(context, &written, &status, &reason, message).await;
@@ -253,7 +296,7 @@ async fn tell(context: &Context, certificate: &Certificate, status: &str, reason
     let events = &context.events;
     match (status, reason) {
         ("True", _) => events.normal(certificate, "Ready", "Issue", message).await,
-        (_, "Issuing" | "Planning") => {}
+        (_, "Issuing" | "Planning" | "IssuerPending") => {}
         _ => events.warning(certificate, reason, "Issue", message).await,
     }
 }
@@ -275,19 +318,27 @@ fn issuer_state(context: &Context, certificate: &Certificate) -> (IssuerState, O
         }
     };
     let Some((acme, status)) = found else {
-        return (IssuerState::Missing { issuer: key.to_string() }, None);
+        return (
+            IssuerState::Missing {
+                issuer: key.to_string(),
+            },
+            None,
+        );
     };
-    let ready = status.as_ref().and_then(|status| condition(&status.conditions, "Ready"));
+    let ready = status
+        .as_ref()
+        .and_then(|status| condition(&status.conditions, "Ready"));
     let state = match ready {
-        Some(ready) if ready.status == "True" => IssuerState::Ready { server: acme.server.clone() },
+        Some(ready) if ready.status == "True" => IssuerState::Ready {
+            server: acme.server.clone(),
+        },
         Some(ready) => IssuerState::NotReady {
             issuer: key.to_string(),
             message: ready.message.clone(),
             server: acme.server.clone(),
         },
-        None => IssuerState::NotReady {
+        None => IssuerState::Pending {
             issuer: key.to_string(),
-            message: "it is not registered yet".into(),
             server: acme.server.clone(),
         },
     };

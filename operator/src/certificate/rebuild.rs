@@ -1,7 +1,7 @@
 //! Today's assignment, when there are no shards: from the Secrets that earlier ones left.
 
-use kube::api::ListParams;
 use kube::ResourceExt;
+use kube::api::ListParams;
 use sancho_core::plan::PlannedShard;
 use sancho_crds::Certificate;
 

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use sancho_crds::{
-    Certificate, CertificateShard, CertificateStatus, PlanStatus, condition, set_condition,
-};
+use sancho_crds::{Certificate, CertificateShard, CertificateStatus, PlanStatus, condition, set_condition};
 
 use super::wanted::Refused;
 use crate::clock;
@@ -25,6 +23,13 @@ pub(super) enum IssuerState {
         issuer: String,
         /// Its own condition's message.
         message: String,
+        /// Its directory URL.
+        server: String,
+    },
+    /// Nobody has looked at it yet, or its account is being made.
+    Pending {
+        /// The issuer, in words.
+        issuer: String,
         /// Its directory URL.
         server: String,
     },
@@ -82,9 +87,17 @@ pub(super) fn summary(
     let mut set = |kind, value, reason: &str, message: &str| {
         set_condition(conditions, kind, value, reason, message, generation, &time);
     };
-    let counts = format!("{} of {names} names in {} of {total} shards", tally.ready_names, tally.ready_shards);
+    let counts = format!(
+        "{} of {names} names in {} of {total} shards",
+        tally.ready_names, tally.ready_shards
+    );
     if is_ready {
-        set("Ready", true, "Issued", &format!("{names} names in {total} Secrets"));
+        set(
+            "Ready",
+            true,
+            "Issued",
+            &format!("{names} names in {total} Secrets"),
+        );
         set("Reconciling", false, "Issued", "");
     } else {
         let reason = tally.reason(is_planned, issuer);
@@ -93,10 +106,28 @@ pub(super) fn summary(
         set("Reconciling", true, reason, &message);
     }
     set("Stalled", false, if is_ready { "Issued" } else { "Planned" }, "");
-    let renewing = if tally.renewing.is_empty() { "Idle" } else { "Renewing" };
-    set("Renewing", !tally.renewing.is_empty(), renewing, &tally.renewing.join("; "));
-    let limited = if tally.rate_limited.is_empty() { "WithinQuota" } else { "QuotaUsedUp" };
-    set("RateLimited", !tally.rate_limited.is_empty(), limited, &tally.rate_limited.join("; "));
+    let renewing = if tally.renewing.is_empty() {
+        "Idle"
+    } else {
+        "Renewing"
+    };
+    set(
+        "Renewing",
+        !tally.renewing.is_empty(),
+        renewing,
+        &tally.renewing.join("; "),
+    );
+    let limited = if tally.rate_limited.is_empty() {
+        "WithinQuota"
+    } else {
+        "QuotaUsedUp"
+    };
+    set(
+        "RateLimited",
+        !tally.rate_limited.is_empty(),
+        limited,
+        &tally.rate_limited.join("; "),
+    );
     status
 }
 
@@ -131,7 +162,9 @@ impl Tally {
         let status = shard.status.as_ref().unwrap_or(&default);
         let server = match issuer {
             IssuerState::Missing { .. } => None,
-            IssuerState::NotReady { server, .. } | IssuerState::Ready { server } => Some(server.as_str()),
+            IssuerState::NotReady { server, .. }
+            | IssuerState::Pending { server, .. }
+            | IssuerState::Ready { server } => Some(server.as_str()),
         };
         let issued = status.issued.as_ref().filter(|issued| issued.not_after.0 > now);
         if let Some(issued) = issued {
@@ -140,7 +173,9 @@ impl Tally {
         }
         // Without its issuer nobody can tell what is asked for: what is there counts.
         let is_wanted = |issued: &&sancho_crds::IssuedStatus| {
-            server.is_none_or(|server| issued.target == target(&shard.spec.dns_names, &shard.spec.issuer_ref, server))
+            server.is_none_or(|server| {
+                issued.target == target(&shard.spec.dns_names, &shard.spec.issuer_ref, server)
+            })
         };
         let says = |kind| condition(&status.conditions, kind).filter(|c| c.status == "True");
         if let Some(failure) = status.failure.as_ref().filter(|f| f.reason == "RateLimited")
@@ -154,7 +189,8 @@ impl Tally {
             if let Some(renewing) = says("Renewing")
                 && self.renewing.len() < SHOWN
             {
-                self.renewing.push(format!("{}: {}", shard.spec.secret_name, renewing.message));
+                self.renewing
+                    .push(format!("{}: {}", shard.spec.secret_name, renewing.message));
             }
             return;
         }
@@ -177,6 +213,7 @@ impl Tally {
         match issuer {
             IssuerState::Missing { .. } => "IssuerNotFound",
             IssuerState::NotReady { .. } => "IssuerNotReady",
+            IssuerState::Pending { .. } => "IssuerPending",
             IssuerState::Ready { .. } if !is_planned => "Planning",
             IssuerState::Ready { .. } => self.failure.as_deref().unwrap_or("Issuing"),
         }
@@ -186,13 +223,20 @@ impl Tally {
         match issuer {
             IssuerState::Missing { issuer } => format!("{issuer}, which does not exist: create it"),
             IssuerState::NotReady { issuer, message, .. } => format!("{issuer}: {message}"),
+            IssuerState::Pending { issuer, .. } => format!("{issuer}, which gets its account"),
             IssuerState::Ready { .. } if !is_planned => "the plan".into(),
             IssuerState::Ready { .. } => {
                 let parts: Vec<String> = self
                     .waiting
                     .iter()
                     .take(SHOWN)
-                    .map(|(what, count)| if *count == 1 { what.clone() } else { format!("{what} ({count} shards)") })
+                    .map(|(what, count)| {
+                        if *count == 1 {
+                            what.clone()
+                        } else {
+                            format!("{what} ({count} shards)")
+                        }
+                    })
                     .collect();
                 sancho_core::shown::shown_within(&parts.join("; "), 512)
             }
@@ -216,7 +260,10 @@ mod tests {
     fn certificate() -> Certificate {
         let spec = CertificateSpec {
             secret_name: "x".into(),
-            issuer_ref: IssuerRef { name: "ca".into(), kind: None },
+            issuer_ref: IssuerRef {
+                name: "ca".into(),
+                kind: None,
+            },
             dns_names: vec!["a.example".into(), "b.example".into()],
             renew_before: None,
             sharding: None,
@@ -232,7 +279,10 @@ mod tests {
             group: None,
             index,
             secret_name: format!("x-{index}"),
-            issuer_ref: IssuerRef { name: "ca".into(), kind: None },
+            issuer_ref: IssuerRef {
+                name: "ca".into(),
+                kind: None,
+            },
             dns_names: vec![name.into()],
             renew_before: None,
         };
@@ -242,7 +292,10 @@ mod tests {
     }
 
     fn issued(name: &str, end: i64) -> CertificateShardStatus {
-        let issuer = IssuerRef { name: "ca".into(), kind: None };
+        let issuer = IssuerRef {
+            name: "ca".into(),
+            kind: None,
+        };
         let issued = IssuedStatus {
             target: target(&[name.to_owned()], &issuer, SERVER),
             fingerprint: "00".into(),
@@ -250,16 +303,26 @@ mod tests {
             not_after: clock::time(at(end)),
             renewal_time: clock::time(at(end / 2)),
         };
-        CertificateShardStatus { issued: Some(issued), ..Default::default() }
+        CertificateShardStatus {
+            issued: Some(issued),
+            ..Default::default()
+        }
     }
 
     fn plan(settled: bool) -> PlanStatus {
-        PlanStatus { generation: 2, hash: "h".into(), planner: "me".into(), settled }
+        PlanStatus {
+            generation: 2,
+            hash: "h".into(),
+            planner: "me".into(),
+            settled,
+        }
     }
 
     fn summed(first: CertificateShardStatus, second: CertificateShardStatus) -> CertificateStatus {
         let (a, b) = (shard(0, "a.example", first), shard(1, "b.example", second));
-        let ready = IssuerState::Ready { server: SERVER.into() };
+        let ready = IssuerState::Ready {
+            server: SERVER.into(),
+        };
         summary(&certificate(), Some(&plan(true)), &[&a, &b], &ready, at(100))
     }
 
@@ -288,8 +351,14 @@ mod tests {
 
     #[test]
     fn an_expired_certificate_and_one_of_other_names_do_not_count() {
-        assert_eq!(summed(issued("a.example", 50), issued("b.example", 900)).ready_names, Some(1));
-        assert_eq!(summed(issued("c.example", 900), issued("b.example", 900)).ready_names, Some(1));
+        assert_eq!(
+            summed(issued("a.example", 50), issued("b.example", 900)).ready_names,
+            Some(1)
+        );
+        assert_eq!(
+            summed(issued("c.example", 900), issued("b.example", 900)).ready_names,
+            Some(1)
+        );
     }
 
     #[test]
@@ -301,7 +370,10 @@ mod tests {
             count: 1,
             retry_time: clock::time(at(200)),
         };
-        let failed = CertificateShardStatus { failure: Some(failure), ..Default::default() };
+        let failed = CertificateShardStatus {
+            failure: Some(failure),
+            ..Default::default()
+        };
         let status = summed(failed, issued("b.example", 900));
         assert_eq!(says(&status, "Ready").1, "CAAForbids");
         assert!(status.waiting_for.unwrap().contains("CAA record for a.example"));
@@ -310,14 +382,18 @@ mod tests {
     #[test]
     fn an_unsettled_plan_is_not_ready() {
         let shard = shard(0, "a.example", issued("a.example", 900));
-        let ready = IssuerState::Ready { server: SERVER.into() };
+        let ready = IssuerState::Ready {
+            server: SERVER.into(),
+        };
         let status = summary(&certificate(), Some(&plan(false)), &[&shard], &ready, at(100));
         assert_eq!(says(&status, "Ready").1, "Planning");
     }
 
     #[test]
     fn a_missing_issuer_is_named() {
-        let missing = IssuerState::Missing { issuer: "Issuer shop/ca".into() };
+        let missing = IssuerState::Missing {
+            issuer: "Issuer shop/ca".into(),
+        };
         let status = summary(&certificate(), None, &[], &missing, at(100));
         assert_eq!(says(&status, "Ready").1, "IssuerNotFound");
         assert!(status.waiting_for.unwrap().contains("Issuer shop/ca"));
@@ -327,9 +403,14 @@ mod tests {
     fn the_same_state_is_the_same_status() {
         let mut certificate = certificate();
         let shard = shard(0, "a.example", issued("a.example", 900));
-        let ready = IssuerState::Ready { server: SERVER.into() };
+        let ready = IssuerState::Ready {
+            server: SERVER.into(),
+        };
         let first = summary(&certificate, Some(&plan(true)), &[&shard], &ready, at(100));
         certificate.status = Some(first.clone());
-        assert_eq!(summary(&certificate, Some(&plan(true)), &[&shard], &ready, at(200)), first);
+        assert_eq!(
+            summary(&certificate, Some(&plan(true)), &[&shard], &ready, at(200)),
+            first
+        );
     }
 }

@@ -41,14 +41,25 @@ pub(super) fn wanted(
     issuer_cap: Option<u32>,
     today: &[PlannedShard],
 ) -> Result<Wanted, Refused> {
-    let CertificateSpec { secret_name: base, issuer_ref, dns_names, renew_before, sharding } = &certificate.spec;
+    let CertificateSpec {
+        secret_name: base,
+        issuer_ref,
+        dns_names,
+        renew_before,
+        sharding,
+    } = &certificate.spec;
     let mut names = BTreeSet::new();
     for text in dns_names {
-        let name = DnsName::parse(text)
-            .map_err(|error| Refused { reason: "InvalidName", message: format!("spec.dnsNames: {error}") })?;
+        let name = DnsName::parse(text).map_err(|error| Refused {
+            reason: "InvalidName",
+            message: format!("spec.dnsNames: {error}"),
+        })?;
         if !names.insert(name) {
             let message = format!("spec.dnsNames: {text} stands there twice: remove one");
-            return Err(Refused { reason: "InvalidName", message });
+            return Err(Refused {
+                reason: "InvalidName",
+                message,
+            });
         }
     }
     if let Some(text) = renew_before {
@@ -75,22 +86,43 @@ pub(super) fn wanted(
             (name, spec)
         })
         .collect();
-    Ok(Wanted { hash: hash(&shards), shards })
+    Ok(Wanted {
+        hash: hash(&shards),
+        shards,
+    })
 }
 
 fn policy(sharding: Option<&Sharding>, issuer_cap: Option<u32>) -> Result<Policy, Refused> {
     let default = Sharding::default();
-    let Sharding { max_names, strategy, groups } = sharding.unwrap_or(&default);
-    let cap = [*max_names, issuer_cap, Some(MOST_NAMES)].into_iter().flatten().min().unwrap_or(MOST_NAMES);
-    let refused = |message: String| Refused { reason: "InvalidSharding", message: format!("spec.sharding: {message}") };
+    let Sharding {
+        max_names,
+        strategy,
+        groups,
+    } = sharding.unwrap_or(&default);
+    let cap = [*max_names, issuer_cap, Some(MOST_NAMES)]
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or(MOST_NAMES);
+    let refused = |message: String| Refused {
+        reason: "InvalidSharding",
+        message: format!("spec.sharding: {message}"),
+    };
     if let Some(clash) = secret_clash(groups.iter().map(|group| group.name.as_str())) {
         return Err(refused(clash.to_string()));
     }
     let mut parsed = Vec::new();
     for group in groups {
-        let names = group.dns_names.iter().map(|name| DnsName::parse(name)).collect::<Result<_, _>>();
+        let names = group
+            .dns_names
+            .iter()
+            .map(|name| DnsName::parse(name))
+            .collect::<Result<_, _>>();
         let names = names.map_err(|error| refused(format!("group {}: {error}", group.name)))?;
-        parsed.push(Group { name: group.name.clone(), names });
+        parsed.push(Group {
+            name: group.name.clone(),
+            names,
+        });
     }
     let strategy = match strategy {
         None | Some(ShardingStrategy::Fill) => Strategy::Fill,
@@ -112,8 +144,10 @@ fn shard_object_name(certificate: &str, group: Option<&str>, index: u32) -> Stri
 }
 
 fn hash(shards: &[(String, CertificateShardSpec)]) -> String {
-    let parts: Vec<String> =
-        shards.iter().map(|(name, spec)| format!("{name} {}", serde_json::to_string(spec).unwrap_or_default())).collect();
+    let parts: Vec<String> = shards
+        .iter()
+        .map(|(name, spec)| format!("{name} {}", serde_json::to_string(spec).unwrap_or_default()))
+        .collect();
     digest(parts.iter().map(String::as_str))
 }
 
@@ -122,7 +156,12 @@ pub(super) fn assignment<'a>(shards: impl IntoIterator<Item = &'a CertificateSha
     let assigned = shards.into_iter().map(|shard| PlannedShard {
         group: shard.spec.group.clone(),
         index: shard.spec.index,
-        names: shard.spec.dns_names.iter().filter_map(|name| DnsName::parse(name).ok()).collect(),
+        names: shard
+            .spec
+            .dns_names
+            .iter()
+            .filter_map(|name| DnsName::parse(name).ok())
+            .collect(),
     });
     assigned.collect()
 }
@@ -130,7 +169,10 @@ pub(super) fn assignment<'a>(shards: impl IntoIterator<Item = &'a CertificateSha
 /// Is `shard` one of `certificate`'s?
 pub(super) fn is_owned(shard: &CertificateShard, certificate: &Certificate) -> bool {
     shard.namespace() == certificate.namespace()
-        && shard.owner_references().iter().any(|owner| Some(&owner.uid) == certificate.meta().uid.as_ref())
+        && shard
+            .owner_references()
+            .iter()
+            .any(|owner| Some(&owner.uid) == certificate.meta().uid.as_ref())
 }
 
 /// Another Certificate of the namespace that has, or has the older right to, one of the Secrets.
@@ -141,7 +183,9 @@ pub(super) fn clash<'a>(
     shards: &[&CertificateShard],
 ) -> Option<Refused> {
     let own = |secret: &str| {
-        shards.iter().any(|shard| is_owned(shard, certificate) && shard.spec.secret_name == secret)
+        shards
+            .iter()
+            .any(|shard| is_owned(shard, certificate) && shard.spec.secret_name == secret)
     };
     let age = |c: &Certificate| (c.creation_timestamp(), c.name_any());
     for other in others {
@@ -150,7 +194,9 @@ pub(super) fn clash<'a>(
         }
         for (_, spec) in &wanted.shards {
             let secret = &spec.secret_name;
-            let has = shards.iter().any(|shard| is_owned(shard, other) && shard.spec.secret_name == *secret);
+            let has = shards
+                .iter()
+                .any(|shard| is_owned(shard, other) && shard.spec.secret_name == *secret);
             let claims = other.spec.secret_name == *secret && age(other) < age(certificate);
             if !own(secret) && (has || claims) {
                 let message = format!(
@@ -159,7 +205,10 @@ pub(super) fn clash<'a>(
                     certificate.name_any(),
                     other.name_any()
                 );
-                return Some(Refused { reason: "SecretNameClash", message });
+                return Some(Refused {
+                    reason: "SecretNameClash",
+                    message,
+                });
             }
         }
     }
@@ -179,7 +228,10 @@ pub(super) fn assignment_in_secrets(secrets: &[Secret], certificate: &str) -> Ve
         Some(PlannedShard {
             group: annotations.get(GROUP_ANNOTATION).cloned(),
             index: annotations.get(INDEX_ANNOTATION)?.parse().ok()?,
-            names: names.iter().filter_map(|name| DnsName::parse(name).ok()).collect(),
+            names: names
+                .iter()
+                .filter_map(|name| DnsName::parse(name).ok())
+                .collect(),
         })
     });
     read.collect()
@@ -193,7 +245,10 @@ mod tests {
     fn certificate(name: &str, secret: &str, names: &[&str], sharding: Option<Sharding>) -> Certificate {
         let spec = CertificateSpec {
             secret_name: secret.into(),
-            issuer_ref: IssuerRef { name: "ca".into(), kind: None },
+            issuer_ref: IssuerRef {
+                name: "ca".into(),
+                kind: None,
+            },
             dns_names: names.iter().map(|n| (*n).to_owned()).collect(),
             renew_before: None,
             sharding,
@@ -212,17 +267,35 @@ mod tests {
     }
 
     fn max(max_names: u32) -> Option<Sharding> {
-        Some(Sharding { max_names: Some(max_names), ..Sharding::default() })
+        Some(Sharding {
+            max_names: Some(max_names),
+            ..Sharding::default()
+        })
     }
 
     #[test]
     fn secrets_and_objects_are_named_as_published() {
-        let groups = vec![ShardingGroup { name: "eu".into(), dns_names: vec!["c.example".into()] }];
-        let sharding = Sharding { max_names: Some(1), strategy: None, groups };
-        let certificate =
-            certificate("front", "front-tls", &["a.example", "b.example", "c.example"], Some(sharding));
+        let groups = vec![ShardingGroup {
+            name: "eu".into(),
+            dns_names: vec!["c.example".into()],
+        }];
+        let sharding = Sharding {
+            max_names: Some(1),
+            strategy: None,
+            groups,
+        };
+        let certificate = certificate(
+            "front",
+            "front-tls",
+            &["a.example", "b.example", "c.example"],
+            Some(sharding),
+        );
         let wanted = wanted(&certificate, None, &[]).unwrap();
-        let secrets: Vec<&str> = wanted.shards.iter().map(|(_, spec)| spec.secret_name.as_str()).collect();
+        let secrets: Vec<&str> = wanted
+            .shards
+            .iter()
+            .map(|(_, spec)| spec.secret_name.as_str())
+            .collect();
         assert_eq!(secrets, ["front-tls", "front-tls-1", "front-tls-eu"]);
         let objects: Vec<&str> = wanted.shards.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(objects[..2], ["front-0", "front-1"]);
@@ -233,7 +306,10 @@ mod tests {
     fn the_lower_cap_counts() {
         let names = ["a.example", "b.example", "c.example", "d.example"];
         let count = |sharding, issuer| {
-            wanted(&certificate("x", "x", &names, sharding), issuer, &[]).unwrap().shards.len()
+            wanted(&certificate("x", "x", &names, sharding), issuer, &[])
+                .unwrap()
+                .shards
+                .len()
         };
         assert_eq!(count(None, None), 1);
         assert_eq!(count(max(2), None), 2);
@@ -245,8 +321,11 @@ mod tests {
     fn planning_on_top_of_the_written_shards_changes_nothing() {
         let certificate = certificate("x", "x", &["a.example", "b.example", "c.other"], max(2));
         let first = wanted(&certificate, None, &[]).unwrap();
-        let written: Vec<CertificateShard> =
-            first.shards.iter().map(|(name, spec)| shard_of(&certificate, name, spec)).collect();
+        let written: Vec<CertificateShard> = first
+            .shards
+            .iter()
+            .map(|(name, spec)| shard_of(&certificate, name, spec))
+            .collect();
         assert_eq!(wanted(&certificate, None, &assignment(&written)).unwrap(), first);
     }
 
@@ -256,10 +335,24 @@ mod tests {
             wanted(&certificate("x", "x", names, sharding), None, &[]).unwrap_err()
         };
         assert!(refusal(&["*.a.example"], None).message.contains("DNS-01"));
-        assert!(refusal(&["a.example", "a.example"], None).message.contains("twice"));
-        let groups = vec![ShardingGroup { name: "1".into(), dns_names: vec!["a.example".into()] }];
-        let sharding = Sharding { groups, ..Sharding::default() };
-        assert!(refusal(&["a.example"], Some(sharding)).message.contains("rename the group"));
+        assert!(
+            refusal(&["a.example", "a.example"], None)
+                .message
+                .contains("twice")
+        );
+        let groups = vec![ShardingGroup {
+            name: "1".into(),
+            dns_names: vec!["a.example".into()],
+        }];
+        let sharding = Sharding {
+            groups,
+            ..Sharding::default()
+        };
+        assert!(
+            refusal(&["a.example"], Some(sharding))
+                .message
+                .contains("rename the group")
+        );
     }
 
     #[test]
@@ -267,10 +360,19 @@ mod tests {
         let first = certificate("x", "x", &["a.example", "b.example"], max(1));
         let second = certificate("y", "x-1", &["c.example"], None);
         let planned = wanted(&first, None, &[]).unwrap();
-        let shards: Vec<CertificateShard> =
-            planned.shards.iter().map(|(name, spec)| shard_of(&first, name, spec)).collect();
+        let shards: Vec<CertificateShard> = planned
+            .shards
+            .iter()
+            .map(|(name, spec)| shard_of(&first, name, spec))
+            .collect();
         let shards: Vec<&CertificateShard> = shards.iter().collect();
-        let refused = clash(&second, &wanted(&second, None, &[]).unwrap(), [&first, &second], &shards).unwrap();
+        let refused = clash(
+            &second,
+            &wanted(&second, None, &[]).unwrap(),
+            [&first, &second],
+            &shards,
+        )
+        .unwrap();
         assert!(refused.message.contains("Certificate y") && refused.message.contains("Certificate x"));
         assert_eq!(clash(&first, &planned, [&first, &second], &shards), None);
     }

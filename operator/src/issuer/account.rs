@@ -42,7 +42,11 @@ pub(super) enum Retry {
 
 impl NotReady {
     fn new(reason: &'static str, message: impl Into<String>, retry: Retry) -> Self {
-        Self { reason, message: message.into(), retry }
+        Self {
+            reason,
+            message: message.into(),
+            retry,
+        }
     }
 }
 
@@ -53,18 +57,24 @@ pub(super) fn origin(acme: &Acme) -> Result<Origin, NotReady> {
 }
 
 /// The account's key: the one in its Secret, else a new one, which is then in its Secret.
-pub(super) async fn key(context: &Context, issuer: &IssuerKey, acme: &Acme) -> Result<Arc<AccountKey>, NotReady> {
+pub(super) async fn key(
+    context: &Context,
+    issuer: &IssuerKey,
+    acme: &Acme,
+) -> Result<Arc<AccountKey>, NotReady> {
     let namespace = issuer.namespace.as_deref().unwrap_or(&context.namespace);
     let name = &acme.private_key_secret_ref.name;
     let (_, fresh) = AccountKey::generate()
         .map_err(|error| NotReady::new("AccountKeyFailed", error.to_string(), Retry::Backoff))?;
-    let pem = secrets::account_key(&context.secrets(namespace), name, &fresh).await.map_err(|error| {
-        let reason = match error {
-            SecretError::NotOurs { .. } => "AccountKeyInvalid",
-            SecretError::Conflict { .. } | SecretError::Api { .. } => "AccountKeyUnavailable",
-        };
-        NotReady::new(reason, error.to_string(), Retry::Backoff)
-    })?;
+    let pem = secrets::account_key(&context.secrets(namespace), name, &fresh)
+        .await
+        .map_err(|error| {
+            let reason = match error {
+                SecretError::NotOurs { .. } => "AccountKeyInvalid",
+                SecretError::Conflict { .. } | SecretError::Api { .. } => "AccountKeyUnavailable",
+            };
+            NotReady::new(reason, error.to_string(), Retry::Backoff)
+        })?;
     let key = AccountKey::from_pem(pem.as_bytes()).map_err(|error| {
         NotReady::new(
             "AccountKeyInvalid",
@@ -86,10 +96,18 @@ pub(super) fn transport(
     budget: &Budget,
 ) -> Result<Transport, NotReady> {
     let ca_bundle = acme.ca_bundle.as_deref().map(read_bundle).transpose()?;
-    let config =
-        TransportConfig { origin, ca_bundle, replica: context.replica.clone(), most_idle: MOST_IDLE };
+    let config = TransportConfig {
+        origin,
+        ca_bundle,
+        replica: context.replica.clone(),
+        most_idle: MOST_IDLE,
+    };
     let transport = Transport::new(config, budget.gate()).map_err(|error| {
-        NotReady::new("CaBundleInvalid", format!("spec.acme.caBundle: {error}"), Retry::Edit)
+        NotReady::new(
+            "CaBundleInvalid",
+            format!("spec.acme.caBundle: {error}"),
+            Retry::Edit,
+        )
     })?;
     budget.adopt(transport.clone());
     Ok(transport)
@@ -123,25 +141,39 @@ pub(super) fn resume(
     if status.thumbprint.as_deref() != Some(key.thumbprint().as_str()) {
         return None;
     }
-    Session::resume(transport.clone(), &acme.server, key.clone(), status.account_url.as_deref()?).ok()
+    Session::resume(
+        transport.clone(),
+        &acme.server,
+        key.clone(),
+        status.account_url.as_deref()?,
+    )
+    .ok()
 }
 
 /// Makes the account at the CA, or finds it: one to three requests.
-pub(super) async fn register(transport: &Transport, acme: &Acme, key: &Arc<AccountKey>) -> Result<Session, NotReady> {
+pub(super) async fn register(
+    transport: &Transport,
+    acme: &Acme,
+    key: &Arc<AccountKey>,
+) -> Result<Session, NotReady> {
     let account = NewAccount::with_email(acme.email.as_deref());
-    Session::register(transport.clone(), &acme.server, key.clone(), &account).await.map_err(|error| {
-        let message = error.to_string();
-        match error {
-            RegisterError::Throttled { until: Some(until), .. } => {
-                NotReady::new("CaThrottles", message, Retry::At(until))
+    Session::register(transport.clone(), &acme.server, key.clone(), &account)
+        .await
+        .map_err(|error| {
+            let message = error.to_string();
+            match error {
+                RegisterError::Throttled {
+                    until: Some(until), ..
+                } => NotReady::new("CaThrottles", message, Retry::At(until)),
+                RegisterError::Throttled { until: None, .. } => {
+                    NotReady::new("CaThrottles", message, Retry::Backoff)
+                }
+                RegisterError::Refused { .. } => NotReady::new("AccountRefused", message, Retry::Backoff),
+                RegisterError::NotValid { .. } => NotReady::new("AccountNotValid", message, Retry::Backoff),
+                RegisterError::Failed { .. } => NotReady::new("AccountFailed", message, Retry::Backoff),
+                RegisterError::Send(error) => NotReady::new(error.reason(), message, Retry::Backoff),
             }
-            RegisterError::Throttled { until: None, .. } => NotReady::new("CaThrottles", message, Retry::Backoff),
-            RegisterError::Refused { .. } => NotReady::new("AccountRefused", message, Retry::Backoff),
-            RegisterError::NotValid { .. } => NotReady::new("AccountNotValid", message, Retry::Backoff),
-            RegisterError::Failed { .. } => NotReady::new("AccountFailed", message, Retry::Backoff),
-            RegisterError::Send(error) => NotReady::new(error.reason(), message, Retry::Backoff),
-        }
-    })
+        })
 }
 
 /// How long to wait after `count` failures in a row: 2 s doubling up to 5 min. A CA that was away
@@ -152,5 +184,9 @@ pub(super) fn backoff(count: u32) -> Duration {
 
 /// What a ready issuer is made of.
 pub(super) fn ready(acme: &Acme, session: Session, budget: Budget) -> ReadyIssuer {
-    ReadyIssuer { server: acme.server.clone(), session, budget }
+    ReadyIssuer {
+        server: acme.server.clone(),
+        session,
+        budget,
+    }
 }

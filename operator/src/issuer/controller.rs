@@ -49,7 +49,10 @@ pub trait AnyIssuer:
     fn api(&self, context: &Context) -> Api<Self>;
     /// Its key.
     fn key(&self) -> IssuerKey {
-        IssuerKey { namespace: self.namespace(), name: self.name_any() }
+        IssuerKey {
+            namespace: self.namespace(),
+            name: self.name_any(),
+        }
     }
 }
 
@@ -64,10 +67,16 @@ impl AnyIssuer for Issuer {
         self.status.as_ref()
     }
     fn with_status(&self, status: IssuerStatus) -> Self {
-        Self { status: Some(status), ..self.clone() }
+        Self {
+            status: Some(status),
+            ..self.clone()
+        }
     }
     fn seen(context: &Context, key: &IssuerKey) -> Option<Arc<Self>> {
-        context.seen.issuers.get(&ObjectRef::new(&key.name).within(key.namespace.as_deref()?))
+        context
+            .seen
+            .issuers
+            .get(&ObjectRef::new(&key.name).within(key.namespace.as_deref()?))
     }
     fn api(&self, context: &Context) -> Api<Self> {
         Api::namespaced(context.client.clone(), &self.namespace().unwrap_or_default())
@@ -91,7 +100,10 @@ impl AnyIssuer for ClusterIssuer {
         self.status.as_ref()
     }
     fn with_status(&self, status: IssuerStatus) -> Self {
-        Self { status: Some(status), ..self.clone() }
+        Self {
+            status: Some(status),
+            ..self.clone()
+        }
     }
     fn seen(context: &Context, key: &IssuerKey) -> Option<Arc<Self>> {
         context.seen.cluster_issuers.get(&ObjectRef::new(&key.name))
@@ -169,7 +181,9 @@ struct Reconciler<K> {
 impl<K: AnyIssuer> Reconciler<K> {
     /// Does an event say more than that this replica wrote the status?
     fn is_news(&self, issuer: &K) -> bool {
-        let is_seen = issuer.status().is_some_and(|status| status.observed_generation == issuer.meta().generation);
+        let is_seen = issuer
+            .status()
+            .is_some_and(|status| status.observed_generation == issuer.meta().generation);
         let is_ready = self.context.issuers.get(&issuer.key()).is_some();
         let says_ready = issuer.status().is_some_and(|status| status.account_url.is_some());
         !is_seen || is_ready != says_ready
@@ -181,7 +195,10 @@ impl<K: AnyIssuer> Reconciler<K> {
         let reached = self.reach(&issuer, key).await;
         let (status, next) = match reached {
             Ok((ready, budget_words)) => {
-                self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+                self.failures
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .remove(key);
                 let status = ready_status(issuer.as_ref(), &ready, budget_words);
                 self.context.issuers.set(key.clone(), Some(ready));
                 (status, None)
@@ -203,8 +220,14 @@ impl<K: AnyIssuer> Reconciler<K> {
 
     fn forget(&self, key: &IssuerKey) {
         self.context.issuers.set(key.clone(), None);
-        self.transports.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.transports
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(key);
+        self.failures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(key);
         if key.namespace.is_none() {
             self.context.budgets.forget(&key.name);
         }
@@ -216,7 +239,9 @@ impl<K: AnyIssuer> Reconciler<K> {
         let origin = account::origin(acme)?;
         let context = &self.context;
         let words = if key.namespace.is_none() {
-            let (in_force, others) = context.budgets.give(&origin.to_string(), &key.name, issuer.budget());
+            let (in_force, others) = context
+                .budgets
+                .give(&origin.to_string(), &key.name, issuer.budget());
             budget_words(in_force.as_ref(), &others)
         } else {
             "shared with every issuer of this CA; set by ClusterIssuers".into()
@@ -251,15 +276,12 @@ impl<K: AnyIssuer> Reconciler<K> {
 
     /// The status, if its account was made for the spec as it is.
     fn account_of<'a>(&self, issuer: &'a K) -> Option<&'a IssuerStatus> {
-        issuer.status().filter(|status| status.observed_generation == issuer.meta().generation)
+        issuer
+            .status()
+            .filter(|status| status.observed_generation == issuer.meta().generation)
     }
 
-    fn resume_seen(
-        &self,
-        issuer: &K,
-        transport: &Transport,
-        key: &Arc<AccountKey>,
-    ) -> Option<Session> {
+    fn resume_seen(&self, issuer: &K, transport: &Transport, key: &Arc<AccountKey>) -> Option<Session> {
         let seen = K::seen(&self.context, &issuer.key())?;
         account::resume(transport, issuer.acme(), key, self.account_of(&seen))
     }
@@ -274,7 +296,10 @@ impl<K: AnyIssuer> Reconciler<K> {
             return Ok(transport.clone());
         }
         let transport = account::transport(&self.context, account::origin(acme)?, acme, budget)?;
-        transports.insert(key.clone(), (acme.server.clone(), acme.ca_bundle.clone(), transport.clone()));
+        transports.insert(
+            key.clone(),
+            (acme.server.clone(), acme.ca_bundle.clone(), transport.clone()),
+        );
         Ok(transport)
     }
 
@@ -302,8 +327,10 @@ impl<K: AnyIssuer> Reconciler<K> {
         let changed = issuer.status().and_then(said) != said(&status);
         let ready = condition(&status.conditions, "Ready").cloned();
         let with_status = issuer.with_status(status);
-        let written =
-            issuer.api(&self.context).replace_status(&issuer.name_any(), &PostParams::default(), &with_status).await;
+        let written = issuer
+            .api(&self.context)
+            .replace_status(&issuer.name_any(), &PostParams::default(), &with_status)
+            .await;
         match written {
             Ok(_) => {}
             // Somebody wrote it in between: the watch brings that, and another look.
@@ -311,12 +338,21 @@ impl<K: AnyIssuer> Reconciler<K> {
             Err(error) => return Err(error),
         }
         if let Some(ready) = ready.filter(|_| changed) {
-            tracing::info!(issuer = full_name(issuer), ready = ready.status, reason = ready.reason, "issuer");
+            tracing::info!(
+                issuer = full_name(issuer),
+                ready = ready.status,
+                reason = ready.reason,
+                "issuer"
+            );
             let events = &self.context.events;
             if ready.status == "True" {
-                events.normal(issuer, &ready.reason, "Register", ready.message).await;
+                events
+                    .normal(issuer, &ready.reason, "Register", ready.message)
+                    .await;
             } else {
-                events.warning(issuer, &ready.reason, "Register", ready.message).await;
+                events
+                    .warning(issuer, &ready.reason, "Register", ready.message)
+                    .await;
             }
         }
         Ok(())
@@ -333,8 +369,24 @@ fn ready_status<K: AnyIssuer>(issuer: &K, ready: &ReadyIssuer, budget_words: Str
     status.budget_lease = Some(ready.budget.lease().to_owned());
     status.budget = Some(budget_words);
     let message = format!("the account {} is ready", ready.session.kid());
-    set_condition(&mut status.conditions, "Ready", true, "AccountReady", &message, generation, &now);
-    set_condition(&mut status.conditions, "Stalled", false, "AccountReady", "", generation, &now);
+    set_condition(
+        &mut status.conditions,
+        "Ready",
+        true,
+        "AccountReady",
+        &message,
+        generation,
+        &now,
+    );
+    set_condition(
+        &mut status.conditions,
+        "Stalled",
+        false,
+        "AccountReady",
+        "",
+        generation,
+        &now,
+    );
     status
 }
 
@@ -346,8 +398,24 @@ fn not_ready_status<K: AnyIssuer>(issuer: &K, why: &NotReady) -> IssuerStatus {
     status.account_url = None;
     status.thumbprint = None;
     let stalled = why.retry == Retry::Edit;
-    set_condition(&mut status.conditions, "Ready", false, why.reason, &why.message, generation, &now);
-    set_condition(&mut status.conditions, "Stalled", stalled, why.reason, "", generation, &now);
+    set_condition(
+        &mut status.conditions,
+        "Ready",
+        false,
+        why.reason,
+        &why.message,
+        generation,
+        &now,
+    );
+    set_condition(
+        &mut status.conditions,
+        "Stalled",
+        stalled,
+        why.reason,
+        "",
+        generation,
+        &now,
+    );
     status
 }
 
@@ -355,9 +423,14 @@ fn not_ready_status<K: AnyIssuer>(issuer: &K, why: &NotReady) -> IssuerStatus {
 fn budget_words(in_force: Option<&Figures>, others: &[String]) -> String {
     match in_force {
         None => "assumed: 1 request a second, one in flight; give spec.budget what the CA bears".into(),
-        Some(Figures { requests_per_second, burst, max_in_flight }) => {
-            let figures =
-                format!("given: {requests_per_second} requests a second, burst {burst}, {max_in_flight} in flight");
+        Some(Figures {
+            requests_per_second,
+            burst,
+            max_in_flight,
+        }) => {
+            let figures = format!(
+                "given: {requests_per_second} requests a second, burst {burst}, {max_in_flight} in flight"
+            );
             if others.is_empty() {
                 figures
             } else {

@@ -79,7 +79,11 @@ fn open_work(shard: &CertificateShard, around: &Surroundings<'_>) -> Result<Prio
             }
             let left = issued.not_after.0.as_second() - around.now.as_second();
             let lifetime = issued.not_after.0.as_second() - issued.not_before.0.as_second();
-            Ok(if left * 6 < lifetime { Priority::NearExpiry } else { Priority::Renewal })
+            Ok(if left * 6 < lifetime {
+                Priority::NearExpiry
+            } else {
+                Priority::Renewal
+            })
         }
         _ => Ok(Priority::New),
     }
@@ -89,7 +93,8 @@ fn open_work(shard: &CertificateShard, around: &Surroundings<'_>) -> Result<Prio
 mod tests {
     use super::*;
     use sancho_crds::{
-        CertificateShardSpec, CertificateShardStatus, Claim, IssuedStatus, IssuerRef, OrderStatus, ShardFailure,
+        CertificateShardSpec, CertificateShardStatus, Claim, IssuedStatus, IssuerRef, OrderStatus,
+        ShardFailure,
     };
 
     use crate::clock::time;
@@ -106,7 +111,10 @@ mod tests {
             group: None,
             index: 0,
             secret_name: "shop-tls".into(),
-            issuer_ref: IssuerRef { name: "ca".into(), kind: None },
+            issuer_ref: IssuerRef {
+                name: "ca".into(),
+                kind: None,
+            },
             dns_names: vec!["a.example".into()],
             renew_before: None,
         };
@@ -138,38 +146,73 @@ mod tests {
 
     fn needed(status: CertificateShardStatus, holders: &[&str], gone: bool, now: i64) -> Need {
         let holders = holders.iter().map(|h| (*h).to_owned()).collect();
-        let around =
-            Surroundings { server: SERVER, me: "me", holders: &holders, secret_gone: gone, now: at(now) };
+        let around = Surroundings {
+            server: SERVER,
+            me: "me",
+            holders: &holders,
+            secret_gone: gone,
+            now: at(now),
+        };
         need(&shard(status), &around)
     }
 
     #[test]
     fn a_new_shard_is_to_be_issued() {
-        assert_eq!(needed(CertificateShardStatus::default(), &[], false, 0), Need::Work(Priority::New));
+        assert_eq!(
+            needed(CertificateShardStatus::default(), &[], false, 0),
+            Need::Work(Priority::New)
+        );
     }
 
     #[test]
     fn an_issued_shard_rests_until_its_renewal() {
-        let status = CertificateShardStatus { issued: Some(issued(wanted())), ..Default::default() };
-        assert_eq!(needed(status.clone(), &[], false, 10), Need::Nothing { until: Some(at(600)) });
-        assert_eq!(needed(status.clone(), &[], false, 600), Need::Work(Priority::Renewal));
+        let status = CertificateShardStatus {
+            issued: Some(issued(wanted())),
+            ..Default::default()
+        };
+        assert_eq!(
+            needed(status.clone(), &[], false, 10),
+            Need::Nothing { until: Some(at(600)) }
+        );
+        assert_eq!(
+            needed(status.clone(), &[], false, 600),
+            Need::Work(Priority::Renewal)
+        );
         assert_eq!(needed(status, &[], false, 800), Need::Work(Priority::NearExpiry));
     }
 
     #[test]
     fn a_deleted_secret_and_other_names_are_issued_again() {
-        let status = CertificateShardStatus { issued: Some(issued(wanted())), ..Default::default() };
+        let status = CertificateShardStatus {
+            issued: Some(issued(wanted())),
+            ..Default::default()
+        };
         assert_eq!(needed(status, &[], true, 10), Need::Work(Priority::New));
-        let status = CertificateShardStatus { issued: Some(issued("other".into())), ..Default::default() };
+        let status = CertificateShardStatus {
+            issued: Some(issued("other".into())),
+            ..Default::default()
+        };
         assert_eq!(needed(status, &[], false, 10), Need::Work(Priority::New));
     }
 
     #[test]
     fn an_order_under_way_goes_on_when_its_wait_is_over() {
-        let status = |wait| CertificateShardStatus { order: Some(order(wait)), ..Default::default() };
-        assert_eq!(needed(status(None), &[], false, 10), Need::Work(Priority::UnderWay));
-        assert_eq!(needed(status(Some(20)), &[], false, 10), Need::Nothing { until: Some(at(20)) });
-        assert_eq!(needed(status(Some(20)), &[], false, 20), Need::Work(Priority::UnderWay));
+        let status = |wait| CertificateShardStatus {
+            order: Some(order(wait)),
+            ..Default::default()
+        };
+        assert_eq!(
+            needed(status(None), &[], false, 10),
+            Need::Work(Priority::UnderWay)
+        );
+        assert_eq!(
+            needed(status(Some(20)), &[], false, 10),
+            Need::Nothing { until: Some(at(20)) }
+        );
+        assert_eq!(
+            needed(status(Some(20)), &[], false, 20),
+            Need::Work(Priority::UnderWay)
+        );
     }
 
     #[test]
@@ -181,22 +224,42 @@ mod tests {
             count: 1,
             retry_time: time(at(60)),
         };
-        let status = CertificateShardStatus { failure: Some(failure(wanted())), ..Default::default() };
-        assert_eq!(needed(status, &[], false, 10), Need::Nothing { until: Some(at(60)) });
-        let status = CertificateShardStatus { failure: Some(failure("other".into())), ..Default::default() };
+        let status = CertificateShardStatus {
+            failure: Some(failure(wanted())),
+            ..Default::default()
+        };
+        assert_eq!(
+            needed(status, &[], false, 10),
+            Need::Nothing { until: Some(at(60)) }
+        );
+        let status = CertificateShardStatus {
+            failure: Some(failure("other".into())),
+            ..Default::default()
+        };
         assert_eq!(needed(status, &[], false, 10), Need::Work(Priority::New));
     }
 
     #[test]
     fn a_claim_counts_only_while_its_owner_holds_a_slot() {
         let status = CertificateShardStatus {
-            claim: Some(Claim { holder: "other".into() }),
+            claim: Some(Claim {
+                holder: "other".into(),
+            }),
             order: Some(order(None)),
             ..Default::default()
         };
-        assert_eq!(needed(status.clone(), &["other", "third"], false, 10), Need::Claimed);
-        assert_eq!(needed(status.clone(), &["third"], false, 10), Need::Work(Priority::UnderWay));
-        let mine = CertificateShardStatus { claim: Some(Claim { holder: "me".into() }), ..status };
+        assert_eq!(
+            needed(status.clone(), &["other", "third"], false, 10),
+            Need::Claimed
+        );
+        assert_eq!(
+            needed(status.clone(), &["third"], false, 10),
+            Need::Work(Priority::UnderWay)
+        );
+        let mine = CertificateShardStatus {
+            claim: Some(Claim { holder: "me".into() }),
+            ..status
+        };
         assert_eq!(needed(mine, &["me"], false, 10), Need::Work(Priority::UnderWay));
     }
 }

@@ -52,7 +52,9 @@ pub async fn drive(
     secret_gone: bool,
 ) -> Result<(), Stop> {
     let api = context.shards(&key.namespace);
-    let Some(shard) = api.get_opt(&key.name).await? else { return Err(Stop::Nothing) };
+    let Some(shard) = api.get_opt(&key.name).await? else {
+        return Err(Stop::Nothing);
+    };
     let secret_gone = secret_gone && finish::is_secret_gone(context, &shard).await;
     let holders = issuer.budget.view().borrow().holders.clone();
     let around = Surroundings {
@@ -68,7 +70,13 @@ pub async fn drive(
     if !is_settled(context, key, &shard.spec.certificate).await? {
         return Err(Stop::Nothing);
     }
-    let names: Vec<DnsName> = match shard.spec.dns_names.iter().map(|name| DnsName::parse(name)).collect() {
+    let names: Vec<DnsName> = match shard
+        .spec
+        .dns_names
+        .iter()
+        .map(|name| DnsName::parse(name))
+        .collect()
+    {
         Ok(names) => names,
         // The planner writes only parsed names; somebody else wrote this shard.
         Err(_) => return Err(Stop::Nothing),
@@ -92,7 +100,10 @@ async fn is_settled(context: &Context, key: &ShardKey, certificate: &str) -> Res
     let Some(certificate) = certificate.filter(|c| c.metadata.deletion_timestamp.is_none()) else {
         return Ok(false);
     };
-    Ok(certificate.status.and_then(|status| status.plan).is_some_and(|plan| plan.settled))
+    Ok(certificate
+        .status
+        .and_then(|status| status.plan)
+        .is_some_and(|plan| plan.settled))
 }
 
 struct Driven<'a> {
@@ -108,8 +119,14 @@ impl Driven<'_> {
     /// Writes this replica's claim. An order that is for something else is dropped.
     async fn claim(&mut self) -> Result<(), Stop> {
         let mut status = self.recorder.status();
-        status.claim = Some(Claim { holder: self.context.replica.clone() });
-        if status.order.as_ref().is_some_and(|order| order.target != self.target) {
+        status.claim = Some(Claim {
+            holder: self.context.replica.clone(),
+        });
+        if status
+            .order
+            .as_ref()
+            .is_some_and(|order| order.target != self.target)
+        {
             status.order = None;
         }
         if status.order.is_none() {
@@ -139,7 +156,11 @@ impl Driven<'_> {
                         return Ok(());
                     }
                 }
-                Step::Failed(failure) => return self.fail(&state, failure.reason, &failure.message, &failure).await,
+                Step::Failed(failure) => {
+                    return self
+                        .fail(&state, failure.reason, &failure.message, &failure)
+                        .await;
+                }
                 Step::Restart { why } => return self.restart(&why).await,
             }
         }
@@ -154,12 +175,16 @@ impl Driven<'_> {
         let transport = self.issuer.session.transport();
         match from_status(recorded) {
             Ok(state)
-                if state.check(&self.names).is_ok() && state.urls().all(|url| transport.admit(url).is_ok()) =>
+                if state.check(&self.names).is_ok()
+                    && state.urls().all(|url| transport.admit(url).is_ok()) =>
             {
                 state
             }
             _ => {
-                tracing::warn!(shard = self.recorder.shard().name_any(), "the recorded order cannot be resumed");
+                tracing::warn!(
+                    shard = self.recorder.shard().name_any(),
+                    "the recorded order cannot be resumed"
+                );
                 OrderState::default()
             }
         }
@@ -169,9 +194,9 @@ impl Driven<'_> {
     /// Nothing comes back once the order has ended, well or badly.
     async fn send(&mut self, state: OrderState, request: &Request) -> Result<Option<OrderState>, Stop> {
         let csr = match request {
-            Request::Finalize { .. } => {
-                finish::csr(self.context, self.recorder.shard()).await.map_err(|error| self.api_stop(error))?
-            }
+            Request::Finalize { .. } => finish::csr(self.context, self.recorder.shard())
+                .await
+                .map_err(|error| self.api_stop(error))?,
             Request::AnswerChallenge { .. } => {
                 // The responders read the token from the recorded state.
                 self.save(&state).await?;
@@ -233,7 +258,8 @@ impl Driven<'_> {
                 return Ok(None);
             }
             Effect::Failed(failure) => {
-                self.fail(&state, failure.reason, &failure.message, &failure).await?;
+                self.fail(&state, failure.reason, &failure.message, &failure)
+                    .await?;
                 return Ok(None);
             }
             Effect::Restart { why } => {
@@ -251,7 +277,12 @@ impl Driven<'_> {
 
     /// Records the state at once if the next request must not be sent without it: the order's URL,
     /// a change of stage. What the CA can be asked for again is recorded every second.
-    async fn save_if_due(&mut self, state: &OrderState, request: &Request, had_url: bool) -> Result<(), Stop> {
+    async fn save_if_due(
+        &mut self,
+        state: &OrderState,
+        request: &Request,
+        had_url: bool,
+    ) -> Result<(), Stop> {
         let recorded = self.recorder.status().order;
         let moved = recorded.as_ref().map(|order| order.stage.as_str()) != Some(state.stage.as_str());
         let new_order = matches!(request, Request::NewOrder { .. }) || !had_url;
@@ -277,7 +308,12 @@ impl Driven<'_> {
         show: impl FnOnce(&mut CertificateShardStatus, &CertificateShard),
     ) -> Result<(), Stop> {
         let mut status = self.recorder.status();
-        let is_first = status.order.as_ref().and_then(|order| order.url.as_ref()).is_none() && state.url.is_some();
+        let is_first = status
+            .order
+            .as_ref()
+            .and_then(|order| order.url.as_ref())
+            .is_none()
+            && state.url.is_some();
         status.order = Some(to_status(&self.target, state));
         if is_first {
             status.orders = Some(status.orders.unwrap_or_default() + 1);
@@ -297,7 +333,11 @@ impl Driven<'_> {
         tracing::debug!(shard = self.recorder.shard().name_any(), why, ?wait, "waiting");
         tokio::time::sleep(wait).await;
         // The claim counts only with a slot: without one somebody else may have gone on.
-        if self.issuer.budget.view().borrow().held == 0 { Err(Stop::SlotsLost) } else { Ok(true) }
+        if self.issuer.budget.view().borrow().held == 0 {
+            Err(Stop::SlotsLost)
+        } else {
+            Ok(true)
+        }
     }
 
     async fn fail(
@@ -307,8 +347,20 @@ impl Driven<'_> {
         message: &str,
         failure: &sancho_core::order::Failure,
     ) -> Result<(), Stop> {
-        tracing::warn!(shard = self.recorder.shard().name_any(), order = state.url, reason, message, "order failed");
-        let status = finish::failed(self.recorder.shard(), &self.target, reason, message, failure.retry);
+        tracing::warn!(
+            shard = self.recorder.shard().name_any(),
+            order = state.url,
+            reason,
+            message,
+            "order failed"
+        );
+        let status = finish::failed(
+            self.recorder.shard(),
+            &self.target,
+            reason,
+            message,
+            failure.retry,
+        );
         let first = self.is_news(reason);
         self.recorder.record(status).await?;
         if first {
@@ -318,7 +370,12 @@ impl Driven<'_> {
     }
 
     /// A URL that may not be asked, a key that does not sign: the order is of no use.
-    async fn refuse(&mut self, state: &OrderState, reason: &str, message: &str) -> Result<Option<OrderState>, Stop> {
+    async fn refuse(
+        &mut self,
+        state: &OrderState,
+        reason: &str,
+        message: &str,
+    ) -> Result<Option<OrderState>, Stop> {
         let failure = sancho_core::order::Failure {
             reason: sancho_core::order::reason::UNEXPECTED_ANSWER,
             message: message.to_owned(),
@@ -343,7 +400,11 @@ impl Driven<'_> {
 
     /// The order is gone at the CA: begin with another one, after a pause that grows.
     async fn restart(&mut self, why: &str) -> Result<(), Stop> {
-        tracing::warn!(shard = self.recorder.shard().name_any(), why, "the order is begun anew");
+        tracing::warn!(
+            shard = self.recorder.shard().name_any(),
+            why,
+            "the order is begun anew"
+        );
         let status = finish::failed(
             self.recorder.shard(),
             &self.target,
@@ -356,6 +417,8 @@ impl Driven<'_> {
 
     fn is_news(&self, reason: &str) -> bool {
         let status: CertificateShardStatus = self.recorder.status();
-        status.failure.is_none_or(|failure| failure.reason != reason || failure.target != self.target)
+        status
+            .failure
+            .is_none_or(|failure| failure.reason != reason || failure.target != self.target)
     }
 }

@@ -62,14 +62,27 @@ pub async fn before_order(
             if news {
                 tell_failure(context, shard, SECRET_NOT_OURS, &message).await;
             }
-            return Ok(Finish::Record(Box::new(failed(shard, target, SECRET_NOT_OURS, &message, retry))));
+            return Ok(Finish::Record(Box::new(failed(
+                shard,
+                target,
+                SECRET_NOT_OURS,
+                &message,
+                retry,
+            ))));
         }
         // The API server is asked again when the certificate is published.
         Err(SecretError::Conflict { .. } | SecretError::Api { .. }) => return Ok(Finish::Go),
     };
-    let Some(secret) = present else { return Ok(Finish::Go) };
-    let same = secret.annotations().get(secrets::TARGET_ANNOTATION).is_some_and(|noted| noted == target);
-    let Some((chain, key)) = secrets::contents(&secret).filter(|_| same) else { return Ok(Finish::Go) };
+    let Some(secret) = present else {
+        return Ok(Finish::Go);
+    };
+    let same = secret
+        .annotations()
+        .get(secrets::TARGET_ANNOTATION)
+        .is_some_and(|noted| noted == target);
+    let Some((chain, key)) = secrets::contents(&secret).filter(|_| same) else {
+        return Ok(Finish::Go);
+    };
     Ok(match chain::check(&chain, &key, &shard.spec.dns_names, now) {
         Ok(facts) if renewal_of(shard, &facts) > now => {
             Finish::Record(Box::new(issued(shard, target, &facts)))
@@ -81,7 +94,13 @@ pub async fn before_order(
 /// Is the shard's Secret really gone? A watch may be behind.
 pub async fn is_secret_gone(context: &Context, shard: &CertificateShard) -> bool {
     let namespace = shard.namespace().unwrap_or_default();
-    matches!(context.secrets(&namespace).get_metadata_opt(&shard.spec.secret_name).await, Ok(None))
+    matches!(
+        context
+            .secrets(&namespace)
+            .get_metadata_opt(&shard.spec.secret_name)
+            .await,
+        Ok(None)
+    )
 }
 
 /// The CSR of the shard's next key, which is in its Secret by then.
@@ -104,7 +123,12 @@ pub async fn publish(
     let api = context.secrets(&namespace);
     let fresh = ShardKey::generate()?.to_pem();
     let key = secrets::next_key(&api, shard, &fresh).await?;
-    let facts = match chain::check(chain.as_bytes(), key.as_bytes(), &shard.spec.dns_names, clock::now()) {
+    let facts = match chain::check(
+        chain.as_bytes(),
+        key.as_bytes(),
+        &shard.spec.dns_names,
+        clock::now(),
+    ) {
         Ok(facts) => facts,
         Err(error) => return Ok(refused(context, shard, target, &error).await),
     };
@@ -137,14 +161,21 @@ pub async fn after_issue(context: &Context, shard: &CertificateShard) {
         // The next renewal would use it again; nothing is lost.
         tracing::warn!(shard = full_name(shard), %error, "a used key's Secret was not deleted");
     }
-    let Some(issued) = shard.status.as_ref().and_then(|status| status.issued.as_ref()) else { return };
+    let Some(issued) = shard.status.as_ref().and_then(|status| status.issued.as_ref()) else {
+        return;
+    };
     let note = format!(
         "{} names in Secret {}, valid until {}",
         shard.spec.dns_names.len(),
         shard.spec.secret_name,
         issued.not_after.0
     );
-    tracing::info!(shard = full_name(shard), certificate = shard.spec.certificate, note, "issued");
+    tracing::info!(
+        shard = full_name(shard),
+        certificate = shard.spec.certificate,
+        note,
+        "issued"
+    );
     context.events.normal(shard, "Issued", "Issue", note).await;
 }
 
@@ -165,15 +196,35 @@ fn issued(shard: &CertificateShard, target: &str, facts: &IssuedFacts) -> Certif
     status.observed_generation = shard.metadata.generation;
     let message = format!("valid until {}, renewed from {renewal} on", facts.not_after);
     let (generation, now) = (shard.metadata.generation, clock::time(clock::now()));
-    set_condition(&mut status.conditions, "Ready", true, "Issued", &message, generation, &now);
+    set_condition(
+        &mut status.conditions,
+        "Ready",
+        true,
+        "Issued",
+        &message,
+        generation,
+        &now,
+    );
     for kind in ["Reconciling", "Stalled", "Renewing"] {
-        set_condition(&mut status.conditions, kind, false, "Issued", "", generation, &now);
+        set_condition(
+            &mut status.conditions,
+            kind,
+            false,
+            "Issued",
+            "",
+            generation,
+            &now,
+        );
     }
     status
 }
 
 fn renewal_of(shard: &CertificateShard, facts: &IssuedFacts) -> Timestamp {
-    let before = shard.spec.renew_before.as_deref().and_then(|text| parse_go_duration(text).ok());
+    let before = shard
+        .spec
+        .renew_before
+        .as_deref()
+        .and_then(|text| parse_go_duration(text).ok());
     renewal_time(facts.not_before, facts.not_after, before, &seed(shard))
 }
 
@@ -192,7 +243,11 @@ pub fn failed(
 ) -> CertificateShardStatus {
     let mut status = shard.status.clone().unwrap_or_default();
     let now = clock::now();
-    let before = status.failure.as_ref().filter(|failure| failure.target == target).map_or(0, |f| f.count);
+    let before = status
+        .failure
+        .as_ref()
+        .filter(|failure| failure.target == target)
+        .map_or(0, |f| f.count);
     let count = before.saturating_add(1);
     let not_after = status.issued.as_ref().map(|issued| issued.not_after.0);
     let retry_at = match retry {
@@ -213,32 +268,91 @@ pub fn failed(
     let (generation, time) = (shard.metadata.generation, clock::time(now));
     let serves = serves(&status, target, now);
     if serves {
-        set_condition(&mut status.conditions, "Renewing", true, reason, &words, generation, &time);
+        set_condition(
+            &mut status.conditions,
+            "Renewing",
+            true,
+            reason,
+            &words,
+            generation,
+            &time,
+        );
     } else {
-        set_condition(&mut status.conditions, "Ready", false, reason, &words, generation, &time);
-        set_condition(&mut status.conditions, "Reconciling", true, reason, &words, generation, &time);
+        set_condition(
+            &mut status.conditions,
+            "Ready",
+            false,
+            reason,
+            &words,
+            generation,
+            &time,
+        );
+        set_condition(
+            &mut status.conditions,
+            "Reconciling",
+            true,
+            reason,
+            &words,
+            generation,
+            &time,
+        );
     }
     status
 }
 
 /// Is the wanted certificate in use and valid?
 fn serves(status: &CertificateShardStatus, target: &str, now: Timestamp) -> bool {
-    status.issued.as_ref().is_some_and(|issued| issued.target == target && issued.not_after.0 > now)
+    status
+        .issued
+        .as_ref()
+        .is_some_and(|issued| issued.target == target && issued.not_after.0 > now)
 }
 
 /// What the status says while an order is under way.
 pub fn show_working(status: &mut CertificateShardStatus, shard: &CertificateShard) {
     let (generation, now) = (shard.metadata.generation, clock::time(clock::now()));
     status.observed_generation = generation;
-    let wanted = status.order.as_ref().map(|order| order.target.clone()).unwrap_or_default();
-    let stage = status.order.as_ref().map_or("New", |order| order.stage.as_str()).to_owned();
+    let wanted = status
+        .order
+        .as_ref()
+        .map(|order| order.target.clone())
+        .unwrap_or_default();
+    let stage = status
+        .order
+        .as_ref()
+        .map_or("New", |order| order.stage.as_str())
+        .to_owned();
     let message = format!("the order is {stage}");
     let is_renewal = serves(status, &wanted, now.0);
     if is_renewal {
-        set_condition(&mut status.conditions, "Renewing", true, "Ordering", &message, generation, &now);
+        set_condition(
+            &mut status.conditions,
+            "Renewing",
+            true,
+            "Ordering",
+            &message,
+            generation,
+            &now,
+        );
     } else {
-        set_condition(&mut status.conditions, "Ready", false, "Ordering", &message, generation, &now);
-        set_condition(&mut status.conditions, "Reconciling", true, "Ordering", &message, generation, &now);
+        set_condition(
+            &mut status.conditions,
+            "Ready",
+            false,
+            "Ordering",
+            &message,
+            generation,
+            &now,
+        );
+        set_condition(
+            &mut status.conditions,
+            "Reconciling",
+            true,
+            "Ordering",
+            &message,
+            generation,
+            &now,
+        );
     }
 }
 
@@ -249,21 +363,41 @@ pub fn show_no_answer(
     reason: &str,
     message: &str,
 ) -> bool {
-    let known = |kind| condition(&status.conditions, kind).is_some_and(|c| c.status == "True" && c.reason == reason);
+    let known =
+        |kind| condition(&status.conditions, kind).is_some_and(|c| c.status == "True" && c.reason == reason);
     if known("Reconciling") || known("Renewing") {
         return false;
     }
     let (generation, now) = (shard.metadata.generation, clock::time(clock::now()));
     let renewing = condition(&status.conditions, "Ready").is_some_and(|ready| ready.status == "True");
     let kind = if renewing { "Renewing" } else { "Reconciling" };
-    set_condition(&mut status.conditions, kind, true, reason, message, generation, &now);
+    set_condition(
+        &mut status.conditions,
+        kind,
+        true,
+        reason,
+        message,
+        generation,
+        &now,
+    );
     if !renewing {
-        set_condition(&mut status.conditions, "Ready", false, reason, message, generation, &now);
+        set_condition(
+            &mut status.conditions,
+            "Ready",
+            false,
+            reason,
+            message,
+            generation,
+            &now,
+        );
     }
     true
 }
 
 /// An event about what went wrong.
 pub async fn tell_failure(context: &Context, shard: &CertificateShard, reason: &str, message: &str) {
-    context.events.warning(shard, reason, "Issue", message.to_owned()).await;
+    context
+        .events
+        .warning(shard, reason, "Issue", message.to_owned())
+        .await;
 }

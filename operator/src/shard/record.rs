@@ -58,7 +58,11 @@ impl Recorder {
         let name = wanted.name_any();
         let mut wait = Duration::from_millis(200);
         loop {
-            match self.api.replace_status(&name, &PostParams::default(), &wanted).await {
+            match self
+                .api
+                .replace_status(&name, &PostParams::default(), &wanted)
+                .await
+            {
                 Ok(shard) => {
                     self.shard = shard;
                     return Ok(());

@@ -44,7 +44,14 @@ pub async fn run(
     ending: impl Future<Output = ()>,
 ) {
     let mut issuers = context.issuers.changes();
-    let mut watch = Watch { context, secrets_seen, secrets_shown: 0, planner, due: Due::default(), drives: JoinSet::new() };
+    let mut watch = Watch {
+        context,
+        secrets_seen,
+        secrets_shown: 0,
+        planner,
+        due: Due::default(),
+        drives: JoinSet::new(),
+    };
     tokio::pin!(ending);
     loop {
         watch.start_drives();
@@ -101,7 +108,10 @@ impl Watch {
 
     fn tell_planner(&self, shard: &CertificateShard) {
         let namespace = shard.namespace().unwrap_or_default();
-        let certificate = CertificateKey { namespace, name: shard.spec.certificate.clone() };
+        let certificate = CertificateKey {
+            namespace,
+            name: shard.spec.certificate.clone(),
+        };
         // The planner ends with the process.
         let _ = self.planner.send(certificate);
     }
@@ -186,7 +196,9 @@ impl Watch {
             }
         };
         for other in self.context.budgets.all() {
-            let is_its = budget.as_ref().is_some_and(|budget| budget.origin() == other.origin());
+            let is_its = budget
+                .as_ref()
+                .is_some_and(|budget| budget.origin() == other.origin());
             let changed = match (&needed, is_its) {
                 (Need::Work(priority), true) => other.queue().put(&key, *priority),
                 (Need::Work(_) | Need::Nothing { .. } | Need::Claimed, _) => other.queue().remove(&key),
@@ -204,7 +216,8 @@ impl Watch {
     /// A Secret that the watch does not show although it was written.
     fn secret_gone(&self, shard: &CertificateShard) -> bool {
         let namespace = shard.namespace().unwrap_or_default();
-        let reference = ObjectRef::<PartialObjectMeta<Secret>>::new_with(&shard.spec.secret_name, ()).within(&namespace);
+        let reference =
+            ObjectRef::<PartialObjectMeta<Secret>>::new_with(&shard.spec.secret_name, ()).within(&namespace);
         self.secrets_shown >= self.secrets_seen.watches() && self.secrets_seen.get(&reference).is_none()
     }
 
@@ -217,10 +230,17 @@ impl Watch {
             return self.context.challenges.remove(&uid);
         };
         let challenges = order.authorizations.iter().filter_map(|authorization| {
-            let host = authorization.name.as_ref().filter(|name| shard.spec.dns_names.contains(name))?;
+            let host = authorization
+                .name
+                .as_ref()
+                .filter(|name| shard.spec.dns_names.contains(name))?;
             let token = Token::parse(authorization.token.as_deref()?).ok()?;
             let key_authorization = key_authorization(&token, &thumbprint);
-            Some(Challenge { host: host.clone(), token, key_authorization })
+            Some(Challenge {
+                host: host.clone(),
+                token,
+                key_authorization,
+            })
         });
         self.context.challenges.set(&uid, challenges.collect());
     }
@@ -232,7 +252,9 @@ impl Watch {
         match reference.kind() {
             IssuerKind::Issuer => {
                 let namespace = shard.namespace()?;
-                let issuer = seen.issuers.get(&ObjectRef::new(&reference.name).within(&namespace))?;
+                let issuer = seen
+                    .issuers
+                    .get(&ObjectRef::new(&reference.name).within(&namespace))?;
                 issuer.status.as_ref()?.thumbprint.clone()
             }
             IssuerKind::ClusterIssuer => {
@@ -248,7 +270,11 @@ impl Watch {
             let view = budget.view().borrow().clone();
             // A float that is neither negative nor large.
             let useful = (view.rate_held / RATE_PER_ORDER).ceil() as usize;
-            let most = if view.held == 0 { 0 } else { useful.clamp(ORDERS.0, ORDERS.1) };
+            let most = if view.held == 0 {
+                0
+            } else {
+                useful.clamp(ORDERS.0, ORDERS.1)
+            };
             let mut changed = false;
             while budget.queue().driven() < most {
                 let Some(key) = budget.queue().take() else { break };
@@ -256,7 +282,9 @@ impl Watch {
                 let reference = ObjectRef::new(&key.name).within(&key.namespace);
                 let shard = self.context.seen.shards.get(&reference);
                 let issuer = shard.as_ref().and_then(|shard| {
-                    self.context.issuers.get(&IssuerKey::of(&shard.spec.issuer_ref, &key.namespace))
+                    self.context
+                        .issuers
+                        .get(&IssuerKey::of(&shard.spec.issuer_ref, &key.namespace))
                 });
                 let (Some(shard), Some(issuer)) = (shard, issuer) else {
                     budget.queue().done(&key);
@@ -277,7 +305,10 @@ impl Watch {
 }
 
 fn key_of(shard: &CertificateShard) -> ShardKey {
-    ShardKey { namespace: shard.namespace().unwrap_or_default(), name: shard.name_any() }
+    ShardKey {
+        namespace: shard.namespace().unwrap_or_default(),
+        name: shard.name_any(),
+    }
 }
 
 fn until(at: Timestamp, now: Timestamp) -> Duration {

@@ -4,7 +4,6 @@
 
 mod arguments;
 mod follow;
-mod manifests;
 mod report;
 mod screen;
 
@@ -14,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::Parser;
 use sancho_e2e::front::{FrontOptions, RateLimit};
+use sancho_e2e::manifests::{self, Budget};
 use sancho_e2e::replica::ReplicaOptions;
 use sancho_e2e::world::{CaOptions, World, WorldOptions};
 
@@ -21,6 +21,9 @@ use crate::arguments::Arguments;
 use crate::follow::Follower;
 use crate::report::Report;
 use crate::screen::Screen;
+
+/// Requests that may be unanswered at once, if the CA bears any number of connections.
+const IN_FLIGHT: u32 = 16;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -67,13 +70,11 @@ async fn demo(arguments: &Arguments) -> Result<bool> {
         ));
     }
     let started = jiff::Timestamp::now();
+    let names = manifests::names(arguments.names);
+    world.cluster.apply_yaml(&issuer(arguments, &world)?).await?;
     world
         .cluster
-        .apply_yaml(&manifests::issuer(arguments, &world)?)
-        .await?;
-    world
-        .cluster
-        .apply_yaml(&manifests::certificate(arguments))
+        .apply_yaml(&manifests::certificate("demo", "demo", &names, arguments.max_names).to_string())
         .await?;
     let applied = Instant::now();
     screen.say(&format!(
@@ -106,6 +107,24 @@ async fn demo(arguments: &Arguments) -> Result<bool> {
         keep(&world).await?;
     }
     Ok(good)
+}
+
+/// The issuer, with the budget that the CA bears.
+fn issuer(arguments: &Arguments, world: &World) -> Result<String> {
+    let (server, roots) = match (&arguments.acme_directory, &arguments.acme_ca_bundle) {
+        (Some(directory), Some(bundle)) => {
+            let roots = std::fs::read_to_string(bundle)
+                .with_context(|| format!("cannot read {}", bundle.display()))?;
+            (directory.clone(), roots)
+        }
+        _ => (world.front()?.directory_url(), world.front()?.ca_pem().to_owned()),
+    };
+    let budget = Budget {
+        rate: arguments.ca_rate,
+        burst: arguments.ca_burst,
+        in_flight: arguments.ca_connections.unwrap_or(IN_FLIGHT),
+    };
+    Ok(manifests::cluster_issuer("demo", &server, &roots, budget).to_string())
 }
 
 fn world_options(arguments: &Arguments) -> WorldOptions {

@@ -84,19 +84,11 @@ impl Report {
             report.requests = Some(log.arrivals.len());
             report.throttled = Some(log.throttled());
             report.violations = Some(verdict.violations.iter().map(ToString::to_string).collect());
-            let counts = log.by_client();
-            report.replicas = world
-                .replicas
-                .iter()
-                .map(|replica| ReplicaFigures {
-                    name: replica.name().to_owned(),
-                    requests: counts
-                        .iter()
-                        .filter(|(client, _)| client.contains(&format!("replica {}-", replica.name())))
-                        .map(|(_, count)| *count)
-                        .sum(),
-                })
-                .collect();
+            let of = |name: &str| ReplicaFigures {
+                name: name.to_owned(),
+                requests: log.requests_of(name),
+            };
+            report.replicas = world.replicas.iter().map(|replica| of(replica.name())).collect();
         }
         Ok(report)
     }

@@ -21,6 +21,7 @@ impl Limiter {
                 .slots
                 .iter()
                 .filter(|(_, slot)| slot.phase == Phase::Open && self.is_valid(slot, now + margin))
+                .filter(|(_, slot)| !slot.awaits_begin())
                 .filter(|(_, slot)| slot.in_flight.len() < slot.pacer.share().in_flight as usize)
                 .filter_map(|(number, slot)| Some((slot.pacer.ready_at()?, *number)))
                 .min();
@@ -40,6 +41,7 @@ impl Limiter {
             slot.pacer.spend(now);
             slot.in_flight.insert(id, now);
             slot.last = Some(id);
+            slot.unbegun = Some(id);
             // A permit that lies about would leave beside later ones, so it does not last.
             let start_by = slot.valid_until.before(margin).min(now + margin);
             turn.actions.push(Action::Permit {

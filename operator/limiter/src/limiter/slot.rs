@@ -14,8 +14,10 @@ pub(super) struct Slot {
     /// When this process took it.
     pub(super) since: Moment,
     pub(super) pacer: Pacer,
-    /// Permits without an answer, and when they were granted.
+    /// Permits without an answer, and when they were granted or, once begun, when they left.
     pub(super) in_flight: BTreeMap<PermitId, Moment>,
+    /// The permit that was granted last, while its request has not left.
+    pub(super) unbegun: Option<PermitId>,
     /// The permit that was granted last.
     pub(super) last: Option<PermitId>,
     pub(super) phase: Phase,
@@ -43,9 +45,16 @@ impl Slot {
             since,
             pacer,
             in_flight: BTreeMap::new(),
+            unbegun: None,
             last: None,
             phase: Phase::Open,
         }
+    }
+
+    /// At burst 0 the CA judges each arrival against the one before: until that one has left, nobody knows
+    /// when the next may.
+    pub(super) fn awaits_begin(&self) -> bool {
+        self.unbegun.is_some() && self.pacer.share().spaced
     }
 
     /// Does it stand in the table, to be renewed?

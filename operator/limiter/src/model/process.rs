@@ -117,6 +117,7 @@ impl Process {
                     Action::Permit { id, slot, .. } => {
                         self.has_sent = true;
                         self.open.push((id, slot));
+                        events.push(Event::Begun { permit: id });
                     }
                     Action::Abort { permits } => self.open.retain(|(id, _)| !permits.contains(id)),
                     Action::CloseConnections => events.push(Event::ConnectionsClosed),

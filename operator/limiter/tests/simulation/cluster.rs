@@ -383,6 +383,7 @@ impl Cluster {
                 self.ca_most_in_flight = self.ca_most_in_flight.max(self.ca_in_flight);
                 let delay = MILLI + self.random(3 * MILLI);
                 self.at(delay, Happening::RequestArrives(index, life, id));
+                self.at(0, Happening::Tell(index, life, Event::Begun { permit: id }));
             }
             Action::Abort { permits } => {
                 for permit in permits {

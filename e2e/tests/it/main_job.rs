@@ -1,0 +1,197 @@
+//! The main job: many names, several orders, several replicas, one budget.
+
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{Api, ResourceExt};
+use sancho_e2e::ca::PebbleOptions;
+use sancho_e2e::checker::{Bounds, judge};
+use sancho_e2e::manifests::{certificate, names};
+use sancho_e2e::process::wait_for;
+use sancho_e2e::replica::NAMESPACE;
+use sancho_e2e::world::{CaOptions, World};
+
+use crate::stories::{FAST, SLOW, apply_issuer, issuer_says, orders, ready, secrets, world};
+
+/// Who holds slots of the only budget, as its Lease says.
+async fn holders(world: &World) -> String {
+    let leases: Api<Lease> = Api::namespaced(world.cluster.client(), NAMESPACE);
+    let leases = leases.list(&Default::default()).await.unwrap();
+    let budget = leases
+        .iter()
+        .find(|lease| lease.name_any().starts_with("sancho-budget"));
+    budget
+        .and_then(|lease| lease.spec.as_ref()?.holder_identity.clone())
+        .unwrap_or_default()
+}
+
+#[tokio::test]
+async fn forty_two_names_are_issued_by_three_replicas_although_the_holder_of_the_slot_is_killed() {
+    let world = world(3, SLOW, CaOptions::default()).await;
+    apply_issuer(&world, SLOW).await;
+    let asked = names(42);
+    world
+        .cluster
+        .apply_yaml(&certificate("shop", "ca", &asked, 20).to_string())
+        .await
+        .unwrap();
+    // The order of a killed replica is resumed, so one that is recorded is what to kill in the middle of.
+    wait_for(
+        "the first order to be recorded",
+        Duration::from_secs(60),
+        &[],
+        async || Ok((orders(&world).await > 0).then_some(())),
+    )
+    .await
+    .unwrap();
+    let holder = wait_for(
+        "a replica to hold a slot",
+        Duration::from_secs(30),
+        &[],
+        async || {
+            let holders = holders(&world).await;
+            Ok(world
+                .replicas
+                .iter()
+                .find(|replica| holders.contains(replica.name())))
+        },
+    )
+    .await
+    .unwrap();
+    holder.process().kill();
+
+    ready(&world, "shop", Duration::from_secs(180)).await;
+    let issued = secrets(&world).await;
+    let found: Vec<&str> = issued.keys().map(String::as_str).collect();
+    assert_eq!(found, ["shop-tls", "shop-tls-1", "shop-tls-2"]);
+    let mut certified: Vec<String> = issued.values().flat_map(|(names, _)| names.clone()).collect();
+    certified.sort();
+    assert_eq!(certified, asked);
+    let verdict = judge(
+        &world.front().unwrap().log(),
+        &Bounds::new(SLOW.rate, SLOW.burst, Some(SLOW.in_flight)),
+    );
+    assert!(verdict.violations.is_empty(), "{:?}", verdict.violations);
+    assert!(verdict.throttled <= 2, "{} throttled", verdict.throttled);
+    assert!(orders(&world).await <= 3, "a recorded order was made again");
+}
+
+#[tokio::test]
+async fn three_replicas_hold_a_slot_each_and_share_the_work() {
+    let budget = sancho_e2e::manifests::Budget {
+        rate: 60.0,
+        burst: 10,
+        in_flight: 16,
+    };
+    let world = world(3, budget, CaOptions::default()).await;
+    apply_issuer(&world, budget).await;
+    world
+        .cluster
+        .apply_yaml(&certificate("shop", "ca", &names(400), 20).to_string())
+        .await
+        .unwrap();
+    ready(&world, "shop", Duration::from_secs(180)).await;
+    let log = world.front().unwrap().log();
+    let verdict = judge(
+        &log,
+        &Bounds::new(budget.rate, budget.burst, Some(budget.in_flight)),
+    );
+    assert!(verdict.violations.is_empty(), "{:?}", verdict.violations);
+    assert!(verdict.throttled <= 2, "{} throttled", verdict.throttled);
+    for replica in &world.replicas {
+        let part = log.requests_of(replica.name()) as f64 / log.arrivals.len() as f64;
+        assert!(
+            part >= 0.15,
+            "{} sent {:.0} % of the requests",
+            replica.name(),
+            part * 100.0
+        );
+    }
+}
+
+#[tokio::test]
+async fn one_order_of_forty_two_names_takes_at_most_ninety_requests() {
+    let pebble = PebbleOptions {
+        nonce_reject_percent: Some(0),
+        authz_reuse_percent: Some(0),
+        ..PebbleOptions::default()
+    };
+    let world = world(
+        1,
+        FAST,
+        CaOptions {
+            pebble,
+            ..CaOptions::default()
+        },
+    )
+    .await;
+    apply_issuer(&world, FAST).await;
+    issuer_says(&world, "True", "AccountReady").await;
+    let before = world.front().unwrap().log().arrivals.len();
+    world
+        .cluster
+        .apply_yaml(&certificate("shop", "ca", &names(42), 100).to_string())
+        .await
+        .unwrap();
+    ready(&world, "shop", Duration::from_secs(60)).await;
+    let requests = world.front().unwrap().log().arrivals.len() - before;
+    assert!(requests <= 90, "{requests} requests");
+    assert_eq!(orders(&world).await, 1);
+}
+
+#[tokio::test]
+async fn a_replica_that_is_told_to_end_frees_its_slots_and_a_restarted_one_asks_the_ca_nothing() {
+    let mut world = world(1, FAST, CaOptions::default()).await;
+    apply_issuer(&world, FAST).await;
+    world
+        .cluster
+        .apply_yaml(&certificate("shop", "ca", &names(3), 20).to_string())
+        .await
+        .unwrap();
+    ready(&world, "shop", Duration::from_secs(60)).await;
+    // More work, so that a slot is held when the end comes.
+    world
+        .cluster
+        .apply_yaml(&certificate("more", "ca", &names(60), 20).to_string())
+        .await
+        .unwrap();
+    wait_for("a slot to be held", Duration::from_secs(30), &[], async || {
+        Ok((!holders(&world).await.is_empty()).then_some(()))
+    })
+    .await
+    .unwrap();
+    world.replicas[0].process().terminate().unwrap();
+    let status = world.replicas[0]
+        .process()
+        .wait_exit(Duration::from_secs(15))
+        .await
+        .unwrap();
+    assert!(
+        status.success(),
+        "{status}\n{}",
+        world.replicas[0].process().log_tail(20)
+    );
+    assert_eq!(holders(&world).await, "", "a slot was not given up");
+
+    world.replicas[0].restart().await.unwrap();
+    ready(&world, "more", Duration::from_secs(90)).await;
+    assert_eq!(orders(&world).await, 4, "an order was made again");
+    let before = world.front().unwrap().log().arrivals.len();
+    world.replicas[0].process().terminate().unwrap();
+    world.replicas[0]
+        .process()
+        .wait_exit(Duration::from_secs(15))
+        .await
+        .unwrap();
+    world.replicas[0].restart().await.unwrap();
+    world.replicas[0].ready().await.unwrap();
+    world
+        .cluster
+        .apply_yaml(&certificate("last", "ca", &names(1), 20).to_string())
+        .await
+        .unwrap();
+    ready(&world, "last", Duration::from_secs(60)).await;
+    let requests = world.front().unwrap().log().arrivals.len() - before;
+    // Of the last Certificate alone: directory, nonce and one order of one name with its polls.
+    assert!(requests <= 12, "{requests} requests");
+}
