@@ -163,6 +163,9 @@ pub struct IssuerStatus {
     /// The account's URL at the CA.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account_url: Option<String>,
+    /// The directory URL that the account was made at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account_server: Option<String>,
     /// The account key's thumbprint (RFC 7638): the second half of every key authorization.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thumbprint: Option<String>,

@@ -99,12 +99,10 @@ pub async fn run(
         namespace: settings.namespace.clone(),
         client: client.clone(),
     };
+    // First nothing new is begun, then the slots are given up, then everything ends.
+    let (stop, stopped) = tokio::sync::watch::channel(false);
     let (end, ended) = tokio::sync::watch::channel(false);
-    let over = || {
-        let mut ended = ended.clone();
-        // A sender that is gone says the same.
-        async move { drop(ended.wait_for(|over| *over).await) }
-    };
+    let over = || told(ended.clone());
     let health = Health::default();
     let (nudge, nudges) = mpsc::unbounded_channel();
 
@@ -126,11 +124,19 @@ pub async fn run(
     tasks.spawn(until(over(), issuer::run(context.clone(), issuers)));
     tasks.spawn(until(over(), issuer::run(context.clone(), cluster_issuers)));
     tasks.spawn(certificate::run(context.clone(), certificates, nudges, over()));
-    let drives = shard::watch::run(context.clone(), shards, secrets, secrets_seen, nudge, over());
+    let drives = shard::watch::run(
+        context.clone(),
+        shards,
+        secrets,
+        secrets_seen,
+        nudge,
+        told(stopped),
+    );
     tasks.spawn(drives);
 
     ending.await;
     tracing::info!(replica = process, "ending: giving the slots up");
+    stop.send_replace(true);
     // Challenges are answered to the last, since a CA may ask right now.
     let budgets = context.budgets.all();
     let leave = futures::future::join_all(budgets.iter().map(crate::budget::Budget::shut_down));
@@ -176,6 +182,11 @@ fn random_suffix() -> anyhow::Result<String> {
     let mut bytes = [0_u8; 4];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| anyhow::anyhow!("the system has no random numbers"))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Returns once the word is given. A sender that is gone says the same.
+async fn told(mut word: tokio::sync::watch::Receiver<bool>) {
+    let _ = word.wait_for(|given| *given).await;
 }
 
 async fn until(over: impl Future<Output = ()>, work: impl Future<Output = ()>) {

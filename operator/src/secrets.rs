@@ -185,6 +185,20 @@ fn certificate_secret(shard: &CertificateShard, target: &str, chain: &str, key: 
     }
 }
 
+/// Gives the shard's Secret its label back, by which it is watched.
+///
+/// # Errors
+/// [`SecretError::Api`] if the API server refused or did not answer.
+pub async fn label(api: &Api<Secret>, shard: &CertificateShard) -> Result<(), SecretError> {
+    let name = &shard.spec.secret_name;
+    let value = label_value(&shard.spec.certificate);
+    let patch = serde_json::json!({ "metadata": { "labels": { CERTIFICATE_LABEL: value } } });
+    let written = api
+        .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+        .await;
+    written.map(drop).map_err(|error| failed(name, &error))
+}
+
 /// The name of the Secret that holds a shard's next key until its certificate is there.
 #[must_use]
 pub fn next_key_name(shard: &CertificateShard) -> String {

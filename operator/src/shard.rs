@@ -8,4 +8,5 @@ pub mod decide;
 pub mod drive;
 pub mod finish;
 pub mod record;
+pub mod renewal;
 pub mod watch;

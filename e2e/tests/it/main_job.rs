@@ -6,10 +6,10 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, ResourceExt};
 use sancho_e2e::ca::PebbleOptions;
 use sancho_e2e::checker::{Bounds, judge};
-use sancho_e2e::manifests::{certificate, names};
+use sancho_e2e::manifests::{certificate, cluster_issuer, names};
 use sancho_e2e::process::wait_for;
-use sancho_e2e::replica::NAMESPACE;
-use sancho_e2e::world::{CaOptions, World};
+use sancho_e2e::replica::{NAMESPACE, ReplicaOptions, SERVICE_ACCOUNT};
+use sancho_e2e::world::{CaOptions, World, WorldOptions};
 
 use crate::stories::{FAST, SLOW, apply_issuer, issuer_says, orders, ready, secrets, world};
 
@@ -194,4 +194,64 @@ async fn a_replica_that_is_told_to_end_frees_its_slots_and_a_restarted_one_asks_
     let requests = world.front().unwrap().log().arrivals.len() - before;
     // Of the last Certificate alone: directory, nonce and one order of one name with its polls.
     assert!(requests <= 12, "{requests} requests");
+}
+
+#[tokio::test]
+async fn the_checker_catches_replicas_that_each_keep_a_budget_of_their_own() {
+    let mut world = World::start(WorldOptions {
+        replicas: 0,
+        ..WorldOptions::default()
+    })
+    .await
+    .unwrap();
+    let everything = [
+        "create",
+        "clusterrolebinding",
+        "apart",
+        "--clusterrole=cluster-admin",
+    ];
+    let subject = format!("--serviceaccount={NAMESPACE}:{SERVICE_ACCOUNT}");
+    world
+        .cluster
+        .kubectl(&[&everything[..], &[&subject]].concat())
+        .await
+        .unwrap();
+    for number in 0..3 {
+        // A Lease in another namespace is another Lease.
+        let namespace = format!("apart-{number}");
+        world
+            .cluster
+            .kubectl(&["create", "namespace", &namespace])
+            .await
+            .unwrap();
+        let flags = vec!["--namespace".to_owned(), namespace];
+        let replica = world
+            .add_replica(ReplicaOptions {
+                flags,
+                ..ReplicaOptions::default()
+            })
+            .await
+            .unwrap();
+        replica.ready().await.unwrap();
+    }
+    // An Issuer, whose account key is in its own namespace, with the assumed budget of one a second.
+    let front = world.front().unwrap();
+    let mut issuer = cluster_issuer("ca", &front.directory_url(), front.ca_pem(), SLOW);
+    issuer["kind"] = "Issuer".into();
+    issuer["metadata"]["namespace"] = "default".into();
+    issuer["spec"].as_object_mut().unwrap().remove("budget");
+    world.cluster.apply_yaml(&issuer.to_string()).await.unwrap();
+    let bounds = Bounds::new(1.0, 0, Some(1));
+    let verdict = wait_for(
+        "more requests than one budget allows",
+        Duration::from_secs(90),
+        &[],
+        async || {
+            let verdict = judge(&world.front()?.log(), &bounds);
+            Ok((verdict.violations.len() > 1).then_some(verdict))
+        },
+    )
+    .await
+    .unwrap();
+    assert!(verdict.requests >= 3, "{verdict:?}");
 }

@@ -187,6 +187,19 @@ impl Session {
         }
     }
 
+    /// Sees to it that the directory is there, so that [`Session::perform`] waits for nothing but its own
+    /// permits. Nothing comes back if it is; else the CA's answer that it wants to be left alone.
+    ///
+    /// # Errors
+    /// [`SendError`] if there is no directory to be had.
+    pub async fn warm(&self) -> Result<Option<Response>, SendError> {
+        match self.authority.directory().await {
+            Ok(_) => Ok(None),
+            Err(Unavailable::Throttled(answer)) => Ok(Some(answer)),
+            Err(Unavailable::Failed(error)) => Err(error),
+        }
+    }
+
     /// A POST of `payload` to a URL from the CA.
     ///
     /// # Errors

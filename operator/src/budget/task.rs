@@ -78,7 +78,7 @@ impl Task {
                 Some(event) = self.under_way.next() => Some(event),
                 Some((number, report)) = self.reports.recv() => self.reported(number, report),
                 Some(command) = inbox.recv() => self.obey(command),
-                Some(Ask { reply }) = asks.recv(), if self.leaving.is_none() => {
+                Some(Ask { reply }) = asks.recv() => {
                     self.permits.ask(reply, Instant::now());
                     None
                 }

@@ -119,8 +119,8 @@ struct Memory {
     generation: Option<(i64, Instant)>,
     /// Another planner's unsettled plan, and since when it has been seen so.
     busy: Option<(sancho_crds::PlanStatus, Instant)>,
-    /// The status that is to be written, and since when it differs from what is there.
-    outdated_since: Option<Instant>,
+    /// The version whose status is to be replaced, and since when.
+    outdated_since: Option<(Option<String>, Instant)>,
 }
 
 /// One look. Returns when to come back, if no event does before.
@@ -255,7 +255,15 @@ async fn write_status(
         .plan
         .as_ref()
         .is_none_or(|plan| plan.planner == context.replica);
-    let since = *memory.outdated_since.get_or_insert_with(Instant::now);
+    let version = certificate.resource_version();
+    let since = match &memory.outdated_since {
+        Some((seen, since)) if *seen == version => *since,
+        _ => {
+            let now = Instant::now();
+            memory.outdated_since = Some((version, now));
+            now
+        }
+    };
     if !is_ours && since.elapsed() < COURTESY {
         return Ok(Some(COURTESY));
     }

@@ -138,7 +138,9 @@ pub(super) fn resume(
     status: Option<&IssuerStatus>,
 ) -> Option<Session> {
     let status = status?;
-    if status.thumbprint.as_deref() != Some(key.thumbprint().as_str()) {
+    let is_its = status.thumbprint.as_deref() == Some(key.thumbprint().as_str())
+        && status.account_server.as_deref() == Some(acme.server.as_str());
+    if !is_its {
         return None;
     }
     Session::resume(

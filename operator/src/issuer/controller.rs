@@ -28,6 +28,8 @@ use crate::context::{Context, full_name};
 use crate::due::Due;
 use crate::watching::Watched;
 
+/// Somebody else wrote the status: the watch shows it by then.
+const AFTER_CONFLICT: Duration = Duration::from_millis(300);
 /// How often a wait for a slot looks whether another replica has made the account meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -122,6 +124,7 @@ where
         context,
         transports: Mutex::default(),
         failures: Mutex::default(),
+        looked: Mutex::default(),
         kind: PhantomData,
     });
     let mut due: Due<Instant, IssuerKey> = Due::default();
@@ -171,46 +174,71 @@ where
     }
 }
 
+/// A transport, and what it was made for.
+struct Kept {
+    server: String,
+    ca_bundle: Option<String>,
+    transport: Transport,
+}
+
 struct Reconciler<K> {
     context: Context,
-    transports: Mutex<HashMap<IssuerKey, (String, Option<String>, Transport)>>,
+    transports: Mutex<HashMap<IssuerKey, Kept>>,
     failures: Mutex<HashMap<IssuerKey, u32>>,
+    /// The generation that was looked at last.
+    looked: Mutex<HashMap<IssuerKey, i64>>,
     kind: PhantomData<K>,
 }
 
 impl<K: AnyIssuer> Reconciler<K> {
-    /// Does an event say more than that this replica wrote the status?
+    /// Does an event say more than that this replica, or another, wrote the status that follows from the
+    /// spec that was looked at last?
     fn is_news(&self, issuer: &K) -> bool {
-        let is_seen = issuer
+        let key = issuer.key();
+        let looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_looked = looked.get(&key).copied() == issuer.meta().generation;
+        let is_ready = self.context.issuers.get(&key).is_some();
+        let says_ready = issuer
             .status()
-            .is_some_and(|status| status.observed_generation == issuer.meta().generation);
-        let is_ready = self.context.issuers.get(&issuer.key()).is_some();
-        let says_ready = issuer.status().is_some_and(|status| status.account_url.is_some());
-        !is_seen || is_ready != says_ready
+            .and_then(|status| condition(&status.conditions, "Ready"))
+            .is_some_and(|ready| ready.status == "True");
+        !is_looked || is_ready != says_ready
     }
 
     /// One look. Returns when to come back, if no edit does before.
     async fn look(&self, key: &IssuerKey) -> Option<Duration> {
         let issuer = K::seen(&self.context, key)?;
+        if let Some(generation) = issuer.meta().generation {
+            self.looked
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(key.clone(), generation);
+        }
         let reached = self.reach(&issuer, key).await;
-        let (status, next) = match reached {
+        let (status, ready, next) = match reached {
             Ok((ready, budget_words)) => {
                 self.failures
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
                     .remove(key);
-                let status = ready_status(issuer.as_ref(), &ready, budget_words);
-                self.context.issuers.set(key.clone(), Some(ready));
-                (status, None)
+                (
+                    ready_status(issuer.as_ref(), &ready, budget_words),
+                    Some(ready),
+                    None,
+                )
             }
             Err(not_ready) => {
-                self.context.issuers.set(key.clone(), None);
                 let wait = self.wait(key, &not_ready);
-                (not_ready_status(issuer.as_ref(), &not_ready), wait)
+                (not_ready_status(issuer.as_ref(), &not_ready), None, wait)
             }
         };
+        // The thumbprint is published before the first order: every replica answers challenges by it.
         match self.write(&issuer, status).await {
-            Ok(()) => next,
+            Ok(true) => {
+                self.context.issuers.set(key.clone(), ready);
+                next
+            }
+            Ok(false) => Some(AFTER_CONFLICT),
             Err(error) => {
                 tracing::warn!(issuer = %key, %error, "looked at again later");
                 Some(Duration::from_secs(5))
@@ -225,6 +253,10 @@ impl<K: AnyIssuer> Reconciler<K> {
             .unwrap_or_else(PoisonError::into_inner)
             .remove(key);
         self.failures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(key);
+        self.looked
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(key);
@@ -249,7 +281,7 @@ impl<K: AnyIssuer> Reconciler<K> {
         let budget = context.budgets.of(&origin.to_string());
         let account_key = account::key(context, key, acme).await?;
         let transport = self.transport(key, acme, &budget)?;
-        if let Some(session) = account::resume(&transport, acme, &account_key, self.account_of(issuer)) {
+        if let Some(session) = account::resume(&transport, acme, &account_key, issuer.status()) {
             return Ok((account::ready(acme, session, budget), words));
         }
         // Each replica comes here at once, and one account is enough: whoever has a slot goes first.
@@ -263,7 +295,7 @@ impl<K: AnyIssuer> Reconciler<K> {
             }
         }
         let latest = issuer.api(&self.context).get(&key.name).await.ok();
-        let status = latest.as_ref().and_then(|latest| self.account_of(latest));
+        let status = latest.as_ref().and_then(AnyIssuer::status);
         let session = match account::resume(&transport, acme, &account_key, status) {
             Some(session) => session,
             None => {
@@ -274,31 +306,29 @@ impl<K: AnyIssuer> Reconciler<K> {
         Ok((account::ready(acme, session, budget), words))
     }
 
-    /// The status, if its account was made for the spec as it is.
-    fn account_of<'a>(&self, issuer: &'a K) -> Option<&'a IssuerStatus> {
-        issuer
-            .status()
-            .filter(|status| status.observed_generation == issuer.meta().generation)
-    }
-
     fn resume_seen(&self, issuer: &K, transport: &Transport, key: &Arc<AccountKey>) -> Option<Session> {
         let seen = K::seen(&self.context, &issuer.key())?;
-        account::resume(transport, issuer.acme(), key, self.account_of(&seen))
+        account::resume(transport, issuer.acme(), key, seen.status())
     }
 
     /// The transport, kept as long as server and roots stay the same.
     fn transport(&self, key: &IssuerKey, acme: &Acme, budget: &Budget) -> Result<Transport, NotReady> {
         let mut transports = self.transports.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((server, bundle, transport)) = transports.get(key)
-            && *server == acme.server
-            && *bundle == acme.ca_bundle
+        if let Some(kept) = transports.get(key)
+            && kept.server == acme.server
+            && kept.ca_bundle == acme.ca_bundle
         {
-            return Ok(transport.clone());
+            return Ok(kept.transport.clone());
         }
         let transport = account::transport(&self.context, account::origin(acme)?, acme, budget)?;
+        let (server, ca_bundle) = (acme.server.clone(), acme.ca_bundle.clone());
         transports.insert(
             key.clone(),
-            (acme.server.clone(), acme.ca_bundle.clone(), transport.clone()),
+            Kept {
+                server,
+                ca_bundle,
+                transport: transport.clone(),
+            },
         );
         Ok(transport)
     }
@@ -316,10 +346,11 @@ impl<K: AnyIssuer> Reconciler<K> {
         }
     }
 
-    /// Writes a status that says something new, and an event when readiness changes.
-    async fn write(&self, issuer: &K, status: IssuerStatus) -> Result<(), kube::Error> {
+    /// Writes a status that says something new, and an event when readiness changes. Says whether the
+    /// status is there; if not, somebody else wrote another one.
+    async fn write(&self, issuer: &K, status: IssuerStatus) -> Result<bool, kube::Error> {
         if issuer.status() == Some(&status) {
-            return Ok(());
+            return Ok(true);
         }
         let said = |status: &IssuerStatus| {
             condition(&status.conditions, "Ready").map(|ready| (ready.status.clone(), ready.reason.clone()))
@@ -333,8 +364,7 @@ impl<K: AnyIssuer> Reconciler<K> {
             .await;
         match written {
             Ok(_) => {}
-            // Somebody wrote it in between: the watch brings that, and another look.
-            Err(kube::Error::Api(status)) if status.code == 409 || status.code == 404 => return Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 409 || status.code == 404 => return Ok(false),
             Err(error) => return Err(error),
         }
         if let Some(ready) = ready.filter(|_| changed) {
@@ -355,7 +385,7 @@ impl<K: AnyIssuer> Reconciler<K> {
                     .await;
             }
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -365,6 +395,7 @@ fn ready_status<K: AnyIssuer>(issuer: &K, ready: &ReadyIssuer, budget_words: Str
     let now = clock::time(clock::now());
     status.observed_generation = generation;
     status.account_url = Some(ready.session.kid().to_owned());
+    status.account_server = Some(ready.server.clone());
     status.thumbprint = Some(ready.session.thumbprint());
     status.budget_lease = Some(ready.budget.lease().to_owned());
     status.budget = Some(budget_words);
@@ -395,8 +426,6 @@ fn not_ready_status<K: AnyIssuer>(issuer: &K, why: &NotReady) -> IssuerStatus {
     let generation = issuer.meta().generation;
     let now = clock::time(clock::now());
     status.observed_generation = generation;
-    status.account_url = None;
-    status.thumbprint = None;
     let stalled = why.retry == Retry::Edit;
     set_condition(
         &mut status.conditions,

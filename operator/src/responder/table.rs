@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 /// How long an unknown question waits for this replica's watch to catch up with another's write.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How many unknown questions wait at once. Others are refused right away, so that nobody can fill
 /// the memory by asking.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use sancho_crds::CertificateShard;
 
 use crate::queue::Priority;
+use crate::shard::renewal::renewal_of;
 use crate::target::target;
 
 /// What a shard needs.
@@ -74,8 +75,10 @@ fn open_work(shard: &CertificateShard, around: &Surroundings<'_>) -> Result<Prio
     }
     match &status.issued {
         Some(issued) if issued.target == wanted && !around.secret_gone => {
-            if around.now < issued.renewal_time.0 {
-                return Err(Some(issued.renewal_time.0));
+            // Not the recorded moment: `renewBefore` may have been edited since.
+            let renewal = renewal_of(shard, issued.not_before.0, issued.not_after.0);
+            if around.now < renewal {
+                return Err(Some(renewal));
             }
             let left = issued.not_after.0.as_second() - around.now.as_second();
             let lifetime = issued.not_after.0.as_second() - issued.not_before.0.as_second();
@@ -138,6 +141,10 @@ mod tests {
         }
     }
 
+    fn renewal() -> Timestamp {
+        renewal_of(&shard(CertificateShardStatus::default()), at(0), at(900))
+    }
+
     fn order(not_before: Option<i64>) -> OrderStatus {
         let mut order = crate::order_status::to_status(&wanted(), &Default::default());
         order.not_before = not_before.map(|second| time(at(second)));
@@ -172,13 +179,34 @@ mod tests {
         };
         assert_eq!(
             needed(status.clone(), &[], false, 10),
-            Need::Nothing { until: Some(at(600)) }
+            Need::Nothing {
+                until: Some(renewal())
+            }
         );
         assert_eq!(
             needed(status.clone(), &[], false, 600),
             Need::Work(Priority::Renewal)
         );
         assert_eq!(needed(status, &[], false, 800), Need::Work(Priority::NearExpiry));
+    }
+
+    #[test]
+    fn an_edited_renew_before_counts_at_once() {
+        let status = CertificateShardStatus {
+            issued: Some(issued(wanted())),
+            ..Default::default()
+        };
+        let mut shard = shard(status);
+        shard.spec.renew_before = Some("800s".into());
+        let holders = BTreeSet::new();
+        let around = Surroundings {
+            server: SERVER,
+            me: "me",
+            holders: &holders,
+            secret_gone: false,
+            now: at(200),
+        };
+        assert_eq!(need(&shard, &around), Need::Work(Priority::Renewal));
     }
 
     #[test]

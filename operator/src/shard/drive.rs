@@ -20,6 +20,8 @@ use crate::target::target;
 
 /// A wait of at most this long is waited for in place; after a longer one the shard is taken up anew.
 const SHORT_WAIT: Duration = Duration::from_secs(10);
+/// The first pause after a Secret could not be read or written. It doubles up to half an hour.
+const SECRET_AGAIN: Duration = Duration::from_secs(30);
 /// Progress that can be had again from the CA is recorded at least this often.
 const RECORD_EVERY: Duration = Duration::from_secs(1);
 
@@ -88,6 +90,7 @@ pub async fn drive(
         recorder: Recorder::new(api, shard),
         target,
         names,
+        secret_gone,
         recorded_at: tokio::time::Instant::now(),
     };
     driven.claim().await?;
@@ -112,6 +115,7 @@ struct Driven<'a> {
     recorder: Recorder,
     target: String,
     names: Vec<DnsName>,
+    secret_gone: bool,
     recorded_at: tokio::time::Instant,
 }
 
@@ -122,6 +126,9 @@ impl Driven<'_> {
         status.claim = Some(Claim {
             holder: self.context.replica.clone(),
         });
+        if self.secret_gone {
+            status.issued = None;
+        }
         if status
             .order
             .as_ref()
@@ -130,7 +137,7 @@ impl Driven<'_> {
             status.order = None;
         }
         if status.order.is_none() {
-            finish::show_working(&mut status, self.recorder.shard());
+            finish::show_working(&mut status, self.recorder.shard(), &self.target);
         }
         Ok(self.recorder.record(status).await?)
     }
@@ -142,7 +149,9 @@ impl Driven<'_> {
                 Finish::Record(status) => return Ok(self.recorder.record(*status).await?),
             }
         }
-        let mut state = self.state();
+        let Some(mut state) = self.state() else {
+            return self.restart("the recorded order cannot be resumed").await;
+        };
         loop {
             let now = Timestamp::now();
             match next(&state, &self.names, now) {
@@ -166,11 +175,11 @@ impl Driven<'_> {
         }
     }
 
-    /// The recorded order, if it can be resumed; else one that is to be made.
-    fn state(&self) -> OrderState {
+    /// The recorded order, or one that is to be made; nothing if what is recorded cannot be resumed.
+    fn state(&self) -> Option<OrderState> {
         let status = self.recorder.status();
         let Some(recorded) = status.order.as_ref().filter(|order| order.target == self.target) else {
-            return OrderState::default();
+            return Some(OrderState::default());
         };
         let transport = self.issuer.session.transport();
         match from_status(recorded) {
@@ -178,15 +187,9 @@ impl Driven<'_> {
                 if state.check(&self.names).is_ok()
                     && state.urls().all(|url| transport.admit(url).is_ok()) =>
             {
-                state
+                Some(state)
             }
-            _ => {
-                tracing::warn!(
-                    shard = self.recorder.shard().name_any(),
-                    "the recorded order cannot be resumed"
-                );
-                OrderState::default()
-            }
+            _ => None,
         }
     }
 
@@ -194,9 +197,10 @@ impl Driven<'_> {
     /// Nothing comes back once the order has ended, well or badly.
     async fn send(&mut self, state: OrderState, request: &Request) -> Result<Option<OrderState>, Stop> {
         let csr = match request {
-            Request::Finalize { .. } => finish::csr(self.context, self.recorder.shard())
-                .await
-                .map_err(|error| self.api_stop(error))?,
+            Request::Finalize { .. } => match finish::csr(self.context, self.recorder.shard()).await {
+                Ok(csr) => csr,
+                Err(error) => return self.put_off(state, &error).await,
+            },
             Request::AnswerChallenge { .. } => {
                 // The responders read the token from the recorded state.
                 self.save(&state).await?;
@@ -207,12 +211,22 @@ impl Driven<'_> {
             | Request::PollOrder { .. }
             | Request::DownloadCertificate { .. } => Vec::new(),
         };
+        // Drives share the directory: while one fetches it the others wait, and hold nothing up.
+        let warmed = tokio::select! {
+            biased;
+            warmed = self.issuer.session.warm() => warmed,
+            () = self.issuer.budget.lost() => return Err(Stop::SlotsLost),
+        };
         // Ends when the answer is recorded: until then no slot is released.
         let _unrecorded = self.issuer.budget.unrecorded().begin();
-        let answer = tokio::select! {
-            biased;
-            answer = self.issuer.session.perform(request, &csr) => answer,
-            () = self.issuer.budget.lost() => return Err(Stop::SlotsLost),
+        let answer = match warmed {
+            Ok(None) => tokio::select! {
+                biased;
+                answer = self.issuer.session.perform(request, &csr) => answer,
+                () = self.issuer.budget.lost() => return Err(Stop::SlotsLost),
+            },
+            Ok(Some(throttle)) => Ok(throttle),
+            Err(error) => Err(error),
         };
         let answer = match answer {
             Ok(response) => {
@@ -252,8 +266,10 @@ impl Driven<'_> {
             Effect::Issued { chain, alternates: _ } => {
                 let shard = self.recorder.shard();
                 let finished = finish::publish(self.context, shard, &self.target, &chain).await;
-                let status = finished.map_err(|error| self.api_stop(error))?;
-                self.recorder.record(status).await?;
+                match finished {
+                    Ok(status) => self.recorder.record(status).await?,
+                    Err(error) => return self.put_off(state, &error).await,
+                }
                 finish::after_issue(self.context, self.recorder.shard()).await;
                 return Ok(None);
             }
@@ -270,9 +286,36 @@ impl Driven<'_> {
         Ok(Some(state))
     }
 
-    fn api_stop(&self, error: finish::FinishError) -> Stop {
-        tracing::warn!(shard = self.recorder.shard().name_any(), %error, "a step is tried again");
-        Stop::Nothing
+    /// A Secret cannot be read or written: the order is kept, and goes on after a pause that grows.
+    async fn put_off(
+        &mut self,
+        mut state: OrderState,
+        error: &finish::FinishError,
+    ) -> Result<Option<OrderState>, Stop> {
+        let message = error.to_string();
+        tracing::warn!(
+            shard = self.recorder.shard().name_any(),
+            message,
+            "a Secret is tried again later"
+        );
+        let pause = SECRET_AGAIN.saturating_mul(1 << state.polls.min(5));
+        state.polls = state.polls.saturating_add(1);
+        state.not_before = Timestamp::now().checked_add(pause).ok();
+        let mut news = false;
+        self.save_with(&state, |status, shard| {
+            news = finish::show_obstacle(status, shard, finish::SECRET_NOT_WRITTEN, &message);
+        })
+        .await?;
+        if news {
+            finish::tell_failure(
+                self.context,
+                self.recorder.shard(),
+                finish::SECRET_NOT_WRITTEN,
+                &message,
+            )
+            .await;
+        }
+        Ok(None)
     }
 
     /// Records the state at once if the next request must not be sent without it: the order's URL,
@@ -286,7 +329,9 @@ impl Driven<'_> {
         let recorded = self.recorder.status().order;
         let moved = recorded.as_ref().map(|order| order.stage.as_str()) != Some(state.stage.as_str());
         let new_order = matches!(request, Request::NewOrder { .. }) || !had_url;
-        if moved || new_order || self.recorded_at.elapsed() >= RECORD_EVERY {
+        // Another answer to the same challenge would be refused, or make the CA check once more.
+        let answered = matches!(request, Request::AnswerChallenge { .. });
+        if moved || new_order || answered || self.recorded_at.elapsed() >= RECORD_EVERY {
             self.save(state).await?;
         }
         Ok(())
@@ -294,7 +339,11 @@ impl Driven<'_> {
 
     /// Records a state, and that the order moves on.
     async fn save(&mut self, state: &OrderState) -> Result<(), Stop> {
-        self.save_with(state, finish::show_working).await
+        let target = self.target.clone();
+        self.save_with(state, |status, shard| {
+            finish::show_working(status, shard, &target)
+        })
+        .await
     }
 
     /// Records a state that is still where it was: what the conditions say of it stays.
@@ -331,7 +380,10 @@ impl Driven<'_> {
             return Ok(false);
         }
         tracing::debug!(shard = self.recorder.shard().name_any(), why, ?wait, "waiting");
-        tokio::time::sleep(wait).await;
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = self.issuer.budget.lost() => {}
+        }
         // The claim counts only with a slot: without one somebody else may have gone on.
         if self.issuer.budget.view().borrow().held == 0 {
             Err(Stop::SlotsLost)
@@ -391,7 +443,7 @@ impl Driven<'_> {
     /// Shows that the CA does not answer, once for each reason.
     async fn show_no_answer(&mut self, reason: &str, message: &str) -> Result<(), Stop> {
         let mut status = self.recorder.status();
-        if finish::show_no_answer(&mut status, self.recorder.shard(), reason, message) {
+        if finish::show_obstacle(&mut status, self.recorder.shard(), reason, message) {
             self.recorder.record(status).await?;
             finish::tell_failure(self.context, self.recorder.shard(), reason, message).await;
         }

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use sancho_core::order::Retry;
-use sancho_core::renewal::{parse_go_duration, renewal_time, retry_time};
+use sancho_core::renewal::retry_time;
 use sancho_crds::{
     CertificateShard, CertificateShardStatus, IssuedStatus, ShardFailure, condition, set_condition,
 };
@@ -13,9 +13,12 @@ use crate::chain::{self, ChainError, IssuedFacts};
 use crate::clock;
 use crate::context::{Context, full_name};
 use crate::secrets::{self, SecretError};
+use crate::shard::renewal::{renewal_of, seed};
 
 /// A Secret of the shard's name exists and is not Sancho's.
 pub const SECRET_NOT_OURS: &str = "SecretNotOurs";
+/// A Secret could not be read or written.
+pub const SECRET_NOT_WRITTEN: &str = "SecretNotWritten";
 /// What the CA issued is not what was asked for.
 pub const CHAIN_REFUSED: &str = "ChainRefused";
 /// A Secret that is not ours is looked at again after this time: somebody may have mended it.
@@ -62,6 +65,12 @@ pub async fn before_order(
             if news {
                 tell_failure(context, shard, SECRET_NOT_OURS, &message).await;
             }
+            // Whatever was issued before, it is not in that Secret.
+            let mut shard = shard.clone();
+            if let Some(status) = shard.status.as_mut() {
+                status.issued = None;
+            }
+            let shard = &shard;
             return Ok(Finish::Record(Box::new(failed(
                 shard,
                 target,
@@ -70,8 +79,19 @@ pub async fn before_order(
                 retry,
             ))));
         }
-        // The API server is asked again when the certificate is published.
-        Err(SecretError::Conflict { .. } | SecretError::Api { .. }) => return Ok(Finish::Go),
+        // Without a look at it nothing is asked of the CA.
+        Err(error @ (SecretError::Conflict { .. } | SecretError::Api { .. })) => {
+            let retry = Retry::At(now.saturating_add(LOOK_AGAIN).unwrap_or(now));
+            let message = error.to_string();
+            tell_failure(context, shard, SECRET_NOT_WRITTEN, &message).await;
+            return Ok(Finish::Record(Box::new(failed(
+                shard,
+                target,
+                SECRET_NOT_WRITTEN,
+                &message,
+                retry,
+            ))));
+        }
     };
     let Some(secret) = present else {
         return Ok(Finish::Go);
@@ -84,23 +104,39 @@ pub async fn before_order(
         return Ok(Finish::Go);
     };
     Ok(match chain::check(&chain, &key, &shard.spec.dns_names, now) {
-        Ok(facts) if renewal_of(shard, &facts) > now => {
+        Ok(facts) if renewal_of(shard, facts.not_before, facts.not_after) > now => {
+            if let Err(error) = secrets::label(&context.secrets(&namespace), shard).await {
+                tracing::warn!(shard = full_name(shard), %error, "a Secret did not get its label back");
+            }
             Finish::Record(Box::new(issued(shard, target, &facts)))
         }
         Ok(_) | Err(_) => Finish::Go,
     })
 }
 
-/// Is the shard's Secret really gone? A watch may be behind.
+/// Is the certificate that was issued really not in its Secret any more? A watch may be behind. A Secret
+/// that somebody put in its place, or took the label from, counts as gone.
 pub async fn is_secret_gone(context: &Context, shard: &CertificateShard) -> bool {
     let namespace = shard.namespace().unwrap_or_default();
-    matches!(
-        context
-            .secrets(&namespace)
-            .get_metadata_opt(&shard.spec.secret_name)
-            .await,
-        Ok(None)
-    )
+    let target = shard
+        .status
+        .as_ref()
+        .and_then(|status| status.issued.as_ref())
+        .map(|issued| &issued.target);
+    match context
+        .secrets(&namespace)
+        .get_metadata_opt(&shard.spec.secret_name)
+        .await
+    {
+        Ok(None) => true,
+        Ok(Some(secret)) => {
+            let annotations = secret.annotations();
+            annotations.get(secrets::CERTIFICATE_ANNOTATION) != Some(&shard.spec.certificate)
+                || annotations.get(secrets::TARGET_ANNOTATION) != target
+                || !secret.labels().contains_key(secrets::CERTIFICATE_LABEL)
+        }
+        Err(_) => false,
+    }
 }
 
 /// The CSR of the shard's next key, which is in its Secret by then.
@@ -182,7 +218,7 @@ pub async fn after_issue(context: &Context, shard: &CertificateShard) {
 /// The status of a shard whose certificate is there.
 fn issued(shard: &CertificateShard, target: &str, facts: &IssuedFacts) -> CertificateShardStatus {
     let mut status = shard.status.clone().unwrap_or_default();
-    let renewal = renewal_of(shard, facts);
+    let renewal = renewal_of(shard, facts.not_before, facts.not_after);
     status.issued = Some(IssuedStatus {
         target: target.to_owned(),
         fingerprint: facts.fingerprint.clone(),
@@ -217,19 +253,6 @@ fn issued(shard: &CertificateShard, target: &str, facts: &IssuedFacts) -> Certif
         );
     }
     status
-}
-
-fn renewal_of(shard: &CertificateShard, facts: &IssuedFacts) -> Timestamp {
-    let before = shard
-        .spec
-        .renew_before
-        .as_deref()
-        .and_then(|text| parse_go_duration(text).ok());
-    renewal_time(facts.not_before, facts.not_after, before, &seed(shard))
-}
-
-fn seed(shard: &CertificateShard) -> String {
-    format!("{}/{}", shard.namespace().unwrap_or_default(), shard.name_any())
 }
 
 /// The status of a shard whose attempt has failed. A valid certificate stays `Ready`.
@@ -309,21 +332,16 @@ fn serves(status: &CertificateShardStatus, target: &str, now: Timestamp) -> bool
 }
 
 /// What the status says while an order is under way.
-pub fn show_working(status: &mut CertificateShardStatus, shard: &CertificateShard) {
+pub fn show_working(status: &mut CertificateShardStatus, shard: &CertificateShard, target: &str) {
     let (generation, now) = (shard.metadata.generation, clock::time(clock::now()));
     status.observed_generation = generation;
-    let wanted = status
-        .order
-        .as_ref()
-        .map(|order| order.target.clone())
-        .unwrap_or_default();
     let stage = status
         .order
         .as_ref()
         .map_or("New", |order| order.stage.as_str())
         .to_owned();
     let message = format!("the order is {stage}");
-    let is_renewal = serves(status, &wanted, now.0);
+    let is_renewal = serves(status, target, now.0);
     if is_renewal {
         set_condition(
             &mut status.conditions,
@@ -356,8 +374,8 @@ pub fn show_working(status: &mut CertificateShardStatus, shard: &CertificateShar
     }
 }
 
-/// Notes that the CA gives no answer. Says whether that is news.
-pub fn show_no_answer(
+/// Notes what stands in the way of an order that is kept. Says whether that is news.
+pub fn show_obstacle(
     status: &mut CertificateShardStatus,
     shard: &CertificateShard,
     reason: &str,
