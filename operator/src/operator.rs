@@ -134,7 +134,11 @@ pub async fn run(
     );
     tasks.spawn(drives);
 
-    ending.await;
+    tokio::select! {
+        () = ending => {}
+        // Nothing ends by itself. A replica that lacks a part is no replica: let it be started anew.
+        Some(ended) = tasks.join_next() => anyhow::bail!("a part of the operator broke off: {ended:?}"),
+    }
     tracing::info!(replica = process, "ending: giving the slots up");
     stop.send_replace(true);
     // Challenges are answered to the last, since a CA may ask right now.

@@ -12,7 +12,7 @@
 //! create shards of the plan that it lost. A name can then stand in two shards until the next look,
 //! which that write itself brings about, mends it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams, Preconditions};
@@ -156,6 +156,7 @@ fn differences<'a>(
     planned: &'a Wanted,
     present: &'a HashMap<String, CertificateShard>,
 ) -> Option<Differences<'a>> {
+    let names: HashSet<&str> = planned.shards.iter().map(|(name, _)| name.as_str()).collect();
     let write: Vec<_> = planned
         .shards
         .iter()
@@ -163,7 +164,7 @@ fn differences<'a>(
         .collect();
     let delete: Vec<_> = present
         .iter()
-        .filter(|(name, _)| !planned.shards.iter().any(|(planned, _)| planned == *name))
+        .filter(|(name, _)| !names.contains(name.as_str()))
         .map(|(_, shard)| shard)
         .collect();
     (!write.is_empty() || !delete.is_empty()).then_some(Differences { write, delete })
@@ -171,11 +172,14 @@ fn differences<'a>(
 
 /// Are the shards in the watch's store as planned? A hint that saves live reads.
 pub(super) fn is_as_planned(planned: &Wanted, seen: &[&CertificateShard]) -> bool {
-    seen.len() == planned.shards.len()
-        && planned.shards.iter().all(|(name, spec)| {
-            seen.iter()
-                .any(|shard| shard.name_any() == *name && shard.spec == *spec)
-        })
+    let seen: HashMap<&str, &CertificateShard> = seen
+        .iter()
+        .filter_map(|shard| Some((shard.metadata.name.as_deref()?, *shard)))
+        .collect();
+    let is_there = |name: &str, spec: &sancho_crds::CertificateShardSpec| {
+        seen.get(name).is_some_and(|shard| shard.spec == *spec)
+    };
+    seen.len() == planned.shards.len() && planned.shards.iter().all(|(name, spec)| is_there(name, spec))
 }
 
 /// Writes the shards. Says whether all of it went through; if not, somebody else is at it too.

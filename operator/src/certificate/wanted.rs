@@ -1,6 +1,6 @@
 //! What a Certificate asks for: names, policy, assignment → the shards that are to be. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Resource, ResourceExt};
@@ -176,40 +176,60 @@ pub(super) fn is_owned(shard: &CertificateShard, certificate: &Certificate) -> b
 }
 
 /// Another Certificate of the namespace that has, or has the older right to, one of the Secrets.
+///
+/// One pass over the shards and one over the Certificates, since it is asked at every look.
 pub(super) fn clash<'a>(
     certificate: &Certificate,
     wanted: &Wanted,
     others: impl IntoIterator<Item = &'a Certificate>,
     shards: &[&CertificateShard],
 ) -> Option<Refused> {
-    let own = |secret: &str| {
-        shards
-            .iter()
-            .any(|shard| is_owned(shard, certificate) && shard.spec.secret_name == secret)
-    };
+    let namespace = certificate.metadata.namespace.as_deref();
+    let uid = certificate.metadata.uid.as_deref();
+    let mut open: HashSet<&str> = wanted
+        .shards
+        .iter()
+        .map(|(_, spec)| spec.secret_name.as_str())
+        .collect();
+    let mut holders: Vec<(&str, &str)> = Vec::new();
+    for shard in shards
+        .iter()
+        .filter(|shard| shard.metadata.namespace.as_deref() == namespace)
+    {
+        let secret = shard.spec.secret_name.as_str();
+        for owner in shard.owner_references() {
+            if Some(owner.uid.as_str()) == uid {
+                open.remove(secret);
+            } else if open.contains(secret) {
+                holders.push((&owner.uid, secret));
+            }
+        }
+    }
+    let held: HashMap<&str, &str> = holders
+        .into_iter()
+        .filter(|(_, secret)| open.contains(secret))
+        .collect();
     let age = |c: &Certificate| (c.creation_timestamp(), c.name_any());
     for other in others {
-        if other.uid() == certificate.uid() || other.namespace() != certificate.namespace() {
+        let other_uid = other.metadata.uid.as_deref();
+        if other_uid == uid || other.metadata.namespace.as_deref() != namespace {
             continue;
         }
-        for (_, spec) in &wanted.shards {
-            let secret = &spec.secret_name;
-            let has = shards
-                .iter()
-                .any(|shard| is_owned(shard, other) && shard.spec.secret_name == *secret);
-            let claims = other.spec.secret_name == *secret && age(other) < age(certificate);
-            if !own(secret) && (has || claims) {
-                let message = format!(
-                    "Secret {secret} would be written by Certificate {} and by Certificate {}: choose another \
-                     spec.secretName, or a sharding group's name, in one of them",
-                    certificate.name_any(),
-                    other.name_any()
-                );
-                return Some(Refused {
-                    reason: "SecretNameClash",
-                    message,
-                });
-            }
+        let held = other_uid.and_then(|uid| held.get(uid).copied());
+        let claimed = open
+            .get(other.spec.secret_name.as_str())
+            .filter(|_| age(other) < age(certificate));
+        if let Some(secret) = held.or(claimed.copied()) {
+            let message = format!(
+                "Secret {secret} would be written by Certificate {} and by Certificate {}: choose another \
+                 spec.secretName, or a sharding group's name, in one of them",
+                certificate.name_any(),
+                other.name_any()
+            );
+            return Some(Refused {
+                reason: "SecretNameClash",
+                message,
+            });
         }
     }
     None

@@ -1,6 +1,7 @@
 //! Looks at every shard whenever something about it may have changed, keeps the queues filled, and
 //! starts a drive for as many as the held slots can use.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -13,7 +14,7 @@ use kube::runtime::watcher::Event;
 use sancho_core::challenge::{Token, key_authorization};
 use sancho_crds::{CertificateShard, IssuerKind};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 
 use super::decide::{Need, Surroundings, need};
 use super::drive::{Stop, drive};
@@ -51,6 +52,7 @@ pub async fn run(
         planner,
         due: Due::default(),
         drives: JoinSet::new(),
+        driven: HashMap::new(),
     };
     tokio::pin!(ending);
     loop {
@@ -60,9 +62,9 @@ pub async fn run(
             () = &mut ending => break,
             Some(event) = shards.next() => watch.shard_event(event),
             Some(event) = secrets.next() => watch.secret_event(event),
-            Some(ended) = watch.drives.join_next() => match ended {
-                Ok((key, outcome)) => watch.drive_ended(&key, outcome),
-                Err(error) => tracing::error!(%error, "a drive broke off"),
+            Some(ended) = watch.drives.join_next_with_id() => match ended {
+                Ok((id, outcome)) => watch.drive_ended(id, outcome),
+                Err(error) => watch.drive_broke_off(&error),
             },
             () = watch.context.budgets.changed() => watch.look_at_all(),
             Ok(()) = issuers.changed() => watch.look_at_all(),
@@ -80,7 +82,9 @@ struct Watch {
     secrets_shown: usize,
     planner: mpsc::UnboundedSender<CertificateKey>,
     due: Due<Timestamp, ShardKey>,
-    drives: JoinSet<(ShardKey, Result<(), Stop>)>,
+    drives: JoinSet<Result<(), Stop>>,
+    /// Which shard each drive is for.
+    driven: HashMap<Id, ShardKey>,
 }
 
 impl Watch {
@@ -136,7 +140,17 @@ impl Watch {
         }
     }
 
-    fn drive_ended(&mut self, key: &ShardKey, outcome: Result<(), Stop>) {
+    /// A drive that panicked is a defect; its shard is taken up again all the same.
+    fn drive_broke_off(&mut self, error: &JoinError) {
+        tracing::error!(%error, "a drive broke off");
+        self.drive_ended(error.id(), Err(Stop::Nothing));
+    }
+
+    fn drive_ended(&mut self, id: Id, outcome: Result<(), Stop>) {
+        let Some(key) = self.driven.remove(&id) else {
+            return;
+        };
+        let key = &key;
         for budget in self.context.budgets.all() {
             budget.queue().done(key);
             budget.queue_changed();
@@ -292,10 +306,11 @@ impl Watch {
                 };
                 let context = self.context.clone();
                 let gone = self.secret_gone(&shard);
-                self.drives.spawn(async move {
-                    let outcome = drive(&context, &issuer, &key, gone).await;
-                    (key, outcome)
-                });
+                let driven = key.clone();
+                let started = self
+                    .drives
+                    .spawn(async move { drive(&context, &issuer, &driven, gone).await });
+                self.driven.insert(started.id(), key);
             }
             if changed {
                 budget.queue_changed();
