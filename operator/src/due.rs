@@ -41,6 +41,12 @@ impl<At: Ord + Copy, K: Ord + Hash + Clone> Due<At, K> {
         }
     }
 
+    /// Only what `keep` says stays due.
+    pub fn retain(&mut self, keep: impl Fn(&K) -> bool) {
+        self.order.retain(|(_, key)| keep(key));
+        self.at.retain(|key, _| keep(key));
+    }
+
     /// The next moment at which something is due.
     #[must_use]
     pub fn next(&self) -> Option<At> {
@@ -77,5 +83,14 @@ mod tests {
         assert_eq!(due.take(2), None);
         due.remove(&"late");
         assert_eq!(due.next(), None);
+    }
+
+    #[test]
+    fn what_is_not_kept_is_not_due() {
+        let mut due = Due::default();
+        due.set(&"kept", 1);
+        due.set(&"gone", 1);
+        due.retain(|key| *key == "kept");
+        assert_eq!((due.take(1), due.take(1)), (Some("kept"), None));
     }
 }

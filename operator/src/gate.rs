@@ -5,6 +5,7 @@
 //! one that is dropped in silence counts as [`Outcome::Lost`] if its request was begun, else as
 //! [`Outcome::NotSent`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -17,6 +18,7 @@ pub const START_MARGIN: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub struct Gate {
     asks: mpsc::Sender<Ask>,
+    tenant: Arc<str>,
 }
 
 /// Where a budget takes its questions from.
@@ -25,6 +27,8 @@ pub type GateReceiver = mpsc::Receiver<Ask>;
 /// One request that waits for leave to be sent.
 #[derive(Debug)]
 pub struct Ask {
+    /// On whose behalf; see [`Gate::for_tenant`].
+    pub tenant: Arc<str>,
     /// Takes the permit. Closed when the one who asked has gone away.
     pub reply: oneshot::Sender<Permit>,
 }
@@ -88,7 +92,18 @@ impl Gate {
     pub fn channel() -> (Gate, GateReceiver) {
         // One question at a time: those that wait do so in the order in which they came.
         let (asks, receiver) = mpsc::channel(1);
-        (Gate { asks }, receiver)
+        let tenant = Arc::from("");
+        (Gate { asks, tenant }, receiver)
+    }
+
+    /// The same gate, for requests on behalf of this tenant. Tenants whose requests wait take
+    /// turns, one request each.
+    #[must_use]
+    pub fn for_tenant(&self, tenant: &str) -> Self {
+        Gate {
+            asks: self.asks.clone(),
+            tenant: Arc::from(tenant),
+        }
     }
 
     /// Waits, as long as it takes, for leave to send one request.
@@ -100,7 +115,8 @@ impl Gate {
     pub async fn permit(&self) -> Result<Permit, Closed> {
         loop {
             let (reply, answer) = oneshot::channel();
-            self.asks.send(Ask { reply }).await.map_err(|_| Closed)?;
+            let tenant = self.tenant.clone();
+            self.asks.send(Ask { tenant, reply }).await.map_err(|_| Closed)?;
             // A question that the budget dropped without an answer is asked again.
             if let Ok(permit) = answer.await {
                 return Ok(permit);

@@ -60,6 +60,17 @@ pub struct ReadyIssuer {
     pub budget: Budget,
 }
 
+impl ReadyIssuer {
+    /// The same, for requests on behalf of this namespace; see [`crate::gate::Gate::for_tenant`].
+    #[must_use]
+    pub fn for_tenant(&self, namespace: &str) -> Self {
+        Self {
+            session: self.session.for_tenant(namespace),
+            ..self.clone()
+        }
+    }
+}
+
 /// The issuers that are ready. Cheap to clone.
 #[derive(Clone)]
 pub struct Issuers {

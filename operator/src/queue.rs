@@ -1,7 +1,9 @@
 //! What waits for a budget: shards with work, each once, the most pressing first.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use sancho_limiter::FairQueue;
 
 /// Who goes first. The order of the variants is the order of service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,60 +33,69 @@ impl std::fmt::Display for ShardKey {
     }
 }
 
-/// A queue of shards. Those that are being driven are not in it, but are remembered, so that
-/// nothing is driven twice at once by this process.
-#[derive(Debug, Default)]
+/// The requests that a namespace may have served before another's turn comes: about an order of 30 names.
+const QUANTUM: u64 = 64;
+
+/// A queue of shards, fair between namespaces. Those that are being driven are not in it, but are
+/// remembered, so that nothing is driven twice at once by this process.
+#[derive(Debug)]
 pub struct WorkQueue {
     inner: Mutex<Inner>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
-    ranked: BTreeSet<(Priority, u64, ShardKey)>,
-    ranks: HashMap<ShardKey, (Priority, u64)>,
+    waiting: FairQueue<Priority, String, ShardKey>,
     driven: BTreeSet<ShardKey>,
-    arrivals: u64,
+}
+
+impl Default for WorkQueue {
+    fn default() -> Self {
+        let inner = Inner {
+            waiting: FairQueue::new(QUANTUM),
+            driven: BTreeSet::new(),
+        };
+        Self {
+            inner: Mutex::new(inner),
+        }
+    }
 }
 
 impl WorkQueue {
-    /// Puts a shard in, or changes its priority. One that is being driven is left alone: its end
-    /// is followed by another look. Says whether anything changed.
-    pub fn put(&self, key: &ShardKey, priority: Priority) -> bool {
+    /// Puts a shard in that takes about `requests`, or changes its priority. One that is being
+    /// driven is left alone: its end is followed by another look. Says whether anything changed.
+    pub fn put(&self, key: &ShardKey, priority: Priority, requests: u64) -> bool {
         let mut inner = self.lock();
         if inner.driven.contains(key) {
             return false;
         }
-        let arrival = match inner.ranks.get(key).copied() {
-            Some((present, _)) if present == priority => return false,
-            Some((present, arrival)) => {
-                inner.ranked.remove(&(present, arrival, key.clone()));
-                arrival
-            }
-            None => {
-                inner.arrivals += 1;
-                inner.arrivals
-            }
-        };
-        inner.ranked.insert((priority, arrival, key.clone()));
-        inner.ranks.insert(key.clone(), (priority, arrival));
-        true
+        inner.waiting.put(priority, &key.namespace, key, requests)
     }
 
     /// Takes a shard out that needs nothing now. Says whether it was there.
     pub fn remove(&self, key: &ShardKey) -> bool {
-        let mut inner = self.lock();
-        match inner.ranks.remove(key) {
-            Some((priority, arrival)) => inner.ranked.remove(&(priority, arrival, key.clone())),
-            None => false,
-        }
+        self.lock().waiting.remove(key)
     }
 
-    /// The most pressing shard, from now on being driven.
-    pub fn take(&self) -> Option<ShardKey> {
+    /// Only the shards that `keep` accepts stay. Says whether others were there.
+    pub fn retain(&self, keep: impl Fn(&ShardKey) -> bool) -> bool {
+        self.lock().waiting.retain(keep)
+    }
+
+    /// The shard that is served next, from now on being driven, if fewer than `most` are. A
+    /// namespace of which none is driven gets one beyond that, up to twice as many in all: its
+    /// first order does not wait for the end of another's.
+    pub fn take(&self, most: usize) -> Option<ShardKey> {
         let mut inner = self.lock();
-        let (_, _, key) = inner.ranked.pop_first()?;
-        inner.ranks.remove(&key);
-        inner.driven.insert(key.clone());
+        let Inner { waiting, driven } = &mut *inner;
+        let key = if driven.len() < most {
+            waiting.take(|_| true)
+        } else if driven.len() < 2 * most {
+            waiting.take(|namespace| driven.iter().all(|key| key.namespace != *namespace))
+        } else {
+            None
+        }?;
+        driven.insert(key.clone());
         Some(key)
     }
 
@@ -96,13 +107,13 @@ impl WorkQueue {
     /// How many shards wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.lock().ranked.len()
+        self.lock().waiting.len()
     }
 
-    /// How many shards are being driven.
+    /// About how many requests are served before this shard's. Nothing if it does not wait.
     #[must_use]
-    pub fn driven(&self) -> usize {
-        self.lock().driven.len()
+    pub fn ahead(&self, key: &ShardKey) -> Option<u64> {
+        self.lock().waiting.ahead(key)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -114,44 +125,51 @@ impl WorkQueue {
 mod tests {
     use super::*;
 
-    fn key(name: &str) -> ShardKey {
+    fn key(namespace: &str, name: &str) -> ShardKey {
         ShardKey {
-            namespace: "shop".into(),
+            namespace: namespace.into(),
             name: name.into(),
         }
     }
 
     #[test]
-    fn the_most_pressing_goes_first_and_equals_in_order_of_arrival() {
-        let queue = WorkQueue::default();
-        queue.put(&key("renewal"), Priority::Renewal);
-        queue.put(&key("new-1"), Priority::New);
-        queue.put(&key("new-2"), Priority::New);
-        queue.put(&key("order"), Priority::UnderWay);
-        let served: Vec<String> = std::iter::from_fn(|| queue.take()).map(|key| key.name).collect();
-        assert_eq!(served, ["order", "new-1", "new-2", "renewal"]);
-    }
-
-    #[test]
-    fn a_shard_waits_once_and_keeps_its_place_when_it_becomes_more_pressing() {
-        let queue = WorkQueue::default();
-        assert!(queue.put(&key("a"), Priority::Renewal));
-        assert!(!queue.put(&key("a"), Priority::Renewal));
-        queue.put(&key("b"), Priority::New);
-        assert!(queue.put(&key("a"), Priority::New));
-        assert_eq!(queue.waiting(), 2);
-        assert_eq!(queue.take(), Some(key("a")));
-    }
-
-    #[test]
     fn a_shard_that_is_driven_is_not_queued_until_it_is_done() {
         let queue = WorkQueue::default();
-        queue.put(&key("a"), Priority::New);
-        queue.take();
-        assert!(!queue.put(&key("a"), Priority::New));
-        queue.done(&key("a"));
-        assert!(queue.put(&key("a"), Priority::New));
-        assert!(queue.remove(&key("a")));
-        assert!(!queue.remove(&key("a")));
+        let a = key("shop", "a");
+        queue.put(&a, Priority::New, 6);
+        assert_eq!(queue.take(1), Some(a.clone()));
+        assert!(!queue.put(&a, Priority::New, 6));
+        queue.done(&a);
+        assert!(queue.put(&a, Priority::New, 6));
+        assert!(queue.remove(&a));
+        assert!(!queue.remove(&a));
+    }
+
+    #[test]
+    fn a_namespace_of_which_nothing_is_driven_does_not_wait_for_the_end_of_anothers_order() {
+        let queue = WorkQueue::default();
+        for number in 0..5 {
+            queue.put(&key("large", &format!("large-{number}")), Priority::New, 204);
+        }
+        let driven: Vec<_> = std::iter::from_fn(|| queue.take(2)).collect();
+        assert_eq!(driven.len(), 2);
+        let small = key("small", "small");
+        queue.put(&small, Priority::New, 6);
+        assert_eq!(queue.take(2), Some(small));
+        assert_eq!(queue.take(2), None);
+        queue.put(&key("third", "third"), Priority::New, 6);
+        assert!(queue.take(2).is_some());
+        queue.put(&key("fourth", "fourth"), Priority::New, 6);
+        assert_eq!(queue.take(2), None, "twice as many and no more");
+    }
+
+    #[test]
+    fn what_goes_first_is_told() {
+        let queue = WorkQueue::default();
+        queue.put(&key("shop", "renewal"), Priority::Renewal, 44);
+        queue.put(&key("shop", "new"), Priority::New, 204);
+        assert_eq!(queue.ahead(&key("shop", "new")), Some(0));
+        assert_eq!(queue.ahead(&key("shop", "renewal")), Some(204));
+        assert_eq!(queue.ahead(&key("shop", "other")), None);
     }
 }

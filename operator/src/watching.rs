@@ -44,12 +44,6 @@ impl<K: Resource<DynamicType = ()> + Clone> Seen<K> {
         self.stores.iter().flat_map(Store::state).collect()
     }
 
-    /// How many watches there are.
-    #[must_use]
-    pub fn watches(&self) -> usize {
-        self.stores.len()
-    }
-
     /// Returns once everything that exists was seen once.
     pub async fn ready(&self) {
         for store in &self.stores {

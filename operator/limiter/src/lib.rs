@@ -93,6 +93,7 @@
 mod budget;
 mod durations;
 mod event;
+mod fair;
 mod holder;
 mod limiter;
 #[cfg(test)]
@@ -105,6 +106,7 @@ mod rules;
 pub use self::budget::{Budget, Source};
 pub use self::durations::Durations;
 pub use self::event::{Action, Event, PermitId, Read, Throttle, WriteId, WriteOutcome};
+pub use self::fair::FairQueue;
 pub use self::holder::{Holder, Waiter};
 pub use self::limiter::{Blocked, Limiter};
 pub use self::moment::Moment;

@@ -139,6 +139,14 @@ impl Session {
         })
     }
 
+    /// The same, for requests on behalf of this tenant; see [`crate::gate::Gate::for_tenant`].
+    #[must_use]
+    pub fn for_tenant(&self, tenant: &str) -> Self {
+        let mut session = self.clone();
+        session.authority.transport = session.authority.transport.for_tenant(tenant);
+        session
+    }
+
     /// The account's URL.
     #[must_use]
     pub fn kid(&self) -> &str {

@@ -52,11 +52,11 @@ pub struct TransportConfig {
 ///   before the permit is reported.
 #[derive(Clone)]
 pub struct Transport {
+    gate: Gate,
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    gate: Gate,
     origin: Origin,
     host: HeaderValue,
     user_agent: HeaderValue,
@@ -97,7 +97,6 @@ impl Transport {
         let host = HeaderValue::try_from(origin.authority()).map_err(no_host)?;
         let dialer = Dialer::new(origin.clone(), ca_bundle.as_deref())?;
         let shared = Shared {
-            gate,
             host,
             user_agent: user_agent(&replica),
             connections: Connections::new(dialer, most_idle),
@@ -105,8 +104,18 @@ impl Transport {
             origin,
         };
         Ok(Transport {
+            gate,
             shared: Arc::new(shared),
         })
+    }
+
+    /// The same, for requests on behalf of this tenant; see [`Gate::for_tenant`].
+    #[must_use]
+    pub fn for_tenant(&self, tenant: &str) -> Self {
+        Transport {
+            gate: self.gate.for_tenant(tenant),
+            shared: self.shared.clone(),
+        }
     }
 
     /// The CA's origin.
@@ -140,7 +149,7 @@ impl Transport {
     /// # Errors
     /// [`SendError`] if there is no whole answer.
     pub async fn get(&self, url: &CaUrl) -> Result<Response, SendError> {
-        let permit = self.shared.gate.permit().await?;
+        let permit = self.gate.permit().await?;
         self.send(permit, self.request(Method::GET, url, Bytes::new(), None)?)
             .await
     }
@@ -161,7 +170,7 @@ impl Transport {
         let mut carried = None;
         let mut retries = 0;
         loop {
-            let permit = self.shared.gate.permit().await?;
+            let permit = self.gate.permit().await?;
             let Some(nonce) = carried.take().or_else(|| self.take_nonce(new_nonce)) else {
                 let answer = self
                     .send(permit, self.request(Method::HEAD, new_nonce, Bytes::new(), None)?)

@@ -1,8 +1,9 @@
 //! The permits that are out, and those that nobody has asked for yet.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
-use sancho_limiter::PermitId;
+use sancho_limiter::{FairQueue, PermitId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -13,7 +14,9 @@ pub(super) struct Permits {
     reports: mpsc::UnboundedSender<(u64, Report)>,
     next: u64,
     open: HashMap<u64, Open>,
-    asks: VecDeque<oneshot::Sender<Permit>>,
+    asks: FairQueue<(), Arc<str>, u64>,
+    replies: HashMap<u64, oneshot::Sender<Permit>>,
+    asked: u64,
     unasked: VecDeque<(Permit, Instant)>,
 }
 
@@ -30,14 +33,18 @@ impl Permits {
             reports,
             next: 0,
             open: HashMap::new(),
-            asks: VecDeque::new(),
+            asks: FairQueue::new(1),
+            replies: HashMap::new(),
+            asked: 0,
             unasked: VecDeque::new(),
         }
     }
 
-    /// Somebody waits for a permit.
-    pub(super) fn ask(&mut self, reply: oneshot::Sender<Permit>, now: Instant) {
-        self.asks.push_back(reply);
+    /// Somebody waits for a permit, on behalf of `tenant`.
+    pub(super) fn ask(&mut self, tenant: Arc<str>, reply: oneshot::Sender<Permit>, now: Instant) {
+        self.asked += 1;
+        self.asks.put((), &tenant, &self.asked, 1);
+        self.replies.insert(self.asked, reply);
         while let Some((permit, unasked_until)) = self.unasked.pop_front() {
             if now < unasked_until {
                 self.hand_out(permit, unasked_until);
@@ -48,11 +55,15 @@ impl Permits {
 
     /// How many wait. Those that have gone away are forgotten.
     pub(super) fn waiting(&mut self) -> usize {
-        self.asks.retain(|reply| !reply.is_closed());
+        self.replies.retain(|_, reply| !reply.is_closed());
+        if self.replies.len() < self.asks.len() {
+            self.asks.retain(|ask| self.replies.contains_key(ask));
+        }
         self.asks.len()
     }
 
-    /// The limiter grants one: it goes to whoever waits longest, else it is kept until `unasked_until`.
+    /// The limiter grants one: it goes to whoever waits longest of the tenant whose turn it is, else
+    /// it is kept until `unasked_until`.
     pub(super) fn grant(&mut self, id: PermitId, slot: u32, valid_until: Instant, unasked_until: Instant) {
         let number = self.next;
         self.next += 1;
@@ -62,13 +73,18 @@ impl Permits {
     }
 
     fn hand_out(&mut self, mut permit: Permit, unasked_until: Instant) {
-        while let Some(reply) = self.asks.pop_front() {
+        while let Some(reply) = self.next() {
             match reply.send(permit) {
                 Ok(()) => return,
                 Err(back) => permit = back,
             }
         }
         self.unasked.push_back((permit, unasked_until));
+    }
+
+    fn next(&mut self) -> Option<oneshot::Sender<Permit>> {
+        let ask = self.asks.take(|_| true)?;
+        self.replies.remove(&ask)
     }
 
     /// Returns those that nobody has asked for in time; dropping reports them. Says when to look again.
@@ -103,5 +119,42 @@ impl Permits {
         for open in self.open.values().filter(|open| ids.contains(&open.id)) {
             open.validity.send_replace(now);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot::error::TryRecvError;
+
+    use super::*;
+
+    #[test]
+    fn tenants_whose_requests_wait_take_turns() {
+        let (reports, _received) = mpsc::unbounded_channel();
+        let mut permits = Permits::new(reports);
+        let mut answers = Vec::new();
+        for tenant in ["large", "large", "large", "small"] {
+            let (reply, answer) = oneshot::channel();
+            permits.ask(Arc::from(tenant), reply, Instant::now());
+            answers.push((tenant, answer));
+        }
+        drop(permits.next());
+        drop(permits.next());
+        let served = answers.iter_mut().filter_map(|(tenant, answer)| {
+            (answer.try_recv().err() == Some(TryRecvError::Closed)).then_some(*tenant)
+        });
+        assert_eq!(served.collect::<Vec<_>>(), ["large", "small"]);
+        assert_eq!(permits.waiting(), 2);
+    }
+
+    #[test]
+    fn who_has_gone_away_is_forgotten() {
+        let (reports, _received) = mpsc::unbounded_channel();
+        let mut permits = Permits::new(reports);
+        let (reply, answer) = oneshot::channel();
+        permits.ask(Arc::from("shop"), reply, Instant::now());
+        assert_eq!(permits.waiting(), 1);
+        drop(answer);
+        assert_eq!(permits.waiting(), 0);
     }
 }

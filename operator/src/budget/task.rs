@@ -78,8 +78,8 @@ impl Task {
                 Some(event) = self.under_way.next() => Some(event),
                 Some((number, report)) = self.reports.recv() => self.reported(number, report),
                 Some(command) = inbox.recv() => self.obey(command),
-                Some(Ask { reply }) = asks.recv() => {
-                    self.permits.ask(reply, Instant::now());
+                Some(Ask { tenant, reply }) = asks.recv() => {
+                    self.permits.ask(tenant, reply, Instant::now());
                     None
                 }
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => Some(Event::Tick),

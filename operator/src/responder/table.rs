@@ -82,6 +82,19 @@ impl ChallengeTable {
         self.set(shard_uid, Vec::new());
     }
 
+    /// Only the shards whose UID `keep` accepts have challenges any more.
+    pub fn retain(&self, keep: impl Fn(&str) -> bool) {
+        let mut entries = self
+            .shared
+            .entries
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let gone: Vec<String> = entries.shards.keys().filter(|uid| !keep(uid)).cloned().collect();
+        for uid in gone {
+            entries.set(&uid, Vec::new());
+        }
+    }
+
     /// The answer to the question for `token` at `host` (lower case, no port). Waits a little for
     /// one that is not known yet.
     pub async fn answer(&self, host: &str, token: &Token) -> Option<String> {

@@ -52,6 +52,25 @@ pub fn need(shard: &CertificateShard, around: &Surroundings<'_>) -> Need {
     }
 }
 
+/// About how many requests a shard's order still takes: 2n + 3 and a poll for n pending names
+/// (`sancho_core::order`).
+#[must_use]
+pub fn requests(shard: &CertificateShard) -> u64 {
+    let order = shard.status.as_ref().and_then(|status| status.order.as_ref());
+    let left = match order {
+        Some(order) if order.url.is_some() => {
+            let by_state = order.authorizations.iter().map(|a| match a.state.as_str() {
+                "Unknown" => 2,
+                "Pending" => 1,
+                _ => 0,
+            });
+            by_state.sum::<usize>() + 3
+        }
+        _ => 2 * shard.spec.dns_names.len() + 4,
+    };
+    u64::try_from(left).unwrap_or(u64::MAX)
+}
+
 /// The priority of what is to be done, or when to look again.
 fn open_work(shard: &CertificateShard, around: &Surroundings<'_>) -> Result<Priority, Option<Timestamp>> {
     let spec = &shard.spec;

@@ -1,7 +1,7 @@
 //! Looks at every shard whenever something about it may have changed, keeps the queues filled, and
 //! starts a drive for as many as the held slots can use.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -16,7 +16,7 @@ use sancho_crds::{CertificateShard, IssuerKind};
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
 
-use super::decide::{Need, Surroundings, need};
+use super::decide::{Need, Surroundings, need, requests};
 use super::drive::{Stop, drive};
 use crate::certificate::CertificateKey;
 use crate::clock;
@@ -45,16 +45,20 @@ pub async fn run(
     ending: impl Future<Output = ()>,
 ) {
     let mut issuers = context.issuers.changes();
+    let secrets_known = {
+        let seen = secrets_seen.clone();
+        async move { seen.ready().await }
+    };
     let mut watch = Watch {
         context,
         secrets_seen,
-        secrets_shown: 0,
+        secrets_known: false,
         planner,
         due: Due::default(),
         drives: JoinSet::new(),
         driven: HashMap::new(),
     };
-    tokio::pin!(ending);
+    tokio::pin!(ending, secrets_known);
     loop {
         watch.start_drives();
         let sleep = watch.due.next().map(|at| until(at, Timestamp::now()));
@@ -62,6 +66,10 @@ pub async fn run(
             () = &mut ending => break,
             Some(event) = shards.next() => watch.shard_event(event),
             Some(event) = secrets.next() => watch.secret_event(event),
+            () = &mut secrets_known, if !watch.secrets_known => {
+                watch.secrets_known = true;
+                watch.look_at_all();
+            }
             Some(ended) = watch.drives.join_next_with_id() => match ended {
                 Ok((id, outcome)) => watch.drive_ended(id, outcome),
                 Err(error) => watch.drive_broke_off(&error),
@@ -78,8 +86,8 @@ pub async fn run(
 struct Watch {
     context: Context,
     secrets_seen: Seen<PartialObjectMeta<Secret>>,
-    /// How many of the Secrets' watches have shown all that there is.
-    secrets_shown: usize,
+    /// Every Secret that exists was seen once, in all namespaces that are watched.
+    secrets_known: bool,
     planner: mpsc::UnboundedSender<CertificateKey>,
     due: Due<Timestamp, ShardKey>,
     drives: JoinSet<Result<(), Stop>>,
@@ -106,7 +114,24 @@ impl Watch {
                 }
             }
             Event::Init => {}
-            Event::InitDone => self.look_at_all(),
+            Event::InitDone => {
+                self.forget_unseen();
+                self.look_at_all();
+            }
+        }
+    }
+
+    /// What went away while a watch was interrupted is not told by an event: it is missing from the new list.
+    fn forget_unseen(&mut self) {
+        let seen = self.context.seen.shards.state();
+        let keys: HashSet<ShardKey> = seen.iter().map(|shard| key_of(shard)).collect();
+        let uids: HashSet<String> = seen.iter().filter_map(|shard| shard.uid()).collect();
+        self.due.retain(|key| keys.contains(key));
+        self.context.challenges.retain(|uid| uids.contains(uid));
+        for budget in self.context.budgets.all() {
+            if budget.queue().retain(|key| keys.contains(key)) {
+                budget.queue_changed();
+            }
         }
     }
 
@@ -132,10 +157,7 @@ impl Watch {
                     self.look(shard);
                 }
             }
-            Event::InitDone => {
-                self.secrets_shown += 1;
-                self.look_at_all();
-            }
+            Event::InitDone => self.look_at_all(),
             Event::Apply(_) | Event::InitApply(_) | Event::Init => {}
         }
     }
@@ -214,7 +236,7 @@ impl Watch {
                 .as_ref()
                 .is_some_and(|budget| budget.origin() == other.origin());
             let changed = match (&needed, is_its) {
-                (Need::Work(priority), true) => other.queue().put(&key, *priority),
+                (Need::Work(priority), true) => other.queue().put(&key, *priority, requests(shard)),
                 (Need::Work(_) | Need::Nothing { .. } | Need::Claimed, _) => other.queue().remove(&key),
             };
             if changed {
@@ -232,7 +254,7 @@ impl Watch {
         let namespace = shard.namespace().unwrap_or_default();
         let reference =
             ObjectRef::<PartialObjectMeta<Secret>>::new_with(&shard.spec.secret_name, ()).within(&namespace);
-        self.secrets_shown >= self.secrets_seen.watches() && self.secrets_seen.get(&reference).is_none()
+        self.secrets_known && self.secrets_seen.get(&reference).is_none()
     }
 
     /// The responder answers what the recorded order has handed out, and nothing else.
@@ -290,8 +312,7 @@ impl Watch {
                 useful.clamp(ORDERS.0, ORDERS.1)
             };
             let mut changed = false;
-            while budget.queue().driven() < most {
-                let Some(key) = budget.queue().take() else { break };
+            while let Some(key) = budget.queue().take(most) {
                 changed = true;
                 let reference = ObjectRef::new(&key.name).within(&key.namespace);
                 let shard = self.context.seen.shards.get(&reference);
@@ -305,6 +326,8 @@ impl Watch {
                     continue;
                 };
                 let context = self.context.clone();
+                // Requests that wait for their permits take turns by namespace too.
+                let issuer = issuer.for_tenant(&key.namespace);
                 let gone = self.secret_gone(&shard);
                 let driven = key.clone();
                 let started = self
