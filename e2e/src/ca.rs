@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -53,6 +53,8 @@ impl Default for PebbleOptions {
 /// A running Pebble. Ends when dropped.
 pub struct Pebble {
     server: Process,
+    launch: Launch,
+    log_dir: PathBuf,
     dns: Process,
     ca_pem: String,
     port: u16,
@@ -148,6 +150,8 @@ impl Pebble {
             .build()?;
         let pebble = Pebble {
             server,
+            launch,
+            log_dir: log_dir.to_owned(),
             dns,
             ca_pem: authority.pem().to_owned(),
             port,
@@ -155,18 +159,23 @@ impl Pebble {
             dns_management_port,
             client,
         };
+        pebble.ready().await?;
+        Ok(pebble)
+    }
+
+    async fn ready(&self) -> Result<()> {
         wait_for(
             "Pebble and its DNS",
             START_TIMEOUT,
-            &[&pebble.server, &pebble.dns],
+            &[&self.server, &self.dns],
             async || {
-                pebble.issuer_root_pem().await?;
-                let dns = SocketAddr::from(([127, 0, 0, 1], pebble.dns_management_port));
+                self.issuer_root_pem().await?;
+                let dns = SocketAddr::from(([127, 0, 0, 1], self.dns_management_port));
                 tokio::net::TcpStream::connect(dns)
                     .await
                     .context("pebble-challtestsrv")?;
-                let directory = format!("{}/dir", pebble.origin());
-                let answer = pebble
+                let directory = format!("{}/dir", self.origin());
+                let answer = self
                     .client
                     .get(directory)
                     .header("User-Agent", "sancho-e2e")
@@ -175,8 +184,19 @@ impl Pebble {
                 Ok(answer.status().is_success().then_some(()))
             },
         )
-        .await?;
-        Ok(pebble)
+        .await
+    }
+
+    /// Ends the server and starts it anew at the same addresses, with nothing that it knew: Pebble
+    /// keeps accounts, orders and its own root in memory.
+    ///
+    /// # Errors
+    ///
+    /// When it does not start; the end of its log is told.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.server.kill();
+        self.server = Process::spawn("pebble", &self.launch, &self.log_dir)?;
+        self.ready().await
     }
 
     /// `https://localhost:PORT`: without any front.

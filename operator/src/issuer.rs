@@ -7,7 +7,7 @@ mod account;
 mod controller;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sancho_crds::{IssuerKind, IssuerRef};
 use tokio::sync::watch;
@@ -79,6 +79,8 @@ pub struct Issuers {
 
 struct Inner {
     ready: Mutex<HashMap<IssuerKey, ReadyIssuer>>,
+    /// Accounts that the CA was heard to know no longer, by issuer.
+    gone: Mutex<HashMap<IssuerKey, String>>,
     changes: watch::Sender<u64>,
 }
 
@@ -87,6 +89,7 @@ impl Default for Issuers {
         Self {
             inner: Arc::new(Inner {
                 ready: Mutex::default(),
+                gone: Mutex::default(),
                 changes: watch::Sender::new(0),
             }),
         }
@@ -111,7 +114,35 @@ impl Issuers {
         self.inner.changes.subscribe()
     }
 
+    /// The CA has said that it does not know the account `kid` of this issuer (a CA that was set up
+    /// anew, a staging CA that forgets): the issuer is not ready until it is registered again.
+    pub fn account_gone(&self, key: &IssuerKey, kid: &str) {
+        let mut ready = self.inner.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        if ready.get(key).is_none_or(|issuer| issuer.session.kid() != kid) {
+            return;
+        }
+        ready.remove(key);
+        drop(ready);
+        self.gone().insert(key.clone(), kid.to_owned());
+        self.inner.changes.send_modify(|count| *count += 1);
+    }
+
+    /// The account that this issuer is not to be resumed with.
+    fn gone_account(&self, key: &IssuerKey) -> Option<String> {
+        self.gone().get(key).cloned()
+    }
+
+    /// The issuers whose accounts are gone.
+    fn with_gone_accounts(&self) -> Vec<IssuerKey> {
+        self.gone().keys().cloned().collect()
+    }
+
+    fn gone(&self) -> MutexGuard<'_, HashMap<IssuerKey, String>> {
+        self.inner.gone.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn set(&self, key: IssuerKey, issuer: Option<ReadyIssuer>) {
+        self.gone().remove(&key);
         let mut ready = self.inner.ready.lock().unwrap_or_else(PoisonError::into_inner);
         match issuer {
             Some(issuer) => ready.insert(key, issuer),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed test may panic, in its helpers too")]
 
 mod api_proxy_cuts;
+mod ca_forgets;
 mod chart_installs;
 mod cluster_starts;
 mod edits;

@@ -186,8 +186,15 @@ async fn reconcile(
         .as_ref()
         .is_some_and(|plan| plan.settled && plan.generation == generation && plan.hash == planned.hash);
     if is_settled && is_as_planned(&planned, &own) {
-        let status = summary(certificate, plan.as_ref(), &own, &issuer, clock::now());
-        return write_status(context, certificate, status, memory).await;
+        let now = clock::now();
+        let status = summary(certificate, plan.as_ref(), &own, &issuer, now);
+        // No event comes when a certificate expires.
+        let expiry = status
+            .not_after
+            .as_ref()
+            .and_then(|at| Duration::try_from(at.0.duration_since(now)).ok());
+        let again = write_status(context, certificate, status, memory).await?;
+        return Ok([again, expiry].into_iter().flatten().min());
     }
     if let Some(wait) = wait_for_more_edits(memory, generation, plan.is_some()) {
         return Ok(Some(wait));

@@ -130,14 +130,19 @@ fn read_bundle(text: &str) -> Result<Vec<u8>, NotReady> {
     })
 }
 
-/// A session with the account that `status` speaks of, if it is this key's. Sends nothing.
+/// A session with the account that `status` speaks of, if it is this key's and not `gone`, which the
+/// CA does not know any more. Sends nothing.
 pub(super) fn resume(
     transport: &Transport,
     acme: &Acme,
     key: &Arc<AccountKey>,
     status: Option<&IssuerStatus>,
+    gone: Option<&str>,
 ) -> Option<Session> {
     let status = status?;
+    if gone.is_some() && status.account_url.as_deref() == gone {
+        return None;
+    }
     let is_its = status.thumbprint.as_deref() == Some(key.thumbprint().as_str())
         && status.account_server.as_deref() == Some(acme.server.as_str());
     if !is_its {

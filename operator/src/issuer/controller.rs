@@ -127,6 +127,7 @@ where
         looked: Mutex::default(),
         kind: PhantomData,
     });
+    let mut changes = reconciler.context.issuers.changes();
     let mut due: Due<Instant, IssuerKey> = Due::default();
     let mut looks: JoinSet<(IssuerKey, Option<Duration>)> = JoinSet::new();
     // An edit that comes while an issuer is looked at ends that look: it may wait for the old spec's CA.
@@ -161,6 +162,11 @@ where
                 }
                 Event::Init | Event::InitDone => {}
             },
+            Ok(()) = changes.changed() => {
+                for key in reconciler.with_gone_accounts() {
+                    due.set_latest(&key, Instant::now());
+                }
+            }
             Some(ended) = looks.join_next() => {
                 if let Ok((key, next)) = ended {
                     running.remove(&key);
@@ -197,12 +203,24 @@ impl<K: AnyIssuer> Reconciler<K> {
         let key = issuer.key();
         let looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
         let is_looked = looked.get(&key).copied() == issuer.meta().generation;
-        let is_ready = self.context.issuers.get(&key).is_some();
+        let ready = self.context.issuers.get(&key);
         let says_ready = issuer
             .status()
             .and_then(|status| condition(&status.conditions, "Ready"))
             .is_some_and(|ready| ready.status == "True");
-        !is_looked || is_ready != says_ready
+        let account = issuer.status().and_then(|status| status.account_url.as_deref());
+        let is_other_account = ready
+            .as_ref()
+            .is_some_and(|ready| Some(ready.session.kid()) != account);
+        !is_looked || ready.is_some() != says_ready || is_other_account
+    }
+
+    /// Those of this kind whose accounts the CA does not know any more.
+    fn with_gone_accounts(&self) -> Vec<IssuerKey> {
+        let context = &self.context;
+        let mut keys = context.issuers.with_gone_accounts();
+        keys.retain(|key| K::seen(context, key).is_some_and(|issuer| issuer.key() == *key));
+        keys
     }
 
     /// One look. Returns when to come back, if no edit does before.
@@ -281,8 +299,18 @@ impl<K: AnyIssuer> Reconciler<K> {
         let budget = context.budgets.of(&origin.to_string());
         let account_key = account::key(context, key, acme).await?;
         let transport = self.transport(key, acme, &budget)?;
-        if let Some(session) = account::resume(&transport, acme, &account_key, issuer.status()) {
+        let gone = context.issuers.gone_account(key);
+        let gone = gone.as_deref();
+        if let Some(session) = account::resume(&transport, acme, &account_key, issuer.status(), gone) {
             return Ok((account::ready(acme, session, budget), words));
+        }
+        if let Some(account) = gone {
+            let note = format!("the CA does not know the account {account} any more: it is registered again");
+            tracing::warn!(issuer = %key, note);
+            context
+                .events
+                .warning(issuer, "AccountGone", "Register", note)
+                .await;
         }
         // Each replica comes here at once, and one account is enough: whoever has a slot goes first.
         loop {
@@ -290,13 +318,13 @@ impl<K: AnyIssuer> Reconciler<K> {
                 () = budget.want_slot() => break,
                 () = tokio::time::sleep(LOOK_AGAIN) => {}
             }
-            if let Some(session) = self.resume_seen(issuer, &transport, &account_key) {
+            if let Some(session) = self.resume_seen(issuer, &transport, &account_key, gone) {
                 return Ok((account::ready(acme, session, budget), words));
             }
         }
         let latest = issuer.api(&self.context).get(&key.name).await.ok();
         let status = latest.as_ref().and_then(AnyIssuer::status);
-        let session = match account::resume(&transport, acme, &account_key, status) {
+        let session = match account::resume(&transport, acme, &account_key, status, gone) {
             Some(session) => session,
             None => {
                 let _unrecorded = budget.unrecorded().begin();
@@ -306,9 +334,15 @@ impl<K: AnyIssuer> Reconciler<K> {
         Ok((account::ready(acme, session, budget), words))
     }
 
-    fn resume_seen(&self, issuer: &K, transport: &Transport, key: &Arc<AccountKey>) -> Option<Session> {
+    fn resume_seen(
+        &self,
+        issuer: &K,
+        transport: &Transport,
+        key: &Arc<AccountKey>,
+        gone: Option<&str>,
+    ) -> Option<Session> {
         let seen = K::seen(&self.context, &issuer.key())?;
-        account::resume(transport, issuer.acme(), key, seen.status())
+        account::resume(transport, issuer.acme(), key, seen.status(), gone)
     }
 
     /// The transport, kept as long as server and roots stay the same.
@@ -349,7 +383,10 @@ impl<K: AnyIssuer> Reconciler<K> {
     /// Writes a status that says something new, and an event when readiness changes. Says whether the
     /// status is there; if not, somebody else wrote another one.
     async fn write(&self, issuer: &K, status: IssuerStatus) -> Result<bool, kube::Error> {
-        if issuer.status() == Some(&status) {
+        if issuer
+            .status()
+            .is_some_and(|present| says_as_much(present, &status))
+        {
             return Ok(true);
         }
         let said = |status: &IssuerStatus| {
@@ -446,6 +483,20 @@ fn not_ready_status<K: AnyIssuer>(issuer: &K, why: &NotReady) -> IssuerStatus {
         &now,
     );
     status
+}
+
+/// Does `present` say what `wanted` says? Replicas that do not reach the CA do so in words that differ a
+/// little, and would overwrite one another's for ever.
+fn says_as_much(present: &IssuerStatus, wanted: &IssuerStatus) -> bool {
+    let not_ready = |status: &IssuerStatus| {
+        condition(&status.conditions, "Ready")
+            .filter(|ready| ready.status == "False")
+            .map(|ready| ready.reason.clone())
+    };
+    let same_trouble = not_ready(present).is_some()
+        && not_ready(present) == not_ready(wanted)
+        && present.observed_generation == wanted.observed_generation;
+    present == wanted || same_trouble
 }
 
 /// The budget in a sentence.

@@ -13,7 +13,7 @@ use super::finish::{self, Finish};
 use super::record::{RecordError, Recorder};
 use crate::clock;
 use crate::context::Context;
-use crate::issuer::ReadyIssuer;
+use crate::issuer::{IssuerKey, ReadyIssuer};
 use crate::order_status::{from_status, to_status};
 use crate::queue::ShardKey;
 use crate::target::target;
@@ -24,6 +24,9 @@ const SHORT_WAIT: Duration = Duration::from_secs(10);
 const SECRET_AGAIN: Duration = Duration::from_secs(30);
 /// Progress that can be had again from the CA is recorded at least this often.
 const RECORD_EVERY: Duration = Duration::from_secs(1);
+
+/// So many times in a row an order is made again at once because its account was gone.
+const REGISTERED_AGAIN: u32 = 4;
 
 /// Why a drive ended early.
 #[derive(Debug, thiserror::Error)]
@@ -406,19 +409,34 @@ impl Driven<'_> {
             message,
             "order failed"
         );
-        let status = finish::failed(
-            self.recorder.shard(),
-            &self.target,
-            reason,
-            message,
-            failure.retry,
-        );
+        let retry = if reason == sancho_core::order::reason::ACCOUNT_DOES_NOT_EXIST {
+            self.register_again()
+        } else {
+            failure.retry
+        };
+        let status = finish::failed(self.recorder.shard(), &self.target, reason, message, retry);
         let first = self.is_news(reason);
         self.recorder.record(status).await?;
         if first {
             finish::tell_failure(self.context, self.recorder.shard(), reason, message).await;
         }
         Ok(())
+    }
+
+    /// The account is gone with all its orders: another order is made as soon as the account is there
+    /// again, unless that has not helped before. Each replica may hear of it once, from the same shard.
+    fn register_again(&self) -> sancho_core::order::Retry {
+        let shard = self.recorder.shard();
+        let issuer = IssuerKey::of(&shard.spec.issuer_ref, &shard.namespace().unwrap_or_default());
+        self.context
+            .issuers
+            .account_gone(&issuer, self.issuer.session.kid());
+        let failure = self.recorder.status().failure;
+        if failure.is_none_or(|failure| failure.count < REGISTERED_AGAIN) {
+            sancho_core::order::Retry::At(Timestamp::now())
+        } else {
+            sancho_core::order::Retry::Backoff
+        }
     }
 
     /// A URL that may not be asked, a key that does not sign: the order is of no use.
