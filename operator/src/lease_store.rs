@@ -10,12 +10,7 @@ use std::time::Duration;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client, ResourceExt};
-use sancho_limiter::{Read, Record, WriteOutcome};
-
-/// Marks the Leases that hold budgets.
-pub const BUDGET_LABEL: (&str, &str) = ("app.kubernetes.io/part-of", "sancho-budget");
-/// Names the CA whose budget a Lease holds.
-pub const ORIGIN_ANNOTATION: &str = "sancho.dev/origin";
+use sancho_limiter::{LEASE_LABEL, ORIGIN_ANNOTATION, Read, Record, WriteOutcome};
 
 /// No answer for this long is an unknown outcome.
 const TIMEOUT: Duration = Duration::from_millis(2500);
@@ -89,7 +84,7 @@ impl LeaseStore {
     fn lease(&self, record: &Record, version: Option<String>) -> Lease {
         let mut annotations = record.to_annotations();
         annotations.insert(ORIGIN_ANNOTATION.into(), self.origin.clone());
-        let (key, value) = BUDGET_LABEL;
+        let (key, value) = LEASE_LABEL;
         let (uid, version) = version
             .as_deref()
             .and_then(|version| version.split_once('/'))

@@ -13,7 +13,7 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, Config, Resource, ResourceExt};
 use sancho_crds::{Certificate, CertificateShard, ClusterIssuer, Issuer};
-use sancho_limiter::{Holder, Read};
+use sancho_limiter::{Holder, LEASE_LABEL, Read};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -21,7 +21,7 @@ use crate::budget::Budgets;
 use crate::context::{AllSeen, Context, Events};
 use crate::health::Health;
 use crate::issuer::{self, Issuers};
-use crate::lease_store::{self, BUDGET_LABEL};
+use crate::lease_store;
 use crate::responder::{self, ChallengeTable};
 use crate::secrets::CERTIFICATE_LABEL;
 use crate::watching::watch;
@@ -204,7 +204,7 @@ async fn until(over: impl Future<Output = ()>, work: impl Future<Output = ()>) {
 /// alive without asking.
 async fn watch_leases(client: Client, namespace: String, budgets: Budgets) {
     let api: Api<Lease> = Api::namespaced(client, &namespace);
-    let (key, value) = BUDGET_LABEL;
+    let (key, value) = LEASE_LABEL;
     let config = watcher::Config::default().labels(&format!("{key}={value}"));
     let (_, mut leases): (Seen<Lease>, Watched<Lease>) = watch(vec![api], &config);
     while let Some(event) = leases.next().await {

@@ -110,4 +110,4 @@ pub use self::fair::FairQueue;
 pub use self::holder::{Holder, Waiter};
 pub use self::limiter::{Blocked, Limiter};
 pub use self::moment::Moment;
-pub use self::record::{PREFIX, Pause, Record, Row, Unreadable, VERSION};
+pub use self::record::{LEASE_LABEL, ORIGIN_ANNOTATION, PREFIX, Pause, Record, Row, Unreadable, VERSION};

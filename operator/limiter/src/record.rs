@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use self::annotations::PREFIX;
+pub use self::annotations::{LEASE_LABEL, ORIGIN_ANNOTATION, PREFIX};
 use crate::budget::{Budget, Source};
 use crate::durations::{Durations, millis};
 use crate::holder::{Holder, Waiter};

@@ -13,6 +13,10 @@ use crate::holder::Waiter;
 
 /// Every annotation of a record starts with this; other annotations are not the limiter's.
 pub const PREFIX: &str = "budget.sancho.dev/";
+/// The label, key and value, of every Lease that holds a budget.
+pub const LEASE_LABEL: (&str, &str) = ("app.kubernetes.io/part-of", "sancho-budget");
+/// The annotation that names the CA whose budget a Lease holds, by its origin. Not part of the record.
+pub const ORIGIN_ANNOTATION: &str = "sancho.dev/origin";
 
 const VERSION_KEY: &str = "version";
 const TABLE: &str = "table";

@@ -1,0 +1,118 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand};
+use jiff::{SignedDuration, Span, SpanRelativeTo};
+
+use crate::output::Format;
+
+/// Sees what Sancho does: certificates, their shards and orders, and the request budgets.
+///
+/// Exit status: 0 if everything asked for is ready (or nothing expires), 1 if something is not
+/// ready or not there, 2 if the question could not be answered.
+#[derive(Parser)]
+#[command(name = "kubectl-sancho", bin_name = "kubectl sancho", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    /// The namespace; that of the kubeconfig's context if left out.
+    #[arg(short, long, global = true)]
+    pub namespace: Option<String>,
+    /// All namespaces.
+    #[arg(short = 'A', long, global = true, conflicts_with = "namespace")]
+    pub all_namespaces: bool,
+    /// How to write the answer.
+    #[arg(short, long, global = true, value_enum, default_value_t)]
+    pub output: Format,
+    /// The kubeconfig file; else $KUBECONFIG, else ~/.kube/config.
+    #[arg(long, global = true)]
+    pub kubeconfig: Option<PathBuf>,
+    /// The kubeconfig's context.
+    #[arg(long, global = true)]
+    pub context: Option<String>,
+    /// The namespace that Sancho runs in, where the budgets' Leases are.
+    #[arg(
+        long,
+        global = true,
+        env = "SANCHO_NAMESPACE",
+        default_value = "sancho-system"
+    )]
+    pub operator_namespace: String,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Certificates at a glance, or one as a tree: its shards, their orders, and what each waits for.
+    Status {
+        /// The Certificate.
+        name: Option<String>,
+        /// Show it again whenever it changes; ends when the named Certificate is ready.
+        #[arg(short, long)]
+        watch: bool,
+    },
+    /// The request budgets: rate, slots, who holds them and who waits.
+    Budget {
+        /// The ClusterIssuer; all of them if left out.
+        issuer: Option<String>,
+    },
+    /// The Secret and the Certificate that serve a host name, in all namespaces.
+    Which(Which),
+    /// Certificates that expire soon, the next one first, in all namespaces.
+    Expiring {
+        /// How soon, such as 14d, 36h or 2w.
+        #[arg(long, default_value = "14d")]
+        within: Within,
+    },
+    /// Completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Args)]
+pub struct Which {
+    /// The host name, such as www.example.com.
+    pub host: String,
+}
+
+/// A time span in days, hours or the like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Within(pub SignedDuration);
+
+impl FromStr for Within {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let advice = |_| format!("{text:?} is no time span: write 14d, 36h or 2w");
+        let span: Span = text.parse().map_err(advice)?;
+        span.to_duration(SpanRelativeTo::days_are_24_hours())
+            .map(Self)
+            .map_err(advice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_span_is_read_as_people_write_it() {
+        assert_eq!("14d".parse(), Ok(Within(SignedDuration::from_hours(14 * 24))));
+        assert_eq!("2w".parse(), Ok(Within(SignedDuration::from_hours(14 * 24))));
+        assert_eq!("36h".parse(), Ok(Within(SignedDuration::from_hours(36))));
+        assert_eq!(
+            "soon".parse::<Within>(),
+            Err("\"soon\" is no time span: write 14d, 36h or 2w".into())
+        );
+    }
+}

@@ -1,0 +1,153 @@
+//! Reads from the API server, with the user's own rights.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::ListParams;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config, Resource};
+use sancho_crds::{Certificate, CertificateShard, ClusterIssuer};
+use sancho_limiter::LEASE_LABEL;
+use serde::de::DeserializeOwned;
+
+/// How many objects are asked for at once.
+const PAGE: u32 = 500;
+
+/// A cluster that can be asked.
+pub struct Cluster {
+    client: Client,
+    namespace: String,
+}
+
+/// Where to look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// In all namespaces.
+    All,
+    /// In this one.
+    Namespace(String),
+}
+
+impl Cluster {
+    /// The cluster of a kubeconfig file and context; the usual ones if they are left out.
+    ///
+    /// # Errors
+    /// When there is no kubeconfig, or it has no such context.
+    pub async fn connect(file: Option<&Path>, context: Option<&str>) -> Result<Self> {
+        // kube leaves the choice of a TLS library to the program; it fails if one is chosen already.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let options = KubeConfigOptions {
+            context: context.map(str::to_owned),
+            ..Default::default()
+        };
+        let config = match file {
+            Some(file) => {
+                let kubeconfig =
+                    Kubeconfig::read_from(file).with_context(|| format!("{}", file.display()))?;
+                Config::from_custom_kubeconfig(kubeconfig, &options).await
+            }
+            None => Config::from_kubeconfig(&options).await,
+        };
+        let config = config.context("no cluster: check --kubeconfig, $KUBECONFIG and --context")?;
+        Ok(Self {
+            namespace: config.default_namespace.clone(),
+            client: Client::try_from(config)?,
+        })
+    }
+
+    /// The context's namespace.
+    pub fn default_namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Certificates: all in the scope, or the one of this name in each of its namespaces.
+    ///
+    /// # Errors
+    /// When the API server refuses, or the one that is named does not exist.
+    pub async fn certificates(&self, scope: &Scope, name: Option<&str>) -> Result<Vec<Certificate>> {
+        let mut found = list(&self.api::<Certificate>(scope)).await?;
+        if let Some(name) = name {
+            found.retain(|certificate| certificate.metadata.name.as_deref() == Some(name));
+            if found.is_empty() {
+                return Err(match scope {
+                    Scope::All => anyhow!("no namespace has a Certificate {name}"),
+                    Scope::Namespace(namespace) => anyhow!(
+                        "namespace {namespace} has no Certificate {name}: name another by -n, or look everywhere by -A"
+                    ),
+                });
+            }
+        }
+        Ok(found)
+    }
+
+    /// All CertificateShards in the scope.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub async fn shards(&self, scope: &Scope) -> Result<Vec<CertificateShard>> {
+        list(&self.api(scope)).await
+    }
+
+    /// The ClusterIssuers, or the one of this name.
+    ///
+    /// # Errors
+    /// When the API server refuses, or there is none of that name.
+    pub async fn cluster_issuers(&self, name: Option<&str>) -> Result<Vec<ClusterIssuer>> {
+        let api = Api::all(self.client.clone());
+        match name {
+            None => list(&api).await,
+            Some(name) => match api.get_opt(name).await.map_err(explained)? {
+                Some(issuer) => Ok(vec![issuer]),
+                None => Err(anyhow!("there is no ClusterIssuer {name}")),
+            },
+        }
+    }
+
+    /// The Leases that hold budgets.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub async fn budget_leases(&self, namespace: &str) -> Result<Vec<Lease>> {
+        let api: Api<Lease> = Api::namespaced(self.client.clone(), namespace);
+        let (key, value) = LEASE_LABEL;
+        let marked = ListParams::default().labels(&format!("{key}={value}"));
+        Ok(api.list(&marked).await.map_err(explained)?.items)
+    }
+
+    fn api<K>(&self, scope: &Scope) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+    {
+        match scope {
+            Scope::All => Api::all(self.client.clone()),
+            Scope::Namespace(namespace) => Api::namespaced(self.client.clone(), namespace),
+        }
+    }
+}
+
+async fn list<K: Clone + DeserializeOwned + std::fmt::Debug>(api: &Api<K>) -> Result<Vec<K>> {
+    let mut all = Vec::new();
+    let mut params = ListParams::default().limit(PAGE);
+    loop {
+        let page = api.list(&params).await.map_err(explained)?;
+        all.extend(page.items);
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(all),
+        }
+    }
+}
+
+/// The API server's words, and what to do about them.
+fn explained(error: kube::Error) -> anyhow::Error {
+    match &error {
+        kube::Error::Api(status) if status.code == 404 => {
+            anyhow!("{}: are Sancho's CRDs installed in this cluster?", status.message)
+        }
+        kube::Error::Api(status) if status.code == 403 => {
+            anyhow!("{}: your account needs the right to read that", status.message)
+        }
+        _ => anyhow::Error::new(error).context("the API server does not answer as it should"),
+    }
+}
