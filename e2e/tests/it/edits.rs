@@ -4,32 +4,25 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use sancho_e2e::manifests::{certificate, names};
+use sancho_e2e::manifests::names;
 use sancho_e2e::process::wait_for;
 use sancho_e2e::world::CaOptions;
 
-use crate::stories::{FAST, apply_issuer, orders, ready, secrets, world};
+use crate::stories::{FAST, apply_certificate, apply_issuer, orders, ready, secrets, world};
 
 #[tokio::test]
 async fn an_edit_reissues_only_its_shard_and_a_deleted_secret_comes_back() {
     let world = world(1, FAST, CaOptions::default()).await;
     apply_issuer(&world, FAST).await;
     let mut asked = names(25);
-    let apply = async |asked: &[String]| {
-        world
-            .cluster
-            .apply_yaml(&certificate("shop", "ca", asked, 10).to_string())
-            .await
-            .unwrap();
-    };
-    apply(&asked).await;
+    apply_certificate(&world, "shop", &asked, 10).await;
     ready(&world, "shop", Duration::from_secs(60)).await;
     let first = secrets(&world).await;
     assert_eq!(first.len(), 3);
     assert_eq!(orders(&world).await, 3);
 
     asked.push("new.demo.example".into());
-    apply(&asked).await;
+    apply_certificate(&world, "shop", &asked, 10).await;
     ready(&world, "shop", Duration::from_secs(60)).await;
     let second = secrets(&world).await;
     let changed: Vec<&String> = second
@@ -40,7 +33,7 @@ async fn an_edit_reissues_only_its_shard_and_a_deleted_secret_comes_back() {
     assert!(second[changed[0]].0.contains("new.demo.example"));
 
     asked.retain(|name| name != "shop-0001.demo.example");
-    apply(&asked).await;
+    apply_certificate(&world, "shop", &asked, 10).await;
     ready(&world, "shop", Duration::from_secs(60)).await;
     let third = secrets(&world).await;
     let changed: Vec<&String> = third
@@ -73,8 +66,7 @@ async fn secrets_of_a_deleted_certificate_stay_and_are_used_when_it_comes_back()
     options.cluster.controller_manager = true;
     let world = sancho_e2e::world::World::start(options).await.unwrap();
     apply_issuer(&world, FAST).await;
-    let manifest = certificate("shop", "ca", &names(12), 5).to_string();
-    world.cluster.apply_yaml(&manifest).await.unwrap();
+    apply_certificate(&world, "shop", &names(12), 5).await;
     ready(&world, "shop", Duration::from_secs(90)).await;
     let before = secrets(&world).await;
     world.cluster.kubectl(&["delete", "scert", "shop"]).await.unwrap();
@@ -95,7 +87,7 @@ async fn secrets_of_a_deleted_certificate_stay_and_are_used_when_it_comes_back()
     .unwrap();
     assert_eq!(secrets(&world).await, before);
     let requests = world.front().unwrap().log().arrivals.len();
-    world.cluster.apply_yaml(&manifest).await.unwrap();
+    apply_certificate(&world, "shop", &names(12), 5).await;
     ready(&world, "shop", Duration::from_secs(60)).await;
     assert_eq!(secrets(&world).await, before);
     assert_eq!(

@@ -6,12 +6,14 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, ResourceExt};
 use sancho_e2e::ca::PebbleOptions;
 use sancho_e2e::checker::{Bounds, judge};
-use sancho_e2e::manifests::{certificate, cluster_issuer, names};
+use sancho_e2e::manifests::{cluster_issuer, names};
 use sancho_e2e::process::wait_for;
 use sancho_e2e::replica::{NAMESPACE, ReplicaOptions, SERVICE_ACCOUNT};
 use sancho_e2e::world::{CaOptions, World, WorldOptions};
 
-use crate::stories::{FAST, SLOW, apply_issuer, issuer_says, orders, ready, secrets, world};
+use crate::stories::{
+    FAST, SLOW, apply_certificate, apply_issuer, issuer_says, judged, orders, ready, secrets, world,
+};
 
 /// Who holds slots of the only budget, as its Lease says.
 async fn holders(world: &World) -> String {
@@ -30,11 +32,7 @@ async fn forty_two_names_are_issued_by_three_replicas_although_the_holder_of_the
     let world = world(3, SLOW, CaOptions::default()).await;
     apply_issuer(&world, SLOW).await;
     let asked = names(42);
-    world
-        .cluster
-        .apply_yaml(&certificate("shop", "ca", &asked, 20).to_string())
-        .await
-        .unwrap();
+    apply_certificate(&world, "shop", &asked, 20).await;
     // The order of a killed replica is resumed, so one that is recorded is what to kill in the middle of.
     wait_for(
         "the first order to be recorded",
@@ -67,12 +65,7 @@ async fn forty_two_names_are_issued_by_three_replicas_although_the_holder_of_the
     let mut certified: Vec<String> = issued.values().flat_map(|(names, _)| names.clone()).collect();
     certified.sort();
     assert_eq!(certified, asked);
-    let verdict = judge(
-        &world.front().unwrap().log(),
-        &Bounds::new(SLOW.rate, SLOW.burst, Some(SLOW.in_flight)),
-    );
-    assert!(verdict.violations.is_empty(), "{:?}", verdict.violations);
-    assert!(verdict.throttled <= 2, "{} throttled", verdict.throttled);
+    judged(&world, SLOW);
     assert!(orders(&world).await <= 3, "a recorded order was made again");
 }
 
@@ -85,19 +78,10 @@ async fn three_replicas_hold_a_slot_each_and_share_the_work() {
     };
     let world = world(3, budget, CaOptions::default()).await;
     apply_issuer(&world, budget).await;
-    world
-        .cluster
-        .apply_yaml(&certificate("shop", "ca", &names(400), 20).to_string())
-        .await
-        .unwrap();
+    apply_certificate(&world, "shop", &names(400), 20).await;
     ready(&world, "shop", Duration::from_secs(180)).await;
     let log = world.front().unwrap().log();
-    let verdict = judge(
-        &log,
-        &Bounds::new(budget.rate, budget.burst, Some(budget.in_flight)),
-    );
-    assert!(verdict.violations.is_empty(), "{:?}", verdict.violations);
-    assert!(verdict.throttled <= 2, "{} throttled", verdict.throttled);
+    judged(&world, budget);
     for replica in &world.replicas {
         let part = log.requests_of(replica.name()) as f64 / log.arrivals.len() as f64;
         assert!(
@@ -128,11 +112,7 @@ async fn one_order_of_forty_two_names_takes_at_most_ninety_requests() {
     apply_issuer(&world, FAST).await;
     issuer_says(&world, "True", "AccountReady").await;
     let before = world.front().unwrap().log().arrivals.len();
-    world
-        .cluster
-        .apply_yaml(&certificate("shop", "ca", &names(42), 100).to_string())
-        .await
-        .unwrap();
+    apply_certificate(&world, "shop", &names(42), 100).await;
     ready(&world, "shop", Duration::from_secs(60)).await;
     let requests = world.front().unwrap().log().arrivals.len() - before;
     assert!(requests <= 90, "{requests} requests");
@@ -143,18 +123,10 @@ async fn one_order_of_forty_two_names_takes_at_most_ninety_requests() {
 async fn a_replica_that_is_told_to_end_frees_its_slots_and_a_restarted_one_asks_the_ca_nothing() {
     let mut world = world(1, FAST, CaOptions::default()).await;
     apply_issuer(&world, FAST).await;
-    world
-        .cluster
-        .apply_yaml(&certificate("shop", "ca", &names(3), 20).to_string())
-        .await
-        .unwrap();
+    apply_certificate(&world, "shop", &names(3), 20).await;
     ready(&world, "shop", Duration::from_secs(60)).await;
     // More work, so that a slot is held when the end comes.
-    world
-        .cluster
-        .apply_yaml(&certificate("more", "ca", &names(60), 20).to_string())
-        .await
-        .unwrap();
+    apply_certificate(&world, "more", &names(60), 20).await;
     wait_for("a slot to be held", Duration::from_secs(30), &[], async || {
         Ok((!holders(&world).await.is_empty()).then_some(()))
     })
@@ -185,11 +157,7 @@ async fn a_replica_that_is_told_to_end_frees_its_slots_and_a_restarted_one_asks_
         .unwrap();
     world.replicas[0].restart().await.unwrap();
     world.replicas[0].ready().await.unwrap();
-    world
-        .cluster
-        .apply_yaml(&certificate("last", "ca", &names(1), 20).to_string())
-        .await
-        .unwrap();
+    apply_certificate(&world, "last", &names(1), 20).await;
     ready(&world, "last", Duration::from_secs(60)).await;
     let requests = world.front().unwrap().log().arrivals.len() - before;
     // Of the last Certificate alone: directory, nonce and one order of one name with its polls.

@@ -6,7 +6,7 @@ use sancho_e2e::ca::PebbleOptions;
 use sancho_e2e::manifests::{certificate, cluster_issuer, names};
 use sancho_e2e::world::CaOptions;
 
-use crate::stories::{FAST, apply_issuer, issuer_says, not_ready, ready, world};
+use crate::stories::{FAST, apply_certificate, apply_issuer, issuer_says, not_ready, ready, world};
 
 #[tokio::test]
 async fn what_is_wrong_with_an_issuer_is_said_and_mended() {
@@ -14,11 +14,7 @@ async fn what_is_wrong_with_an_issuer_is_said_and_mended() {
     let front = world.front().unwrap();
 
     // No issuer.
-    world
-        .cluster
-        .apply_yaml(&certificate("shop", "ca", &names(2), 20).to_string())
-        .await
-        .unwrap();
+    apply_certificate(&world, "shop", &names(2), 20).await;
     let message = not_ready(&world, "shop", "IssuerNotFound").await;
     assert!(
         message.contains("ClusterIssuer ca, which does not exist"),
@@ -81,18 +77,10 @@ async fn what_is_wrong_with_a_certificate_is_said_and_mended() {
 
     // A name that the CA does not certify, in the CA's own words.
     let blocked = vec!["www.blocked.example".to_owned()];
-    world
-        .cluster
-        .apply_yaml(&certificate("blocked", "ca", &blocked, 20).to_string())
-        .await
-        .unwrap();
+    apply_certificate(&world, "blocked", &blocked, 20).await;
     let message = not_ready(&world, "blocked", "RejectedIdentifier").await;
     assert!(message.contains("blocked.example"), "{message}");
-    world
-        .cluster
-        .apply_yaml(&certificate("blocked", "ca", &names(1), 20).to_string())
-        .await
-        .unwrap();
+    apply_certificate(&world, "blocked", &names(1), 20).await;
     ready(&world, "blocked", Duration::from_secs(60)).await;
 
     // A Secret of that name that is not ours is left alone.
@@ -104,11 +92,7 @@ async fn what_is_wrong_with_a_certificate_is_said_and_mended() {
         "--from-literal=keep=me",
     ];
     world.cluster.kubectl(&theirs).await.unwrap();
-    world
-        .cluster
-        .apply_yaml(&certificate("taken", "ca", &names(2), 20).to_string())
-        .await
-        .unwrap();
+    apply_certificate(&world, "taken", &names(2), 20).await;
     let message = not_ready(&world, "taken", "SecretNotOurs").await;
     assert!(message.contains("taken-tls"), "{message}");
     let kept = world
@@ -125,8 +109,7 @@ async fn what_is_wrong_with_a_certificate_is_said_and_mended() {
     ready(&world, "taken", Duration::from_secs(60)).await;
 
     // Two Certificates that would write the same Secret.
-    let first = certificate("x", "ca", &names(4), 2);
-    world.cluster.apply_yaml(&first.to_string()).await.unwrap();
+    apply_certificate(&world, "x", &names(4), 2).await;
     ready(&world, "x", Duration::from_secs(60)).await;
     let mut second = certificate("y", "ca", &names(1), 2);
     second["spec"]["secretName"] = "x-tls-1".into();

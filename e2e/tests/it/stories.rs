@@ -7,8 +7,9 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
 use sancho_crds::{Certificate, CertificateShard, ClusterIssuer, condition};
 use sancho_e2e::certificates::dns_names;
+use sancho_e2e::checker::{Bounds, judge};
 use sancho_e2e::front::{FrontOptions, RateLimit};
-use sancho_e2e::manifests::{Budget, cluster_issuer};
+use sancho_e2e::manifests::{Budget, certificate, cluster_issuer};
 use sancho_e2e::process::wait_for;
 use sancho_e2e::world::{CaOptions, World, WorldOptions};
 
@@ -49,6 +50,20 @@ pub async fn apply_issuer(world: &World, budget: Budget) {
     let front = world.front().unwrap();
     let issuer = cluster_issuer("ca", &front.directory_url(), front.ca_pem(), budget);
     world.cluster.apply_yaml(&issuer.to_string()).await.unwrap();
+}
+
+/// Applies a Certificate in the namespace `default`, by the ClusterIssuer `ca`, whose Secrets are called after it.
+pub async fn apply_certificate(world: &World, name: &str, dns_names: &[String], max_names: u32) {
+    let manifest = certificate(name, "ca", dns_names, max_names);
+    world.cluster.apply_yaml(&manifest.to_string()).await.unwrap();
+}
+
+/// Judges what the CA has seen so far: nothing over the budget, and next to nothing refused.
+pub fn judged(world: &World, budget: Budget) {
+    let bounds = Bounds::new(budget.rate, budget.burst, Some(budget.in_flight));
+    let verdict = judge(&world.front().unwrap().log(), &bounds);
+    assert!(verdict.violations.is_empty(), "{:?}", verdict.violations);
+    assert!(verdict.throttled <= 2, "{} throttled", verdict.throttled);
 }
 
 /// Waits until the ClusterIssuer `ca` has the condition `Ready` with this status, and returns reason and message.
