@@ -18,6 +18,7 @@
 //! If the answer to newOrder is lost, the CA may hold an order that nobody knows; the machine asks
 //! for another one.
 
+mod advice;
 mod answers;
 mod bodies;
 mod next;
@@ -27,6 +28,7 @@ mod reply;
 mod state;
 mod step;
 
+pub use advice::advised;
 pub use next::next;
 pub use reply::reply;
 pub use state::{Authorization, AuthorizationState, Inconsistent, OrderState, Stage, UnknownWord};

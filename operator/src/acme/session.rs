@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
-use sancho_core::order::Request;
+use sancho_core::order::{Request, advised, reason};
 use sancho_core::response::{NotJson, Response, Throttle, kind};
 use serde::Deserialize;
 use serde_json::json;
@@ -49,7 +49,7 @@ enum Unavailable {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RegisterError {
     /// The CA asks for a slower pace, or a quota is used up.
-    #[error("the CA asks to wait: {message}")]
+    #[error("{}", advised(reason::THROTTLED, message))]
     Throttled {
         /// When it may be asked again, if it says so.
         until: Option<Timestamp>,
@@ -73,7 +73,7 @@ pub enum RegisterError {
         status: String,
     },
     /// The CA failed, or its answer makes no sense; to be tried again later.
-    #[error("the CA could not make an account: {message}")]
+    #[error("the CA could not make an account, and is asked again later: {message}")]
     Failed {
         /// What was wrong with the answer.
         message: String,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use sancho_core::names::DnsName;
-use sancho_core::order::{Effect, OrderState, Reply, Request, Step, next, reply};
+use sancho_core::order::{Effect, OrderState, Reply, Request, Step, advised, next, reason, reply};
 use sancho_crds::{CertificateShard, CertificateShardStatus, Claim};
 
 use super::decide::{Need, Surroundings, need};
@@ -264,7 +264,14 @@ impl Driven<'_> {
                     message,
                     "asked in vain, asked again later"
                 );
-                self.save_unmoved(&state).await?;
+                match reason {
+                    reason::THROTTLED | reason::SERVER_ERROR => {
+                        self.save_obstacle(&state, reason, &advised(reason, &message))
+                            .await?;
+                    }
+                    // What the CA cannot be asked for is shown already; the rest ends by itself.
+                    _ => self.save_unmoved(&state).await?,
+                }
             }
             Effect::Issued { chain, alternates: _ } => {
                 let shard = self.recorder.shard();
@@ -304,20 +311,8 @@ impl Driven<'_> {
         let pause = SECRET_AGAIN.saturating_mul(1 << state.polls.min(5));
         state.polls = state.polls.saturating_add(1);
         state.not_before = Timestamp::now().checked_add(pause).ok();
-        let mut news = false;
-        self.save_with(&state, |status, shard| {
-            news = finish::show_obstacle(status, shard, finish::SECRET_NOT_WRITTEN, &message);
-        })
-        .await?;
-        if news {
-            finish::tell_failure(
-                self.context,
-                self.recorder.shard(),
-                finish::SECRET_NOT_WRITTEN,
-                &message,
-            )
-            .await;
-        }
+        self.save_obstacle(&state, finish::SECRET_NOT_WRITTEN, &message)
+            .await?;
         Ok(None)
     }
 
@@ -352,6 +347,19 @@ impl Driven<'_> {
     /// Records a state that is still where it was: what the conditions say of it stays.
     async fn save_unmoved(&mut self, state: &OrderState) -> Result<(), Stop> {
         self.save_with(state, |_, _| ()).await
+    }
+
+    /// Records a state that is still where it was, and what stands in its way, with an event if that is news.
+    async fn save_obstacle(&mut self, state: &OrderState, reason: &str, message: &str) -> Result<(), Stop> {
+        let mut news = false;
+        self.save_with(state, |status, shard| {
+            news = finish::show_obstacle(status, shard, reason, message);
+        })
+        .await?;
+        if news {
+            finish::tell_failure(self.context, self.recorder.shard(), reason, message).await;
+        }
+        Ok(())
     }
 
     async fn save_with(
@@ -409,16 +417,17 @@ impl Driven<'_> {
             message,
             "order failed"
         );
+        let message = advised(reason, message);
         let retry = if reason == sancho_core::order::reason::ACCOUNT_DOES_NOT_EXIST {
             self.register_again()
         } else {
             failure.retry
         };
-        let status = finish::failed(self.recorder.shard(), &self.target, reason, message, retry);
+        let status = finish::failed(self.recorder.shard(), &self.target, reason, &message, retry);
         let first = self.is_news(reason);
         self.recorder.record(status).await?;
         if first {
-            finish::tell_failure(self.context, self.recorder.shard(), reason, message).await;
+            finish::tell_failure(self.context, self.recorder.shard(), reason, &message).await;
         }
         Ok(())
     }
@@ -447,7 +456,7 @@ impl Driven<'_> {
         message: &str,
     ) -> Result<Option<OrderState>, Stop> {
         let failure = sancho_core::order::Failure {
-            reason: sancho_core::order::reason::UNEXPECTED_ANSWER,
+            reason: reason::UNEXPECTED_ANSWER,
             message: message.to_owned(),
             names: Vec::new(),
             retry: sancho_core::order::Retry::Backoff,
