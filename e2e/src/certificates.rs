@@ -1,23 +1,58 @@
 //! What stands in a certificate, read with a library of its own and not with the operator's code.
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
+use rcgen::{KeyPair, PublicKeyData};
 use x509_parser::extensions::GeneralName;
 use x509_parser::pem::parse_x509_pem;
 
-/// The DNS names of the first certificate of a PEM chain.
-///
-/// # Errors
-/// When the text is no PEM or holds no certificate with names.
-pub fn dns_names(chain: &[u8]) -> Result<Vec<String>> {
-    let (_, pem) = parse_x509_pem(chain).context("no PEM")?;
-    let certificate = pem.parse_x509().context("no certificate")?;
-    let names = certificate
-        .subject_alternative_name()
-        .context("subjectAltName")?
-        .context("no subjectAltName")?;
-    let names = names.value.general_names.iter().filter_map(|name| match name {
-        GeneralName::DNSName(name) => Some((*name).to_owned()),
-        _ => None,
-    });
-    Ok(names.collect())
+/// The first certificate of a chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leaf {
+    /// The DNS names, in their order.
+    pub dns_names: Vec<String>,
+    /// The serial number, big-endian.
+    pub serial: Vec<u8>,
+    /// Valid from then on.
+    pub not_before: Timestamp,
+    /// Valid until then.
+    pub not_after: Timestamp,
+    /// The SubjectPublicKeyInfo as DER.
+    pub public_key: Vec<u8>,
+}
+
+impl Leaf {
+    /// Reads a PEM chain.
+    ///
+    /// # Errors
+    /// When the text is no PEM or holds no certificate with names.
+    pub fn read(chain: &[u8]) -> Result<Self> {
+        let (_, pem) = parse_x509_pem(chain).context("no PEM")?;
+        let certificate = pem.parse_x509().context("no certificate")?;
+        let names = certificate
+            .subject_alternative_name()
+            .context("subjectAltName")?
+            .context("no subjectAltName")?;
+        let names = names.value.general_names.iter().filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some((*name).to_owned()),
+            _ => None,
+        });
+        let validity = certificate.validity();
+        Ok(Leaf {
+            dns_names: names.collect(),
+            serial: certificate.raw_serial().to_vec(),
+            not_before: Timestamp::from_second(validity.not_before.timestamp())?,
+            not_after: Timestamp::from_second(validity.not_after.timestamp())?,
+            public_key: certificate.public_key().raw.to_vec(),
+        })
+    }
+
+    /// Is this PEM its private key?
+    ///
+    /// # Errors
+    /// When the text is no key.
+    pub fn is_of_key(&self, key: &[u8]) -> Result<bool> {
+        let key = KeyPair::from_pem(std::str::from_utf8(key)?).context("no key")?;
+        Ok(key.subject_public_key_info() == self.public_key)
+    }
 }

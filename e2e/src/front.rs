@@ -29,6 +29,7 @@ pub use crate::faults::Fault;
 use crate::faults::Faults;
 use crate::listener::Listener;
 use crate::pki::{self, Authority};
+use crate::process::free_port;
 use answers::{bad_gateway, refuse};
 pub use limits::RateLimit;
 use record::{Admission, Record};
@@ -97,7 +98,10 @@ pub struct Upstream {
 
 /// A running front. Ends when dropped.
 pub struct Front {
-    listener: Listener,
+    /// Absent while it is closed.
+    listener: Option<Listener>,
+    address: SocketAddr,
+    tls: TlsAcceptor,
     ca_pem: String,
     shared: Arc<Shared>,
 }
@@ -124,16 +128,36 @@ impl Front {
             client,
             faults: Faults::none(),
         });
-        let state = shared.clone();
-        let listener = Listener::start("front", address, move |stream, peer| {
+        let mut front = Front {
+            listener: None,
+            address,
+            tls,
+            ca_pem: authority.pem().to_owned(),
+            shared,
+        };
+        front.open().await?;
+        Ok(front)
+    }
+
+    /// Listens, and goes on with its log, after [`Front::close`].
+    ///
+    /// # Errors
+    ///
+    /// When the port is taken.
+    pub async fn open(&mut self) -> Result<()> {
+        let (state, tls) = (self.shared.clone(), self.tls.clone());
+        let listener = Listener::start("front", self.address, move |stream, peer| {
             connection(state.clone(), tls.clone(), stream, peer)
         })
         .await?;
-        Ok(Front {
-            listener,
-            ca_pem: authority.pem().to_owned(),
-            shared,
-        })
+        self.address = listener.address();
+        self.listener = Some(listener);
+        Ok(())
+    }
+
+    /// Closes all connections and refuses new ones, as a server that has ended.
+    pub fn close(&mut self) {
+        self.listener = None;
     }
 
     /// Starts a front on a free port of 127.0.0.1.
@@ -142,12 +166,13 @@ impl Front {
     ///
     /// As [`Front::start`].
     pub async fn start_anywhere(upstream: &Upstream, options: FrontOptions) -> Result<Self> {
-        Self::start((Ipv4Addr::LOCALHOST, 0).into(), upstream, options).await
+        // Not any port: nobody else takes this one while the front is closed.
+        Self::start((Ipv4Addr::LOCALHOST, free_port()?).into(), upstream, options).await
     }
 
     /// `https://localhost:PORT`.
     pub fn origin(&self) -> String {
-        format!("https://localhost:{}", self.listener.address().port())
+        format!("https://localhost:{}", self.address.port())
     }
 
     /// The URL of Pebble's directory through the front.

@@ -9,9 +9,9 @@ use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use crate::ca::{Pebble, PebbleOptions};
-use crate::cluster::{Cluster, ClusterOptions};
+use crate::cluster::{Cluster, ClusterOptions, Write};
 use crate::front::{Front, FrontOptions};
-use crate::replica::{self, Replica, ReplicaOptions, SERVICE_ACCOUNT};
+use crate::replica::{self, NAMESPACE, Replica, ReplicaOptions, SERVICE_ACCOUNT};
 use crate::router::Router;
 
 /// What to start.
@@ -181,6 +181,16 @@ impl World {
             .as_ref()
             .map(|ca| &ca.pebble)
             .context("the CA of this world runs elsewhere")
+    }
+
+    /// What Sancho's service account has written since then; see [`Cluster::writes_by`].
+    ///
+    /// # Errors
+    ///
+    /// When the audit log cannot be read.
+    pub fn writes_by_sancho(&self, since: jiff::Timestamp) -> Result<Vec<Write>> {
+        let user = format!("system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}");
+        self.cluster.writes_by(&user, since)
     }
 
     /// A folder for files of the world's own.

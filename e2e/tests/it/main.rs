@@ -11,6 +11,7 @@ mod front_throttles;
 mod main_job;
 mod manifests;
 mod mistakes;
+mod outages;
 mod router_routes;
 mod stories;
 mod world_starts;

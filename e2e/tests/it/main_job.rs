@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::coordination::v1::Lease;
-use kube::{Api, ResourceExt};
 use sancho_e2e::ca::PebbleOptions;
 use sancho_e2e::checker::{Bounds, judge};
 use sancho_e2e::manifests::{cluster_issuer, names};
@@ -12,20 +10,8 @@ use sancho_e2e::replica::{NAMESPACE, ReplicaOptions, SERVICE_ACCOUNT};
 use sancho_e2e::world::{CaOptions, World, WorldOptions};
 
 use crate::stories::{
-    FAST, SLOW, apply_certificate, apply_issuer, issuer_says, judged, orders, ready, secrets, world,
+    FAST, SLOW, apply_certificate, apply_issuer, holders, issuer_ready, judged, orders, ready, secrets, world,
 };
-
-/// Who holds slots of the only budget, as its Lease says.
-async fn holders(world: &World) -> String {
-    let leases: Api<Lease> = Api::namespaced(world.cluster.client(), NAMESPACE);
-    let leases = leases.list(&Default::default()).await.unwrap();
-    let budget = leases
-        .iter()
-        .find(|lease| lease.name_any().starts_with("sancho-budget"));
-    budget
-        .and_then(|lease| lease.spec.as_ref()?.holder_identity.clone())
-        .unwrap_or_default()
-}
 
 #[tokio::test]
 async fn forty_two_names_are_issued_by_three_replicas_although_the_holder_of_the_slot_is_killed() {
@@ -110,7 +96,7 @@ async fn one_order_of_forty_two_names_takes_at_most_ninety_requests() {
     )
     .await;
     apply_issuer(&world, FAST).await;
-    issuer_says(&world, "True", "AccountReady").await;
+    issuer_ready(&world).await;
     let before = world.front().unwrap().log().arrivals.len();
     apply_certificate(&world, "shop", &names(42), 100).await;
     ready(&world, "shop", Duration::from_secs(60)).await;

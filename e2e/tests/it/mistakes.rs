@@ -6,7 +6,9 @@ use sancho_e2e::ca::PebbleOptions;
 use sancho_e2e::manifests::{certificate, cluster_issuer, names};
 use sancho_e2e::world::CaOptions;
 
-use crate::stories::{FAST, apply_certificate, apply_issuer, issuer_says, not_ready, ready, world};
+use crate::stories::{
+    FAST, apply_certificate, apply_issuer, issuer_not_ready, issuer_ready, not_ready, ready, world,
+};
 
 #[tokio::test]
 async fn what_is_wrong_with_an_issuer_is_said_and_mended() {
@@ -15,18 +17,15 @@ async fn what_is_wrong_with_an_issuer_is_said_and_mended() {
 
     // No issuer.
     apply_certificate(&world, "shop", &names(2), 20).await;
-    let message = not_ready(&world, "shop", "IssuerNotFound").await;
-    assert!(
-        message.contains("ClusterIssuer ca, which does not exist"),
-        "{message}"
-    );
+    let advice = "ClusterIssuer ca, which does not exist: create it";
+    not_ready(&world, "shop", "IssuerNotFound", advice).await;
 
     // A root that nobody knows.
     let stranger = cluster_issuer("ca", &front.directory_url(), world.cluster.ca_pem(), FAST);
     world.cluster.apply_yaml(&stranger.to_string()).await.unwrap();
-    let message = issuer_says(&world, "False", "CaRootUnknown").await;
-    assert!(message.contains("spec.acme.caBundle"), "{message}");
-    not_ready(&world, "shop", "IssuerNotReady").await;
+    let advice = "spec.acme.caBundle: put the PEM certificate of its root there";
+    issuer_not_ready(&world, "CaRootUnknown", advice).await;
+    not_ready(&world, "shop", "IssuerNotReady", advice).await;
 
     // Garbage in the account's Secret.
     world
@@ -45,8 +44,9 @@ async fn what_is_wrong_with_an_issuer_is_said_and_mended() {
     ];
     world.cluster.kubectl(&garbage).await.unwrap();
     apply_issuer(&world, FAST).await;
-    let message = issuer_says(&world, "False", "AccountKeyInvalid").await;
-    assert!(message.contains("sancho-system/ca-account"), "{message}");
+    issuer_not_ready(&world, "AccountKeyInvalid", "Secret sancho-system/ca-account").await;
+    let advice = "delete the Secret and a new account is made";
+    issuer_not_ready(&world, "AccountKeyInvalid", advice).await;
 
     // Mended: everything comes right.
     world
@@ -54,7 +54,7 @@ async fn what_is_wrong_with_an_issuer_is_said_and_mended() {
         .kubectl(&["delete", "secret", "-n", "sancho-system", "ca-account"])
         .await
         .unwrap();
-    issuer_says(&world, "True", "AccountReady").await;
+    issuer_ready(&world).await;
     ready(&world, "shop", Duration::from_secs(60)).await;
 }
 
@@ -78,8 +78,9 @@ async fn what_is_wrong_with_a_certificate_is_said_and_mended() {
     // A name that the CA does not certify, in the CA's own words.
     let blocked = vec!["www.blocked.example".to_owned()];
     apply_certificate(&world, "blocked", &blocked, 20).await;
-    let message = not_ready(&world, "blocked", "RejectedIdentifier").await;
-    assert!(message.contains("blocked.example"), "{message}");
+    not_ready(&world, "blocked", "RejectedIdentifier", "www.blocked.example").await;
+    let advice = "take the name out of spec.dnsNames";
+    not_ready(&world, "blocked", "RejectedIdentifier", advice).await;
     apply_certificate(&world, "blocked", &names(1), 20).await;
     ready(&world, "blocked", Duration::from_secs(60)).await;
 
@@ -93,8 +94,9 @@ async fn what_is_wrong_with_a_certificate_is_said_and_mended() {
     ];
     world.cluster.kubectl(&theirs).await.unwrap();
     apply_certificate(&world, "taken", &names(2), 20).await;
-    let message = not_ready(&world, "taken", "SecretNotOurs").await;
-    assert!(message.contains("taken-tls"), "{message}");
+    let advice = "delete or rename it, or choose another spec.secretName";
+    not_ready(&world, "taken", "SecretNotOurs", "Secret taken-tls").await;
+    not_ready(&world, "taken", "SecretNotOurs", advice).await;
     let kept = world
         .cluster
         .kubectl(&["get", "secret", "taken-tls", "-o", "jsonpath={.data.keep}"])
@@ -114,9 +116,9 @@ async fn what_is_wrong_with_a_certificate_is_said_and_mended() {
     let mut second = certificate("y", "ca", &names(1), 2);
     second["spec"]["secretName"] = "x-tls-1".into();
     world.cluster.apply_yaml(&second.to_string()).await.unwrap();
-    let message = not_ready(&world, "y", "SecretNameClash").await;
-    assert!(
-        message.contains("Certificate y") && message.contains("Certificate x"),
-        "{message}"
-    );
+    let both = "written by Certificate y and by Certificate x: choose another spec.secretName";
+    not_ready(&world, "y", "SecretNameClash", both).await;
+    second["spec"]["secretName"] = "y-tls".into();
+    world.cluster.apply_yaml(&second.to_string()).await.unwrap();
+    ready(&world, "y", Duration::from_secs(60)).await;
 }

@@ -3,14 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Api, ResourceExt};
 use sancho_crds::{Certificate, CertificateShard, ClusterIssuer, condition};
-use sancho_e2e::certificates::dns_names;
+use sancho_e2e::certificates::Leaf;
 use sancho_e2e::checker::{Bounds, judge};
 use sancho_e2e::front::{FrontOptions, RateLimit};
 use sancho_e2e::manifests::{Budget, certificate, cluster_issuer};
 use sancho_e2e::process::wait_for;
+use sancho_e2e::replica::NAMESPACE;
 use sancho_e2e::world::{CaOptions, World, WorldOptions};
 
 /// A CA that bears 5 requests a second and not one more.
@@ -66,24 +71,31 @@ pub fn judged(world: &World, budget: Budget) {
     assert!(verdict.throttled <= 2, "{} throttled", verdict.throttled);
 }
 
-/// Waits until the ClusterIssuer `ca` has the condition `Ready` with this status, and returns reason and message.
-pub async fn issuer_says(world: &World, status: &str, reason: &str) -> String {
+/// Waits until the ClusterIssuer `ca` is `Ready`.
+pub async fn issuer_ready(world: &World) {
     let issuers: Api<ClusterIssuer> = Api::all(world.cluster.client());
     wait_for(
-        &format!("ClusterIssuer ca to be Ready={status} by {reason}"),
+        "ClusterIssuer ca to be ready",
         Duration::from_secs(90),
         &[],
         async || {
-            let issuer = issuers.get("ca").await?;
-            let conditions = issuer.status.map(|status| status.conditions).unwrap_or_default();
+            let conditions = issuers.get("ca").await?.status.unwrap_or_default().conditions;
             let ready = condition(&conditions, "Ready");
-            Ok(ready
-                .filter(|ready| ready.status == status && ready.reason == reason)
-                .map(|ready| ready.message.clone()))
+            Ok(ready.filter(|ready| ready.status == "True").map(|_| ()))
         },
     )
     .await
-    .unwrap()
+    .unwrap();
+}
+
+/// Waits until the ClusterIssuer `ca` is not `Ready` for this reason, and both its condition and an event
+/// about it say `advice`.
+pub async fn issuer_not_ready(world: &World, reason: &str, advice: &str) {
+    let issuers: Api<ClusterIssuer> = Api::all(world.cluster.client());
+    told(world, "ClusterIssuer", "ca", reason, advice, async || {
+        Ok(issuers.get("ca").await?.status.unwrap_or_default().conditions)
+    })
+    .await;
 }
 
 /// Waits until a Certificate is `Ready` for its present generation.
@@ -105,28 +117,61 @@ pub async fn ready(world: &World, name: &str, within: Duration) -> Certificate {
     .unwrap()
 }
 
-/// Waits until a Certificate's `Ready` condition is `False` with this reason, and returns its message.
-pub async fn not_ready(world: &World, name: &str, reason: &str) -> String {
+/// Waits until a Certificate is not `Ready` for this reason, and both its condition and an event about it
+/// say `advice`.
+pub async fn not_ready(world: &World, name: &str, reason: &str, advice: &str) {
     let certificates: Api<Certificate> = Api::namespaced(world.cluster.client(), "default");
-    wait_for(
-        &format!("Certificate {name} to say {reason}"),
-        Duration::from_secs(90),
-        &[],
-        async || {
-            let conditions = certificates
-                .get(name)
-                .await?
-                .status
-                .map(|status| status.conditions)
-                .unwrap_or_default();
-            let ready = condition(&conditions, "Ready");
-            Ok(ready
-                .filter(|ready| ready.status == "False" && ready.reason == reason)
-                .map(|ready| ready.message.clone()))
-        },
-    )
+    told(world, "Certificate", name, reason, advice, async || {
+        Ok(certificates
+            .get(name)
+            .await?
+            .status
+            .unwrap_or_default()
+            .conditions)
+    })
+    .await;
+}
+
+/// Waits for a condition `Ready=False` and for a warning with this reason that both say `advice`.
+async fn told(
+    world: &World,
+    kind: &str,
+    name: &str,
+    reason: &str,
+    advice: &str,
+    conditions: impl AsyncFn() -> Result<Vec<Condition>>,
+) {
+    let within = Duration::from_secs(90);
+    let what = format!("the condition of {kind} {name} to say {reason}: … {advice} …");
+    wait_for(&what, within, &[], async || {
+        let conditions = conditions().await?;
+        let ready = condition(&conditions, "Ready").context("no condition Ready")?;
+        ensure!(
+            ready.status == "False" && ready.reason == reason && ready.message.contains(advice),
+            "it says {ready:?}"
+        );
+        Ok(Some(()))
+    })
     .await
-    .unwrap()
+    .unwrap();
+    let events: Api<Event> = Api::all(world.cluster.client());
+    let what = format!("an event about {kind} {name} to say {reason}: … {advice} …");
+    wait_for(&what, within, &[], async || {
+        let events = events.list(&Default::default()).await?;
+        Ok(events
+            .iter()
+            .any(|event| {
+                let about = event.regarding.clone().unwrap_or_default();
+                about.kind.as_deref() == Some(kind)
+                    && about.name.as_deref() == Some(name)
+                    && event.type_.as_deref() == Some("Warning")
+                    && event.reason.as_deref() == Some(reason)
+                    && event.note.as_deref().unwrap_or_default().contains(advice)
+            })
+            .then_some(()))
+    })
+    .await
+    .unwrap();
 }
 
 /// The TLS Secrets of the namespace `default`: the names in each one's certificate, and its text.
@@ -140,18 +185,40 @@ pub async fn secrets(world: &World) -> BTreeMap<String, (BTreeSet<String>, Vec<u
         let chain = secret.data.as_ref().unwrap()["tls.crt"].0.clone();
         (
             secret.name_any(),
-            (dns_names(&chain).unwrap().into_iter().collect(), chain),
+            (Leaf::read(&chain).unwrap().dns_names.into_iter().collect(), chain),
         )
     })
     .collect()
 }
 
+/// All shards of the namespace `default`, in the order of their names.
+pub async fn shards(world: &World) -> Vec<CertificateShard> {
+    let shards: Api<CertificateShard> = Api::namespaced(world.cluster.client(), "default");
+    // The API server closes idle connections, now and then just as one is used again.
+    wait_for("a list of the shards", Duration::from_secs(30), &[], async || {
+        Ok(Some(shards.list(&Default::default()).await?.items))
+    })
+    .await
+    .unwrap()
+}
+
 /// Orders that were recorded, over all shards.
 pub async fn orders(world: &World) -> u32 {
-    let shards: Api<CertificateShard> = Api::namespaced(world.cluster.client(), "default");
-    let shards = shards.list(&Default::default()).await.unwrap();
+    let shards = shards(world).await;
     shards
         .iter()
         .filter_map(|shard| shard.status.as_ref()?.orders)
         .sum()
+}
+
+/// Who holds slots of the only budget, as its Lease says.
+pub async fn holders(world: &World) -> String {
+    let leases: Api<Lease> = Api::namespaced(world.cluster.client(), NAMESPACE);
+    let leases = leases.list(&Default::default()).await.unwrap();
+    let budget = leases
+        .iter()
+        .find(|lease| lease.name_any().starts_with("sancho-budget"));
+    budget
+        .and_then(|lease| lease.spec.as_ref()?.holder_identity.clone())
+        .unwrap_or_default()
 }

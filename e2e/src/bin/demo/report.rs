@@ -7,8 +7,8 @@ use anyhow::Result;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
 use sancho_crds::CertificateShard;
+use sancho_e2e::certificates::Leaf;
 use sancho_e2e::checker::{Bounds, judge};
-use sancho_e2e::replica::{NAMESPACE, SERVICE_ACCOUNT};
 use sancho_e2e::world::World;
 use serde::Serialize;
 
@@ -60,8 +60,7 @@ impl Report {
             .filter_map(|shard| shard.status.as_ref()?.orders)
             .sum();
         let (issued, secret_names) = certified(&Api::namespaced(client, "default")).await?;
-        let user = format!("system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}");
-        let writes = world.cluster.writes_by(&user, since)?;
+        let writes = world.writes_by_sancho(since)?;
         let lease_writes = writes.iter().filter(|write| write.resource == "leases").count();
         let mut report = Self {
             names: usize::try_from(arguments.names)?,
@@ -150,7 +149,7 @@ async fn certified(secrets: &Api<Secret>) -> Result<(BTreeSet<String>, Vec<Strin
         secret_names.push(secret.name_any());
         let chain = secret.data.as_ref().and_then(|data| data.get("tls.crt"));
         if let Some(chain) = chain {
-            names.extend(sancho_e2e::certificates::dns_names(&chain.0)?);
+            names.extend(Leaf::read(&chain.0)?.dns_names);
         }
     }
     secret_names.sort();
