@@ -16,12 +16,13 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams, Preconditions};
-use kube::{Resource, ResourceExt};
-use sancho_crds::{Certificate, CertificateShard, CertificateShardStatus, PlanStatus};
+use kube::{Api, Resource, ResourceExt};
+use sancho_crds::{Certificate, CertificateShard, CertificateShardSpec, CertificateShardStatus, PlanStatus};
 
 use super::rebuild;
 use super::wanted::{Refused, Wanted, assignment, is_owned, wanted};
 use crate::context::{Context, full_name};
+use crate::shard::renewal::replanned;
 
 /// How long another planner is left to write its shards.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -39,7 +40,8 @@ pub(super) enum Committed {
     Again,
 }
 
-/// Plans from live reads and makes it so. `patient`: another planner's unsettled plan is left alone.
+/// Plans from live reads and makes it so. `server`: the issuer's directory URL, as far as it is known.
+/// `patient`: another planner's unsettled plan is left alone.
 ///
 /// # Errors
 /// What the API server answered; everything can be repeated.
@@ -47,6 +49,7 @@ pub(super) async fn commit(
     context: &Context,
     seen: &Certificate,
     issuer_cap: Option<u32>,
+    server: Option<&str>,
     patient: bool,
 ) -> Result<Committed, kube::Error> {
     let namespace = seen.namespace().unwrap_or_default();
@@ -77,7 +80,7 @@ pub(super) async fn commit(
     {
         return Ok(Committed::Busy(plan.clone()));
     }
-    let is_written = differences(&planned, &present).is_none();
+    let is_written = differences(&planned, &present, server).is_none();
     let plan = PlanStatus {
         generation,
         hash: planned.hash.clone(),
@@ -96,7 +99,7 @@ pub(super) async fn commit(
     if is_written {
         return Ok(Committed::Settled(Box::new(certificate)));
     }
-    if !write(context, &certificate, &planned, &present).await? {
+    if !write(context, &certificate, &planned, &present, server).await? {
         return Ok(Committed::Again);
     }
     let settled = PlanStatus {
@@ -106,7 +109,8 @@ pub(super) async fn commit(
     let Some(certificate) = swap(context, &certificate, settled).await? else {
         return Ok(Committed::Again);
     };
-    tell(context, &certificate, &planned, &present).await;
+    let changed = differences(&planned, &present, server).map_or(0, |differences| differences.write.len());
+    tell(context, &certificate, &planned, changed).await;
     Ok(Committed::Settled(Box::new(certificate)))
 }
 
@@ -148,19 +152,24 @@ async fn owned_shards(
 
 /// What is to be written and what is to be deleted; nothing if all is as planned.
 struct Differences<'a> {
-    write: Vec<&'a (String, sancho_crds::CertificateShardSpec)>,
+    write: Vec<&'a (String, CertificateShardSpec)>,
     delete: Vec<&'a CertificateShard>,
 }
 
 fn differences<'a>(
     planned: &'a Wanted,
     present: &'a HashMap<String, CertificateShard>,
+    server: Option<&str>,
 ) -> Option<Differences<'a>> {
+    // A spec that was written without the planned moment that follows from it is written once more.
+    let is_written = |shard: &CertificateShard, spec: &CertificateShardSpec| {
+        shard.spec == *spec && replanned(shard, server).is_none()
+    };
     let names: HashSet<&str> = planned.shards.iter().map(|(name, _)| name.as_str()).collect();
     let write: Vec<_> = planned
         .shards
         .iter()
-        .filter(|(name, spec)| present.get(name).is_none_or(|shard| shard.spec != *spec))
+        .filter(|(name, spec)| present.get(name).is_none_or(|shard| !is_written(shard, spec)))
         .collect();
     let delete: Vec<_> = present
         .iter()
@@ -176,9 +185,8 @@ pub(super) fn is_as_planned(planned: &Wanted, seen: &[&CertificateShard]) -> boo
         .iter()
         .filter_map(|shard| Some((shard.metadata.name.as_deref()?, *shard)))
         .collect();
-    let is_there = |name: &str, spec: &sancho_crds::CertificateShardSpec| {
-        seen.get(name).is_some_and(|shard| shard.spec == *spec)
-    };
+    let is_there =
+        |name: &str, spec: &CertificateShardSpec| seen.get(name).is_some_and(|shard| shard.spec == *spec);
     seen.len() == planned.shards.len() && planned.shards.iter().all(|(name, spec)| is_there(name, spec))
 }
 
@@ -188,9 +196,10 @@ async fn write(
     certificate: &Certificate,
     planned: &Wanted,
     present: &HashMap<String, CertificateShard>,
+    server: Option<&str>,
 ) -> Result<bool, kube::Error> {
     let api = context.shards(&certificate.namespace().unwrap_or_default());
-    let Some(Differences { write, delete }) = differences(planned, present) else {
+    let Some(Differences { write, delete }) = differences(planned, present, server) else {
         return Ok(true);
     };
     // A name leaves its old shard before it enters the new one.
@@ -215,13 +224,7 @@ async fn write(
         .partition(|(name, _)| present.contains_key(name));
     for (name, spec) in change.into_iter().chain(create) {
         let written = match present.get(name) {
-            Some(shard) => {
-                let changed = CertificateShard {
-                    spec: spec.clone(),
-                    ..shard.clone()
-                };
-                api.replace(name, &PostParams::default(), &changed).await
-            }
+            Some(shard) => change_shard(&api, shard, spec, server).await,
             None => {
                 api.create(&PostParams::default(), &new_shard(certificate, name, spec))
                     .await
@@ -236,11 +239,32 @@ async fn write(
     Ok(true)
 }
 
-fn new_shard(
-    certificate: &Certificate,
-    name: &str,
-    spec: &sancho_crds::CertificateShardSpec,
-) -> CertificateShard {
+/// Writes a shard's spec, and its planned renewal if that follows from it.
+async fn change_shard(
+    api: &Api<CertificateShard>,
+    shard: &CertificateShard,
+    spec: &CertificateShardSpec,
+    server: Option<&str>,
+) -> Result<CertificateShard, kube::Error> {
+    let name = shard.name_any();
+    let changed = CertificateShard {
+        spec: spec.clone(),
+        ..shard.clone()
+    };
+    let written = api.replace(&name, &PostParams::default(), &changed).await?;
+    match replanned(&written, server) {
+        Some(status) => {
+            let restated = CertificateShard {
+                status: Some(status),
+                ..written
+            };
+            api.replace_status(&name, &PostParams::default(), &restated).await
+        }
+        None => Ok(written),
+    }
+}
+
+fn new_shard(certificate: &Certificate, name: &str, spec: &CertificateShardSpec) -> CertificateShard {
     let label = (
         crate::secrets::CERTIFICATE_LABEL.to_owned(),
         crate::secrets::label_value(&spec.certificate),
@@ -258,14 +282,8 @@ fn new_shard(
     }
 }
 
-async fn tell(
-    context: &Context,
-    certificate: &Certificate,
-    planned: &Wanted,
-    present: &HashMap<String, CertificateShard>,
-) {
+async fn tell(context: &Context, certificate: &Certificate, planned: &Wanted, changed: usize) {
     let names: usize = planned.shards.iter().map(|(_, spec)| spec.dns_names.len()).sum();
-    let changed = differences(planned, present).map_or(0, |differences| differences.write.len());
     let note = format!(
         "{names} names in {} shards, {changed} of them new or changed",
         planned.shards.len()

@@ -203,7 +203,7 @@ async fn reconcile(
         .busy
         .as_ref()
         .is_none_or(|(_, since)| since.elapsed() < PATIENCE);
-    match commit(context, certificate, cap, patient).await? {
+    match commit(context, certificate, cap, issuer.server(), patient).await? {
         Committed::Settled(certificate) => {
             memory.busy = None;
             tracing::debug!(

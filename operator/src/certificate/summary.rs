@@ -40,6 +40,18 @@ pub(super) enum IssuerState {
     },
 }
 
+impl IssuerState {
+    /// Its directory URL, if there is such an issuer.
+    pub(super) fn server(&self) -> Option<&str> {
+        match self {
+            IssuerState::Missing { .. } => None,
+            IssuerState::NotReady { server, .. }
+            | IssuerState::Pending { server, .. }
+            | IssuerState::Ready { server } => Some(server),
+        }
+    }
+}
+
 /// The status of a Certificate that cannot be planned. A valid certificate stays as it is.
 pub(super) fn refused(certificate: &Certificate, refused: &Refused, now: Timestamp) -> CertificateStatus {
     let mut status = certificate.status.clone().unwrap_or_default();
@@ -160,12 +172,7 @@ impl Tally {
     fn add(&mut self, shard: &CertificateShard, issuer: &IssuerState, now: Timestamp) {
         let default = Default::default();
         let status = shard.status.as_ref().unwrap_or(&default);
-        let server = match issuer {
-            IssuerState::Missing { .. } => None,
-            IssuerState::NotReady { server, .. }
-            | IssuerState::Pending { server, .. }
-            | IssuerState::Ready { server } => Some(server.as_str()),
-        };
+        let server = issuer.server();
         let issued = status.issued.as_ref().filter(|issued| issued.not_after.0 > now);
         if let Some(issued) = issued {
             let end = issued.not_after.0;

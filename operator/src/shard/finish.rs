@@ -13,7 +13,7 @@ use crate::chain::{self, ChainError, IssuedFacts};
 use crate::clock;
 use crate::context::{Context, full_name};
 use crate::secrets::{self, SecretError};
-use crate::shard::renewal::{renewal_of, seed};
+use crate::shard::renewal::{plan_renewal, renewal_of, seed, show_planned};
 
 /// A Secret of the shard's name exists and is not Sancho's.
 pub const SECRET_NOT_OURS: &str = "SecretNotOurs";
@@ -229,18 +229,8 @@ fn issued(shard: &CertificateShard, target: &str, facts: &IssuedFacts) -> Certif
     status.order = None;
     status.claim = None;
     status.failure = None;
-    status.observed_generation = shard.metadata.generation;
-    let message = format!("valid until {}, renewed from {renewal} on", facts.not_after);
+    show_planned(&mut status, shard);
     let (generation, now) = (shard.metadata.generation, clock::time(clock::now()));
-    set_condition(
-        &mut status.conditions,
-        "Ready",
-        true,
-        "Issued",
-        &message,
-        generation,
-        &now,
-    );
     for kind in ["Reconciling", "Stalled", "Renewing"] {
         set_condition(
             &mut status.conditions,
@@ -272,7 +262,7 @@ pub fn failed(
         .filter(|failure| failure.target == target)
         .map_or(0, |f| f.count);
     let count = before.saturating_add(1);
-    let not_after = status.issued.as_ref().map(|issued| issued.not_after.0);
+    let not_after = plan_renewal(&mut status, shard).map(|issued| issued.not_after.0);
     let retry_at = match retry {
         Retry::Backoff => retry_time(now, count, not_after, &seed(shard)),
         Retry::At(at) => at,
