@@ -13,6 +13,7 @@ mod main_job;
 mod manifests;
 mod mistakes;
 mod outages;
+mod quiet;
 mod renewals;
 mod router_routes;
 mod stories;
