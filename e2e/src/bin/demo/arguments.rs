@@ -1,9 +1,11 @@
 //! The command line.
 
+use std::fs::File;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 
 /// Starts a local cluster, a CA that refuses to be asked too fast, and several replicas of Sancho;
 /// applies one Certificate with many names and shows what happens.
@@ -20,40 +22,85 @@ pub struct Arguments {
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub max_names: u32,
     /// How many replicas of Sancho run.
-    #[arg(long, default_value_t = 3)]
-    pub replicas: usize,
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=20))]
+    pub replicas: u16,
     /// Requests a second that the CA bears; the issuer is given the same as its budget.
-    #[arg(long, default_value_t = 5.0, value_parser = positive)]
+    #[arg(long, default_value_t = 5.0, value_parser = rate)]
     pub ca_rate: f64,
     /// Requests beyond that rate that the CA bears at once.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1000))]
     pub ca_burst: u32,
     /// Connections that the CA bears at once; any number if left out.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub ca_connections: Option<u32>,
     /// SIGKILL to the replica that holds a slot, so many seconds after the first newOrder. It stays dead.
-    #[arg(long)]
+    #[arg(long, value_name = "SECONDS")]
     pub kill_after: Option<u64>,
     /// Leave everything running at the end, until Ctrl-C.
     #[arg(long)]
     pub keep: bool,
     /// Write the figures to this file as JSON.
-    #[arg(long)]
+    #[arg(long, value_name = "FILE", value_parser = new_file)]
     pub report: Option<PathBuf>,
-    /// Use a CA that runs elsewhere, by its directory URL. What it saw cannot be judged then.
-    #[arg(long, requires_all = ["acme_ca_bundle", "http01_listen"])]
+    /// Use a CA that runs elsewhere, by its directory URL; the issuer is given --ca-rate, --ca-burst and
+    /// --ca-connections as its budget. What that CA saw cannot be judged.
+    #[arg(long, value_name = "URL", value_parser = https, requires_all = ["acme_ca_bundle", "http01_listen"])]
     pub acme_directory: Option<String>,
     /// PEM certificates of the roots of that CA's own TLS certificate.
-    #[arg(long)]
+    #[arg(long, value_name = "FILE", value_parser = file, requires = "acme_directory")]
     pub acme_ca_bundle: Option<PathBuf>,
-    /// Where the router to the replicas' HTTP-01 responders listens.
-    #[arg(long)]
+    /// Where the router to the replicas' HTTP-01 responders listens, such as 127.0.0.1:5002.
+    #[arg(long, value_name = "ADDR")]
     pub http01_listen: Option<SocketAddr>,
 }
 
-fn positive(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(rate) if rate.is_finite() && rate > 0.0 => Ok(rate),
-        _ => Err("give a number above 0, such as 5 or 0.2".into()),
+impl Arguments {
+    /// Those of this process. Ends it, with words on what to give instead, if they cannot be.
+    pub fn of_process() -> Self {
+        let arguments = Self::parse();
+        if arguments.kill_after.is_some() && arguments.replicas < 2 {
+            let words = "--kill-after needs --replicas 2 or more: the one that is killed stays dead";
+            Self::command().error(ErrorKind::ValueValidation, words).exit();
+        }
+        arguments
     }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if (0.01..=1000.0).contains(&rate) => Ok(rate),
+        _ => Err("give a number from 0.01 to 1000, such as 5 or 0.2".into()),
+    }
+}
+
+fn https(text: &str) -> Result<String, String> {
+    if text.starts_with("https://") {
+        Ok(text.into())
+    } else {
+        Err("give an https URL, such as https://localhost:14000/dir".into())
+    }
+}
+
+fn file(text: &str) -> Result<PathBuf, String> {
+    match File::open(text).and_then(|file| file.metadata()) {
+        Ok(found) if found.is_file() => Ok(text.into()),
+        Ok(_) => Err("it is no file".into()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Said before everything is started, and not when the figures are there.
+fn new_file(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        return Err(format!("{} is no folder", folder.display()));
+    }
+    if path.is_dir() {
+        return Err("it is a folder".into());
+    }
+    Ok(path)
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, Client, ResourceExt};
-use sancho_crds::{Certificate, CertificateShard, condition};
+use sancho_crds::{Certificate, CertificateShard, CertificateStatus, condition};
 use sancho_e2e::replica::NAMESPACE;
 use sancho_e2e::world::World;
 
@@ -15,6 +15,8 @@ use crate::screen::Screen;
 
 /// How often things are looked at.
 const LOOK: Duration = Duration::from_millis(250);
+/// The API server may fail to answer for this long.
+const NO_ANSWER: Duration = Duration::from_secs(30);
 /// A plain line no more often than this, unless something happened.
 const PLAIN: Duration = Duration::from_secs(2);
 
@@ -54,10 +56,18 @@ impl Follower {
             f64::from(arguments.names) * 2.2 + 10.0 * f64::from(arguments.names / arguments.max_names + 1);
         let patience = Duration::from_secs_f64(120.0 + 2.0 * requests / arguments.ca_rate);
         let mut first_order: Option<Instant> = None;
+        let mut answered = Instant::now();
         loop {
-            let certificate = certificates.get("demo").await?;
-            let status = certificate.status.clone().unwrap_or_default();
-            self.show(world, &status, screen).await?;
+            let status = match self.look(&certificates, world, screen).await {
+                Ok(status) => status,
+                // A busy API server drops a connection now and then.
+                Err(_) if answered.elapsed() < NO_ANSWER => {
+                    tokio::time::sleep(LOOK).await;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            answered = Instant::now();
             if condition(&status.conditions, "Ready").is_some_and(|ready| ready.status == "True") {
                 return Ok(true);
             }
@@ -69,16 +79,29 @@ impl Follower {
                 ));
                 return Ok(false);
             }
-            if first_order.is_none() && self.has_order().await? {
+            if first_order.is_none() && self.has_order().await.unwrap_or_default() {
                 first_order = Some(Instant::now());
             }
             if let (Some(after), Some(since), None) = (arguments.kill_after, first_order, &self.killed)
                 && since.elapsed() >= Duration::from_secs(after)
             {
-                self.kill(world, screen).await?;
+                // Without an answer to who holds one it is tried again at the next look.
+                self.kill(world, screen).await.ok();
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// Shows where things stand.
+    async fn look(
+        &mut self,
+        certificates: &Api<Certificate>,
+        world: &World,
+        screen: &Screen,
+    ) -> Result<CertificateStatus> {
+        let status = certificates.get("demo").await?.status.unwrap_or_default();
+        self.show(world, &status, screen).await?;
+        Ok(status)
     }
 
     async fn has_order(&self) -> Result<bool> {
@@ -98,7 +121,7 @@ impl Follower {
         let Some(replica) = world
             .replicas
             .iter_mut()
-            .find(|replica| holders.contains(replica.name()))
+            .find(|replica| holders.contains(&format!("{}-", replica.name())))
         else {
             return Ok(());
         };
@@ -120,12 +143,7 @@ impl Follower {
         Ok(holders.join(", "))
     }
 
-    async fn show(
-        &mut self,
-        world: &World,
-        status: &sancho_crds::CertificateStatus,
-        screen: &Screen,
-    ) -> Result<()> {
+    async fn show(&mut self, world: &World, status: &CertificateStatus, screen: &Screen) -> Result<()> {
         let mut news = false;
         let shards: Api<CertificateShard> = Api::namespaced(self.client.clone(), "default");
         for shard in shards.list(&Default::default()).await? {
@@ -156,8 +174,9 @@ impl Follower {
 /// A shard in a few words.
 fn shard_words(shard: &CertificateShard) -> String {
     let names = shard.spec.dns_names.len();
+    let waits = format!("{names} names, waits for the budget");
     let Some(status) = &shard.status else {
-        return format!("{names} names, waits for the budget");
+        return waits;
     };
     if status.issued.is_some() && status.order.is_none() {
         return format!("{names} names in Secret {}", shard.spec.secret_name);
@@ -165,7 +184,8 @@ fn shard_words(shard: &CertificateShard) -> String {
     match (&status.order, &status.failure) {
         (Some(order), _) => format!("{names} names, order {}", order.stage),
         (None, Some(failure)) => format!("{names} names, {}: {}", failure.reason, failure.message),
-        (None, None) => format!("{names} names, claimed"),
+        (None, None) if status.claim.is_some() => format!("{names} names, claimed"),
+        (None, None) => waits,
     }
 }
 

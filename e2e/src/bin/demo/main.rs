@@ -8,10 +8,9 @@ mod report;
 mod screen;
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
-use clap::Parser;
 use sancho_e2e::front::{FrontOptions, RateLimit};
 use sancho_e2e::manifests::{self, Budget};
 use sancho_e2e::replica::ReplicaOptions;
@@ -27,10 +26,12 @@ const IN_FLIGHT: u32 = 16;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::of_process();
     sancho_e2e::pki::install_crypto();
     let run = async {
         tokio::select! {
+            // First: with --keep it is the demo that waits for Ctrl-C, and its outcome stands.
+            biased;
             outcome = demo(&arguments) => outcome,
             _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("stopped by Ctrl-C; everything has been ended")),
         }
@@ -98,9 +99,14 @@ async fn demo(arguments: &Arguments) -> Result<bool> {
     }
     let good = finished && report.is_good();
     if !good {
+        let logs = world.keep_files();
+        if let Ok(front) = world.front() {
+            std::fs::write(logs.join("arrivals.json"), serde_json::to_string(&front.log())?)?;
+        }
         println!(
-            "NOT as it should be: see the figures above; the logs of all processes are in {}",
-            world.log_dir().display()
+            "NOT as it should be: see the figures above; the logs of all processes, and all that the CA saw \
+             (arrivals.json), are in {}",
+            logs.display()
         );
     }
     if arguments.keep {
@@ -142,7 +148,7 @@ fn world_options(arguments: &Arguments) -> WorldOptions {
     WorldOptions {
         ca,
         http01_listen: arguments.http01_listen,
-        replicas: arguments.replicas,
+        replicas: usize::from(arguments.replicas),
         replica: ReplicaOptions::default(),
         ..WorldOptions::default()
     }
@@ -159,6 +165,5 @@ async fn keep(world: &World) -> Result<()> {
     println!("  kubectl describe lease -n sancho-system");
     println!("  kubectl get events --field-selector reason=Issued");
     println!("Logs are in {}", world.log_dir().display());
-    tokio::time::sleep(Duration::MAX).await;
-    Ok(())
+    Ok(tokio::signal::ctrl_c().await?)
 }
