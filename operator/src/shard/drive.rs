@@ -418,7 +418,7 @@ impl Driven<'_> {
             "order failed"
         );
         let message = advised(reason, message);
-        let retry = if reason == sancho_core::order::reason::ACCOUNT_DOES_NOT_EXIST {
+        let retry = if reason == reason::ACCOUNT_DOES_NOT_EXIST {
             self.register_again()
         } else {
             failure.retry
