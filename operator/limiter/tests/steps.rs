@@ -379,3 +379,25 @@ fn an_answer_older_than_what_is_known_changes_nothing() {
     bench.found(&free_table(&budget), "1");
     assert_eq!(bench.limiter.slots_held(bench.now), [0]);
 }
+
+#[test]
+fn a_holder_is_alive_for_the_takeover_time_and_a_predecessor_not_at_all() {
+    let budget = Budget::new(60.0, 10, 20);
+    let mut bench = Bench::new(&budget);
+    let mut record = free_table(&budget);
+    record.slots[0].holder = Some(holder("other"));
+    record.slots[1].holder = Some(Holder {
+        process: "before".into(),
+        ..holder("me")
+    });
+    bench.found(&record, "1");
+    let takeover = Durations::default().takeover;
+    let alive: Vec<(Holder, Moment)> = bench
+        .limiter
+        .live_holders(bench.now)
+        .map(|(holder, until)| (holder.clone(), until))
+        .collect();
+    assert_eq!(alive, [(holder("other"), bench.now + takeover)]);
+    bench.pass(takeover);
+    assert_eq!(bench.limiter.live_holders(bench.now).count(), 0);
+}

@@ -1,6 +1,6 @@
 //! The task that owns a budget's limiter: events in, actions performed.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ pub(super) struct Task {
     transports: Vec<Transport>,
     told_demand: u32,
     wake: Option<Instant>,
+    /// When a holder counts as dead, should its row in the Lease stay as it is.
+    holder_ends: Option<Instant>,
     under_way: FuturesUnordered<BoxFuture<'static, Event>>,
     leaving: Option<(oneshot::Sender<()>, Instant)>,
 }
@@ -59,6 +61,7 @@ impl Task {
             transports: Vec::new(),
             told_demand: 0,
             wake: None,
+            holder_ends: None,
             under_way: FuturesUnordered::new(),
             leaving: None,
         }
@@ -73,7 +76,8 @@ impl Task {
         loop {
             let unasked = self.permits.drop_unasked(Instant::now());
             let leave_by = self.leaving.as_ref().map(|(_, by)| *by);
-            let next = [self.wake, unasked, leave_by].into_iter().flatten().min();
+            let times = [self.wake, unasked, leave_by, self.holder_ends];
+            let next = times.into_iter().flatten().min();
             let event = tokio::select! {
                 Some(event) = self.under_way.next() => Some(event),
                 Some((number, report)) = self.reports.recv() => self.reported(number, report),
@@ -215,16 +219,20 @@ impl Task {
         self.under_way.push(close.boxed());
     }
 
-    fn show(&self) {
+    fn show(&mut self) {
         let now = clock::boot();
+        let mut holders = BTreeSet::new();
+        let mut holder_ends: Option<Moment> = None;
+        for (holder, until) in self.limiter.live_holders(now) {
+            holders.insert(holder.process.clone());
+            holder_ends = Some(holder_ends.map_or(until, |other| other.min(until)));
+        }
+        // Nothing else brings this task back then: what a dead holder has claimed is no demand.
+        self.holder_ends = holder_ends.map(|until| instant(until, now));
         let view = BudgetView {
             held: u32::try_from(self.limiter.slots_held(now).len()).unwrap_or(u32::MAX),
             rate_held: self.limiter.rate(now),
-            holders: self
-                .limiter
-                .live_holders(now)
-                .map(|holder| holder.process.clone())
-                .collect(),
+            holders,
             blocked: self
                 .limiter
                 .blocked(now)

@@ -86,20 +86,20 @@ impl Limiter {
     }
 
     /// The holders whose rows have changed within the takeover time, by this process's clock: those
-    /// that may be alive. A hint, for the Lease may have been seen late.
-    pub fn live_holders(&self, now: Moment) -> impl Iterator<Item = &Holder> {
+    /// that may be alive, each with the moment from which it counts as dead if its row stays so. A
+    /// hint, for the Lease may have been seen late. An earlier process of this container is dead.
+    pub fn live_holders(&self, now: Moment) -> impl Iterator<Item = (&Holder, Moment)> {
         let takeover = self.view.takeover(&self.durations);
         let rows = self
             .view
             .record()
             .into_iter()
             .flat_map(|record| record.slots.iter().enumerate());
-        rows.filter(move |(number, _)| {
-            self.view
-                .open_from(*number, takeover)
-                .is_some_and(|open| open > now)
+        rows.filter_map(move |(number, row)| {
+            let until = self.view.open_from(number, takeover)?;
+            Some((row.holder.as_ref()?, until))
         })
-        .filter_map(|(_, row)| row.holder.as_ref())
+        .filter(move |(holder, until)| *until > now && !self.me.succeeds(holder))
     }
 
     /// The requests per second that the held slots allow.
