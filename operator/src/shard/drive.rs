@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use sancho_core::names::DnsName;
-use sancho_core::order::{Effect, OrderState, Reply, Request, Step, advised, next, reason, reply};
+use sancho_core::order::{Effect, OrderState, Reply, Request, Stage, Step, advised, next, reason, reply};
 use sancho_crds::{CertificateShard, CertificateShardStatus, Claim};
 
 use super::decide::{Need, Surroundings, need};
@@ -155,6 +155,13 @@ impl Driven<'_> {
         let Some(mut state) = self.state() else {
             return self.restart("the recorded order cannot be resumed").await;
         };
+        if state.stage == Stage::Valid
+            && let Some(status) = finish::published(self.context, self.recorder.shard(), &self.target).await
+        {
+            self.recorder.record(status).await?;
+            finish::tell_issued(self.context, self.recorder.shard()).await;
+            return Ok(());
+        }
         loop {
             let now = Timestamp::now();
             match next(&state, &self.names, now) {
@@ -280,7 +287,7 @@ impl Driven<'_> {
                     Ok(status) => self.recorder.record(status).await?,
                     Err(error) => return self.put_off(state, &error).await,
                 }
-                finish::after_issue(self.context, self.recorder.shard()).await;
+                finish::tell_issued(self.context, self.recorder.shard()).await;
                 return Ok(None);
             }
             Effect::Failed(failure) => {

@@ -1,6 +1,7 @@
 //! The ends of a shard's way: adopt what is there, the key, publish, fail; and what the status says.
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use sancho_core::order::Retry;
 use sancho_core::renewal::retry_time;
@@ -96,22 +97,39 @@ pub async fn before_order(
     let Some(secret) = present else {
         return Ok(Finish::Go);
     };
-    let same = secret
-        .annotations()
-        .get(secrets::TARGET_ANNOTATION)
-        .is_some_and(|noted| noted == target);
-    let Some((chain, key)) = secrets::contents(&secret).filter(|_| same) else {
+    let Some(facts) = held(&secret, shard, target, now) else {
         return Ok(Finish::Go);
     };
-    Ok(match chain::check(&chain, &key, &shard.spec.dns_names, now) {
-        Ok(facts) if renewal_of(shard, facts.not_before, facts.not_after) > now => {
-            if let Err(error) = secrets::label(&context.secrets(&namespace), shard).await {
-                tracing::warn!(shard = full_name(shard), %error, "a Secret did not get its label back");
-            }
-            Finish::Record(Box::new(issued(shard, target, &facts)))
-        }
-        Ok(_) | Err(_) => Finish::Go,
-    })
+    if let Err(error) = secrets::label(&context.secrets(&namespace), shard).await {
+        tracing::warn!(shard = full_name(shard), %error, "a Secret did not get its label back");
+    }
+    Ok(Finish::Record(Box::new(
+        conclude(context, shard, target, &facts).await,
+    )))
+}
+
+/// What there is to record if the shard's Secret holds the wanted certificate already: a replica ended
+/// between writing it and recording that, and its key has no other place any more.
+pub async fn published(
+    context: &Context,
+    shard: &CertificateShard,
+    target: &str,
+) -> Option<CertificateShardStatus> {
+    let namespace = shard.namespace().unwrap_or_default();
+    // An error shows, and is dealt with, when the Secret is written.
+    let secret = secrets::read(&context.secrets(&namespace), shard).await.ok()??;
+    let facts = held(&secret, shard, target, clock::now())?;
+    Some(conclude(context, shard, target, &facts).await)
+}
+
+/// The wanted certificate, if `secret` holds it and it is not to be renewed yet.
+fn held(secret: &Secret, shard: &CertificateShard, target: &str, now: Timestamp) -> Option<IssuedFacts> {
+    if secret.annotations().get(secrets::TARGET_ANNOTATION)? != target {
+        return None;
+    }
+    let (chain, key) = secrets::contents(secret)?;
+    let facts = chain::check(&chain, &key, &shard.spec.dns_names, now).ok()?;
+    (renewal_of(shard, facts.not_before, facts.not_after) > now).then_some(facts)
 }
 
 /// Is the certificate that was issued really not in its Secret any more? A watch may be behind. A Secret
@@ -166,10 +184,16 @@ pub async fn publish(
         clock::now(),
     ) {
         Ok(facts) => facts,
-        Err(error) => return Ok(refused(context, shard, target, &error).await),
+        // A replica that has lost its claim may have published it and dropped the key.
+        Err(error) => {
+            return Ok(match published(context, shard, target).await {
+                Some(status) => status,
+                None => refused(context, shard, target, &error).await,
+            });
+        }
     };
     match secrets::publish(&api, shard, target, chain, &key).await {
-        Ok(()) => Ok(issued(shard, target, &facts)),
+        Ok(()) => Ok(conclude(context, shard, target, &facts).await),
         Err(error @ SecretError::NotOurs { .. }) => {
             let message = error.to_string();
             tell_failure(context, shard, SECRET_NOT_OURS, &message).await;
@@ -190,13 +214,24 @@ async fn refused(
     failed(shard, target, CHAIN_REFUSED, &message, Retry::Backoff)
 }
 
-/// The key is in the certificate's Secret now; its own goes.
-pub async fn after_issue(context: &Context, shard: &CertificateShard) {
+/// The key is in the certificate's Secret now; its own goes, and then this is to be recorded. After
+/// the record nobody would look for it.
+async fn conclude(
+    context: &Context,
+    shard: &CertificateShard,
+    target: &str,
+    facts: &IssuedFacts,
+) -> CertificateShardStatus {
     let namespace = shard.namespace().unwrap_or_default();
     if let Err(error) = secrets::forget_next_key(&context.secrets(&namespace), shard).await {
         // The next renewal would use it again; nothing is lost.
         tracing::warn!(shard = full_name(shard), %error, "a used key's Secret was not deleted");
     }
+    issued(shard, target, facts)
+}
+
+/// An event about a certificate that is there.
+pub async fn tell_issued(context: &Context, shard: &CertificateShard) {
     let Some(issued) = shard.status.as_ref().and_then(|status| status.issued.as_ref()) else {
         return;
     };
