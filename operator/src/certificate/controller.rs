@@ -71,15 +71,19 @@ pub async fn run(
         tokio::select! {
             () = &mut ending => return,
             Some(event) = certificates.next() => match event {
-                Event::Apply(certificate) | Event::InitApply(certificate) => {
-                    due.set_latest(&key_of(&certificate), Instant::now());
+                Event::Apply(certificate) => due.set_latest(&key_of(&certificate), Instant::now()),
+                // What a listing shows is in the store only once it is complete.
+                Event::InitDone => {
+                    for certificate in context.seen.certificates.state() {
+                        due.set_latest(&key_of(&certificate), Instant::now());
+                    }
                 }
                 Event::Delete(certificate) => {
                     let key = key_of(&certificate);
                     due.remove(&key);
                     memories.remove(&key);
                 }
-                Event::Init | Event::InitDone => {}
+                Event::Init | Event::InitApply(_) => {}
             },
             Some(key) = nudges.recv() => due.set_latest(&key, Instant::now() + GATHER),
             Ok(()) = issuers.changed() => {

@@ -47,6 +47,8 @@ pub trait AnyIssuer:
     fn with_status(&self, status: IssuerStatus) -> Self;
     /// As the watch shows it.
     fn seen(context: &Context, key: &IssuerKey) -> Option<Arc<Self>>;
+    /// All that the watch shows.
+    fn all_seen(context: &Context) -> Vec<Arc<Self>>;
     /// Where it is read and written.
     fn api(&self, context: &Context) -> Api<Self>;
     /// Its key.
@@ -80,6 +82,9 @@ impl AnyIssuer for Issuer {
             .issuers
             .get(&ObjectRef::new(&key.name).within(key.namespace.as_deref()?))
     }
+    fn all_seen(context: &Context) -> Vec<Arc<Self>> {
+        context.seen.issuers.state()
+    }
     fn api(&self, context: &Context) -> Api<Self> {
         Api::namespaced(context.client.clone(), &self.namespace().unwrap_or_default())
     }
@@ -109,6 +114,9 @@ impl AnyIssuer for ClusterIssuer {
     }
     fn seen(context: &Context, key: &IssuerKey) -> Option<Arc<Self>> {
         context.seen.cluster_issuers.get(&ObjectRef::new(&key.name))
+    }
+    fn all_seen(context: &Context) -> Vec<Arc<Self>> {
+        context.seen.cluster_issuers.state()
     }
     fn api(&self, context: &Context) -> Api<Self> {
         Api::all(context.client.clone())
@@ -147,9 +155,11 @@ where
         let next = due.next();
         tokio::select! {
             Some(event) = issuers.next() => match event {
-                Event::Apply(issuer) | Event::InitApply(issuer) => {
-                    if reconciler.is_news(&issuer) {
-                        due.set(&issuer.key(), Instant::now());
+                Event::Apply(issuer) => reconciler.set_due(&issuer, &running, &mut due),
+                // What a listing shows is in the store only once it is complete.
+                Event::InitDone => {
+                    for issuer in K::all_seen(&reconciler.context) {
+                        reconciler.set_due(&issuer, &running, &mut due);
                     }
                 }
                 Event::Delete(issuer) => {
@@ -160,7 +170,7 @@ where
                     }
                     reconciler.forget(&key);
                 }
-                Event::Init | Event::InitDone => {}
+                Event::Init | Event::InitApply(_) => {}
             },
             Ok(()) = changes.changed() => {
                 for key in reconciler.with_gone_accounts() {
@@ -197,9 +207,22 @@ struct Reconciler<K> {
 }
 
 impl<K: AnyIssuer> Reconciler<K> {
+    /// Has an issuer looked at now, if it brings news.
+    fn set_due(
+        &self,
+        issuer: &K,
+        running: &HashMap<IssuerKey, AbortHandle>,
+        due: &mut Due<Instant, IssuerKey>,
+    ) {
+        let key = issuer.key();
+        if self.is_news(issuer, running.contains_key(&key)) {
+            due.set(&key, Instant::now());
+        }
+    }
+
     /// Does an event say more than that this replica, or another, wrote the status that follows from the
-    /// spec that was looked at last?
-    fn is_news(&self, issuer: &K) -> bool {
+    /// spec that was looked at last? A look that is under way brings such a status about itself.
+    fn is_news(&self, issuer: &K, is_under_way: bool) -> bool {
         let key = issuer.key();
         let looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
         let is_looked = looked.get(&key).copied() == issuer.meta().generation;
@@ -212,7 +235,7 @@ impl<K: AnyIssuer> Reconciler<K> {
         let is_other_account = ready
             .as_ref()
             .is_some_and(|ready| Some(ready.session.kid()) != account);
-        !is_looked || ready.is_some() != says_ready || is_other_account
+        !is_looked || (!is_under_way && (ready.is_some() != says_ready || is_other_account))
     }
 
     /// Those of this kind whose accounts the CA does not know any more.
