@@ -12,6 +12,9 @@ use crate::issuer::Issuers;
 use crate::responder::ChallengeTable;
 use crate::watching::Seen;
 
+/// A replica is named after its pod, with a dash and so many hexadecimal digits of its own.
+pub const SUFFIX_DIGITS: usize = 8;
+
 /// What every part of a replica shares. Cheap to clone.
 #[derive(Clone)]
 pub struct Context {
@@ -21,6 +24,8 @@ pub struct Context {
     pub namespace: String,
     /// This replica, as claims and the Lease name it.
     pub replica: String,
+    /// This pod's name; nothing outside Kubernetes, where others may have the same.
+    pub pod: Option<String>,
     /// The budgets.
     pub budgets: Budgets,
     /// The issuers that are ready.
@@ -47,6 +52,16 @@ pub struct AllSeen {
 }
 
 impl Context {
+    /// Whether `process` is this replica, or an earlier process of this pod, which is dead then.
+    #[must_use]
+    pub fn is_own(&self, process: &str) -> bool {
+        let of_pod = |pod: &String| {
+            let suffix = process.strip_prefix(pod.as_str())?.strip_prefix('-')?;
+            Some(suffix.len() == SUFFIX_DIGITS && suffix.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        };
+        process == self.replica || self.pod.as_ref().and_then(of_pod).unwrap_or(false)
+    }
+
     /// The Secrets of a namespace.
     #[must_use]
     pub fn secrets(&self, namespace: &str) -> Api<Secret> {

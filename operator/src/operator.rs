@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::budget::Budgets;
-use crate::context::{AllSeen, Context, Events};
+use crate::context::{AllSeen, Context, Events, SUFFIX_DIGITS};
 use crate::health::Health;
 use crate::issuer::{self, Issuers};
 use crate::lease_store;
@@ -96,6 +96,7 @@ pub async fn run(
         },
         events: Events::new(client.clone(), &process),
         replica: process.clone(),
+        pod: (!settings.pod_uid.is_empty()).then(|| settings.pod_name.clone()),
         namespace: settings.namespace.clone(),
         client: client.clone(),
     };
@@ -183,7 +184,7 @@ where
 
 /// Tells this process from every other, and from an earlier one of the same pod.
 fn random_suffix() -> anyhow::Result<String> {
-    let mut bytes = [0_u8; 4];
+    let mut bytes = [0_u8; SUFFIX_DIGITS / 2];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| anyhow::anyhow!("the system has no random numbers"))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -74,7 +74,7 @@ pub(super) async fn commit(
     let generation = certificate.metadata.generation.unwrap_or_default();
     if let Some(plan) = &old_plan
         && !plan.settled
-        && plan.planner != context.replica
+        && !context.is_own(&plan.planner)
         && plan.generation == generation
         && patient
     {

@@ -265,7 +265,7 @@ async fn write_status(
     let is_ours = status
         .plan
         .as_ref()
-        .is_none_or(|plan| plan.planner == context.replica);
+        .is_none_or(|plan| context.is_own(&plan.planner));
     let version = certificate.resource_version();
     let since = match &memory.outdated_since {
         Some((seen, since)) if *seen == version => *since,
