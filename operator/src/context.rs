@@ -55,11 +55,8 @@ impl Context {
     /// Whether `process` is this replica, or an earlier process of this pod, which is dead then.
     #[must_use]
     pub fn is_own(&self, process: &str) -> bool {
-        let of_pod = |pod: &String| {
-            let suffix = process.strip_prefix(pod.as_str())?.strip_prefix('-')?;
-            Some(suffix.len() == SUFFIX_DIGITS && suffix.bytes().all(|byte| byte.is_ascii_hexdigit()))
-        };
-        process == self.replica || self.pod.as_ref().and_then(of_pod).unwrap_or(false)
+        let of_pod = self.pod.as_ref().is_some_and(|pod| is_process_of(pod, process));
+        process == self.replica || of_pod
     }
 
     /// The Secrets of a namespace.
@@ -142,11 +139,32 @@ impl Events {
     }
 }
 
+/// Is `process` the name of a process of `pod`?
+fn is_process_of(pod: &str, process: &str) -> bool {
+    let suffix = process.strip_prefix(pod).and_then(|rest| rest.strip_prefix('-'));
+    suffix.is_some_and(|suffix| {
+        suffix.len() == SUFFIX_DIGITS && suffix.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
+}
+
 /// Namespace and name, for logs and messages.
 #[must_use]
 pub fn full_name<K: Resource<DynamicType = ()>>(object: &K) -> String {
     match object.namespace() {
         Some(namespace) => format!("{namespace}/{}", object.name_any()),
         None => object.name_any(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_named_after_its_pod() {
+        assert!(is_process_of("sancho-0", "sancho-0-1c9c570d"));
+        assert!(!is_process_of("sancho-0", "sancho-01-1c9c570d"));
+        assert!(!is_process_of("sancho", "sancho-0-1c9c570d"));
+        assert!(!is_process_of("sancho-0", "sancho-0"));
     }
 }
