@@ -14,6 +14,8 @@ pub mod ca;
 pub mod certificates;
 pub mod checker;
 pub mod cluster;
+pub mod crash;
+pub mod end_state;
 pub mod faults;
 pub mod front;
 mod listener;

@@ -6,6 +6,7 @@ mod api_proxy_cuts;
 mod ca_forgets;
 mod chart_installs;
 mod cluster_starts;
+mod crashes;
 mod edits;
 mod front_throttles;
 mod history;

@@ -107,14 +107,20 @@ pub async fn ready(world: &World, name: &str, within: Duration) -> Certificate {
         &[],
         async || {
             let certificate = certificates.get(name).await?;
-            let status = certificate.status.clone().unwrap_or_default();
-            let is_current = status.observed_generation == certificate.metadata.generation;
-            let is_ready = condition(&status.conditions, "Ready").is_some_and(|ready| ready.status == "True");
-            Ok((is_current && is_ready).then_some(certificate))
+            Ok(is_ready(&certificate).then_some(certificate))
         },
     )
     .await
     .unwrap()
+}
+
+/// Whether a Certificate is `Ready` for its present generation.
+pub fn is_ready(certificate: &Certificate) -> bool {
+    let Some(status) = &certificate.status else {
+        return false;
+    };
+    status.observed_generation == certificate.metadata.generation
+        && condition(&status.conditions, "Ready").is_some_and(|ready| ready.status == "True")
 }
 
 /// Waits until a Certificate is not `Ready` for this reason, and both its condition and an event about it
