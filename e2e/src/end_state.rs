@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use x509_parser::pem::parse_x509_pem;
 
-use crate::certificates::dns_names;
+use crate::certificates::Leaf;
 use crate::replica::NAMESPACE;
 
 /// Fields that differ from run to run wherever they stand.
@@ -128,7 +128,7 @@ fn with_words_for_data(mut secret: Value) -> Result<Value> {
     for field in fields {
         let content = data(&secret, &field)?;
         let word = match field.as_str() {
-            "tls.crt" => json!(dns_names(&content)?),
+            "tls.crt" => json!(Leaf::read(&content)?.dns_names),
             "tls.key" => {
                 let key = KeyPair::from_pem(std::str::from_utf8(&content)?)?;
                 if let Ok(chain) = data(&secret, "tls.crt") {
