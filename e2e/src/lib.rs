@@ -10,6 +10,7 @@
 
 pub mod api_proxy;
 pub mod arrivals;
+pub mod binaries;
 pub mod ca;
 pub mod certificates;
 pub mod checker;

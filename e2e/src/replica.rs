@@ -1,7 +1,5 @@
 //! Replicas: the operator's real binary, one process each, run as its service account.
 
-mod binary;
-
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -10,10 +8,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::binaries;
 use crate::cluster::{ApiServer, Cluster};
 use crate::pki;
 use crate::process::{Launch, Process, free_port, wait_for};
-pub use binary::operator_binary;
 
 /// The operator's namespace.
 pub const NAMESPACE: &str = "sancho-system";
@@ -145,7 +143,7 @@ impl Replica {
 
 impl Pod {
     async fn run(&self) -> Result<Arc<Process>> {
-        let mut launch = Launch::new(operator_binary().await?)
+        let mut launch = Launch::new(binaries::operator().await?)
             .arg("operator")
             .args(["--http-listen".to_owned(), self.responder.to_string()])
             .args(["--health-listen".to_owned(), self.health.to_string()])

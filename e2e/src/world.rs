@@ -8,10 +8,11 @@ use std::thread;
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
+use crate::binaries;
 use crate::ca::{Pebble, PebbleOptions};
 use crate::cluster::{Cluster, ClusterOptions, Write};
 use crate::front::{Front, FrontOptions};
-use crate::replica::{self, NAMESPACE, Replica, ReplicaOptions, SERVICE_ACCOUNT};
+use crate::replica::{NAMESPACE, Replica, ReplicaOptions, SERVICE_ACCOUNT};
 use crate::router::Router;
 
 /// What to start.
@@ -98,7 +99,7 @@ impl World {
             async {
                 // Built while the servers start.
                 if replicas > 0 {
-                    replica::operator_binary().await?;
+                    binaries::operator().await?;
                 }
                 Ok(())
             },

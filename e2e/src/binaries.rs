@@ -1,4 +1,4 @@
-//! The operator's binary: built by cargo, once, into the folder that this program came from.
+//! Sancho's binaries: built by cargo, once, into the folder that this program came from.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,13 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
+/// Names an operator to take as it is.
+const GIVEN: &str = "SANCHO_BINARY";
+/// The operator.
+const OPERATOR: &str = "sancho";
+/// The kubectl plugin, which is a package of the same name.
+const PLUGIN: &str = "kubectl-sancho";
+
 /// The path of `sancho`, built first if it is absent or older than its sources.
 ///
 /// With `SANCHO_BINARY` set, that one is taken as it is.
@@ -23,22 +30,36 @@ const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// # Errors
 ///
 /// When this program does not stand in cargo's target folder, or the build fails.
-pub async fn operator_binary() -> Result<PathBuf> {
-    static BUILT: OnceCell<PathBuf> = OnceCell::const_new();
-    BUILT.get_or_try_init(find_or_build).await.cloned()
+pub async fn operator() -> Result<PathBuf> {
+    match env::var_os(GIVEN) {
+        Some(path) => Ok(path.into()),
+        None => Ok(built().await?.join(OPERATOR)),
+    }
 }
 
-async fn find_or_build() -> Result<PathBuf> {
-    if let Some(path) = env::var_os("SANCHO_BINARY") {
-        return Ok(path.into());
+/// The path of `kubectl-sancho`, built like the operator. With `SANCHO_BINARY` set, the one beside
+/// that is taken.
+///
+/// # Errors
+///
+/// As for [`operator`].
+pub async fn plugin() -> Result<PathBuf> {
+    match env::var_os(GIVEN) {
+        Some(path) => Ok(Path::new(&path).with_file_name(PLUGIN)),
+        None => Ok(built().await?.join(PLUGIN)),
     }
+}
+
+/// The folder of both, once they are built.
+async fn built() -> Result<PathBuf> {
+    static BUILT: OnceCell<PathBuf> = OnceCell::const_new();
+    BUILT.get_or_try_init(build).await.cloned()
+}
+
+async fn build() -> Result<PathBuf> {
     let this = env::current_exe()?;
-    let profile_dir = profile_dir(&this).with_context(|| {
-        format!(
-            "{} is not in cargo's target folder: set SANCHO_BINARY",
-            this.display()
-        )
-    })?;
+    let profile_dir = profile_dir(&this)
+        .with_context(|| format!("{} is not in cargo's target folder: set {GIVEN}", this.display()))?;
     // Cargo knows best what is out of date, and locks the folder itself.
     let mut build = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     build
@@ -47,11 +68,15 @@ async fn find_or_build() -> Result<PathBuf> {
             "build",
             "--quiet",
             "--package",
-            "sancho",
+            OPERATOR,
+            "--package",
+            PLUGIN,
             "--package",
             "sancho-e2e",
             "--bin",
-            "sancho",
+            OPERATOR,
+            "--bin",
+            PLUGIN,
         ])
         .arg("--target-dir")
         .arg(profile_dir.parent().unwrap_or(profile_dir))
@@ -65,18 +90,18 @@ async fn find_or_build() -> Result<PathBuf> {
     let output = match tokio::time::timeout(PATIENCE, &mut output).await {
         Ok(output) => output,
         Err(_) => {
-            say("sancho: building the operator, minutes when cargo's cache is cold");
+            say("sancho: building the operator and the plugin, minutes when cargo's cache is cold");
             output.await
         }
     };
-    let output = output.context("cargo, to build the operator")?;
+    let output = output.context("cargo, to build the operator and the plugin")?;
     if !output.status.success() {
         bail!(
-            "the operator does not build:\n{}",
+            "the operator or the plugin does not build:\n{}",
             String::from_utf8_lossy(&output.stderr)
         );
     }
-    Ok(profile_dir.join("sancho"))
+    Ok(profile_dir.to_owned())
 }
 
 /// `target/debug` for `target/debug/demo` and `target/debug/deps/it-0123`.
