@@ -11,6 +11,7 @@ mod stage;
 use std::time::Instant;
 
 use sancho_e2e::crash::{CrashPoint, Moment};
+use sancho_e2e::end_state::differences;
 use stage::{MAKES_LEASE, Stage, Successor, Undisturbed};
 
 /// Every point of an issuance.
@@ -73,7 +74,6 @@ async fn crash_at_all(stage: &mut Stage, points: &[CrashPoint], undisturbed: &Un
             }
         }
     }
-    stage.rest().await.unwrap();
     println!("{} points, never reached: {unreached:?}", points.len());
     assert!(
         failed.is_empty(),
@@ -98,6 +98,12 @@ async fn a_pod_that_is_killed_and_restarted_ends_where_an_undisturbed_one_does()
     };
     assert!(points.len() >= 12, "{:?}", undisturbed.calls);
     crash_at_all(&mut stage, &points, &undisturbed).await;
+    // The last kill has left nothing behind either.
+    let after = stage.undisturbed().await.unwrap();
+    assert_eq!(
+        differences(&undisturbed.state, &after.state),
+        Vec::<String>::new()
+    );
 }
 
 #[tokio::test]
