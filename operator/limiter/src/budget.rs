@@ -1,6 +1,7 @@
 //! What all replicas together may send to one CA, and how it is cut into slots.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ const RATE_PER_SLOT: f64 = 20.0;
 /// More slots than this only add bookkeeping.
 const MOST_SLOTS: u32 = 4;
 /// The slowest rate that is kept: one request in 30 s. Anything slower, zero, or no number counts as it.
-const SLOWEST: f64 = 1.0 / 30.0;
+pub(crate) const SLOWEST: f64 = 1.0 / 30.0;
 /// The fastest rate that is kept: one request per millisecond.
 const FASTEST: f64 = 1000.0;
 /// The spacing is this much wider than the rate asks for: the CA's clock and ours run apart, and what the
@@ -31,9 +32,48 @@ pub struct Budget {
     pub burst: u32,
     /// Requests that may be unanswered at once.
     pub max_in_flight: u32,
+    /// What newNonce bears, where that is less. Such requests count toward the budget as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_nonce: Option<SubRate>,
     /// Fields of a later minor format, kept as they are.
     #[serde(flatten)]
     pub unknown: BTreeMap<String, Value>,
+}
+
+/// The limit of one endpoint within a budget.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SubRate {
+    /// Requests per second.
+    pub requests_per_second: PerSecond,
+    /// Requests that may arrive at once beyond the first.
+    pub burst: u32,
+}
+
+/// Requests per second.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PerSecond(pub f64);
+
+impl fmt::Display for PerSecond {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A thousandth is more than anybody wants to know.
+        write!(f, "{}", (self.0 * 1000.0).round() / 1000.0)
+    }
+}
+
+impl PartialEq for PerSecond {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.to_bits() == other.0.to_bits()
+    }
+}
+
+impl Eq for PerSecond {}
+
+impl Hash for PerSecond {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.to_bits().hash(state);
+    }
 }
 
 /// Where a budget's figures come from.
@@ -41,8 +81,24 @@ pub struct Budget {
 pub enum Source {
     /// A ClusterIssuer or the operator's configuration names them.
     Given,
-    /// Nobody named any: [`Budget::assumed`].
-    Assumed,
+    /// The CA publishes them ([`published`](crate::published)).
+    Published,
+    /// Nobody named any: they are found out, beginning at [`Budget::unknown_ca`].
+    Discovered,
+}
+
+impl SubRate {
+    /// `requests_per_second`, with `burst` more at once.
+    pub const fn new(requests_per_second: f64, burst: u32) -> Self {
+        Self {
+            requests_per_second: PerSecond(requests_per_second),
+            burst,
+        }
+    }
+
+    fn as_budget(&self) -> Budget {
+        Budget::new(self.requests_per_second.0, self.burst, u32::MAX)
+    }
 }
 
 impl Budget {
@@ -52,12 +108,13 @@ impl Budget {
             requests_per_second,
             burst,
             max_in_flight,
+            new_nonce: None,
             unknown: BTreeMap::new(),
         }
     }
 
-    /// What is used when no budget is given: one request a second, one in flight, no burst.
-    pub fn assumed() -> Self {
+    /// Where the search begins when nothing is known: one request a second, one in flight, no burst.
+    pub fn unknown_ca() -> Self {
         Self::new(1.0, 0, 1)
     }
 
@@ -89,11 +146,22 @@ impl Budget {
 
     /// Figure by figure the lower of the two.
     pub(crate) fn lower(&self, other: &Self) -> Self {
-        Self::new(
-            self.rate().min(other.rate()),
-            self.burst.min(other.burst),
-            self.max_in_flight.min(other.max_in_flight),
-        )
+        let new_nonce = match (&self.new_nonce, &other.new_nonce) {
+            (Some(a), Some(b)) => Some(SubRate::new(
+                a.requests_per_second.0.min(b.requests_per_second.0),
+                a.burst.min(b.burst),
+            )),
+            (Some(only), None) | (None, Some(only)) => Some(only.clone()),
+            (None, None) => None,
+        };
+        Self {
+            new_nonce,
+            ..Self::new(
+                self.rate().min(other.rate()),
+                self.burst.min(other.burst),
+                self.max_in_flight.min(other.max_in_flight),
+            )
+        }
     }
 
     /// Do both name the same figures? Unknown fields do not count.
@@ -101,6 +169,13 @@ impl Budget {
         self.requests_per_second.to_bits() == other.requests_per_second.to_bits()
             && self.burst == other.burst
             && self.max_in_flight == other.max_in_flight
+            && self.new_nonce == other.new_nonce
+    }
+
+    /// What slot `number` of `slots` may ask newNonce for; `None` if that has no limit of its own.
+    pub(crate) fn new_nonce_share(&self, slots: u32, number: u32) -> Option<Share> {
+        let sub_rate = self.new_nonce.as_ref()?;
+        Some(sub_rate.as_budget().share(slots, number))
     }
 
     /// What slot `number` of `slots` carries.
@@ -135,6 +210,7 @@ impl Hash for Budget {
         self.requests_per_second.to_bits().hash(state);
         self.burst.hash(state);
         self.max_in_flight.hash(state);
+        self.new_nonce.hash(state);
         self.unknown.hash(state);
     }
 }

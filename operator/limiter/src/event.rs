@@ -21,6 +21,8 @@ pub enum Event {
     Tick,
     /// So many requests wait now, those that a permit was already returned for not counted.
     Demand(u32),
+    /// Of these, so many are for newNonce. It stays so until it is said anew.
+    NewNonceDemand(u32),
     /// The budget is configured so, now or anew.
     Configured {
         /// The figures.
@@ -54,6 +56,8 @@ pub enum Event {
     Lost {
         /// Which permit.
         permit: PermitId,
+        /// Set if that is the CA's doing, or the network's; not if this process broke it off.
+        unreachable: Option<Unreachable>,
     },
     /// The answer to [`Action::CloseConnections`]; each one gets exactly one.
     ConnectionsClosed,
@@ -107,6 +111,28 @@ pub struct Throttle {
     pub retry_after: Option<Duration>,
 }
 
+/// Why the CA gave no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unreachable {
+    /// It refuses connections.
+    Refused,
+    /// The connection broke off.
+    Reset,
+    /// No connection or no answer in time.
+    TimedOut,
+    /// Its name has no address, or there is no way to it.
+    NoRoute,
+}
+
+/// What a request is for, as far as CAs limit it apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// newNonce.
+    NewNonce,
+    /// Anything else.
+    Other,
+}
+
 /// What to do. Actions are to be performed at once, in order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
@@ -127,6 +153,8 @@ pub enum Action {
         id: PermitId,
         /// The slot that it is counted on.
         slot: u32,
+        /// What it may be used for.
+        endpoint: Endpoint,
         /// Not to be started at this moment or later; return it by [`Event::Lost`] then.
         start_by: Moment,
     },

@@ -91,6 +91,7 @@
 #![warn(missing_docs)]
 
 mod budget;
+mod discovery;
 mod durations;
 mod event;
 mod fair;
@@ -103,9 +104,12 @@ mod pacing;
 mod record;
 mod rules;
 
-pub use self::budget::{Budget, Source};
+pub use self::budget::{Budget, PerSecond, Source, SubRate};
+pub use self::discovery::{Cause, Discovery, LastThrottle, Outage, Stage, published};
 pub use self::durations::Durations;
-pub use self::event::{Action, Event, PermitId, Read, Throttle, WriteId, WriteOutcome};
+pub use self::event::{
+    Action, Endpoint, Event, PermitId, Read, Throttle, Unreachable, WriteId, WriteOutcome,
+};
 pub use self::fair::FairQueue;
 pub use self::holder::{Holder, Waiter};
 pub use self::limiter::{Blocked, Limiter};

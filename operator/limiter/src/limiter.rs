@@ -4,6 +4,7 @@
 //! for each that is more than a few lines.
 
 mod give_up;
+mod learn;
 mod pause;
 mod permit;
 mod slot;
@@ -16,8 +17,9 @@ mod write;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use self::learn::Learning;
 use self::pause::Paused;
-use self::slot::{Phase, Slot};
+use self::slot::{HeldBack, Phase, Sent, Slot};
 use self::turns::Turns;
 use self::view::{Adoption, Lease, View};
 use self::write::Write;
@@ -43,6 +45,8 @@ pub struct Limiter {
     /// The configuration has changed since the Lease's budget was last known to follow it.
     configuration_is_news: bool,
     demand: u32,
+    /// Of these for newNonce.
+    new_nonce_demand: u32,
     shutting_down: bool,
     /// The latest `now` seen.
     now: Moment,
@@ -65,6 +69,7 @@ pub struct Limiter {
     next_permit: u64,
     next_write: u64,
     paused: Paused,
+    learning: Learning,
     /// The quickest answer ever.
     quickest: Option<Duration>,
     #[cfg(test)]
@@ -82,6 +87,7 @@ impl Limiter {
             configured: None,
             configuration_is_news: false,
             demand: 0,
+            new_nonce_demand: 0,
             shutting_down: false,
             now: Moment::default(),
             active_at: Moment::default(),
@@ -97,6 +103,7 @@ impl Limiter {
             next_permit: 0,
             next_write: 0,
             paused: Paused::default(),
+            learning: Learning::default(),
             quickest: None,
             #[cfg(test)]
             broken: None,
@@ -134,23 +141,24 @@ impl Limiter {
         let now = turn.now;
         match event {
             Event::Tick => {}
-            Event::Demand(waiting) => self.demand = waiting,
+            Event::Demand(waiting) => {
+                self.demand = waiting;
+                self.new_nonce_demand = self.new_nonce_demand.min(waiting);
+            }
+            Event::NewNonceDemand(waiting) => self.new_nonce_demand = waiting.min(self.demand),
             Event::Configured { budget, source } => self.configure(budget, source, now),
             Event::Read(read) => self.read(read, turn),
             Event::Written { id, outcome } => self.written(id, outcome, turn),
             Event::Answered { permit, throttle } => {
-                let spacing = self.effective_budget().spacing();
-                let Some(sent) = self.settle(permit, Some(now)) else {
-                    return;
-                };
-                match throttle {
-                    Some(throttle) => self.paused.throttled(throttle, sent, spacing, now),
-                    None => self.paused.accepted(sent),
+                if let Some(sent) = self.settle(permit, Some(now)) {
+                    self.learn_answer(permit, sent, throttle, now);
                 }
             }
             Event::Begun { permit } => self.begun(permit, now),
-            Event::Lost { permit } => {
-                self.settle(permit, None);
+            Event::Lost { permit, unreachable } => {
+                if let Some(sent) = self.settle(permit, None) {
+                    self.learn_loss(permit, sent, unreachable, now);
+                }
             }
             Event::ConnectionsClosed => self.connections_closed(),
             Event::Shutdown => self.shutting_down = true,
@@ -168,14 +176,27 @@ impl Limiter {
             // Told again: no reason to overrule what another replica has written since.
             return;
         }
+        self.configured = Some((budget, source));
         self.configuration_is_news = self
             .view
             .record()
-            .is_none_or(|record| !record.budget.same_figures(&budget) || record.source != source);
-        self.configured = Some((budget, source));
+            .is_none_or(|record| !self.follows_configuration(record));
         if let Some(record) = self.view.record().cloned() {
             self.shrink_shares(&record, now);
         }
+    }
+
+    /// Does the record's budget come from what this process is configured with? What was found out since is
+    /// no other budget.
+    fn follows_configuration(&self, record: &Record) -> bool {
+        self.configured.as_ref().is_some_and(|(budget, source)| {
+            let is_same = match (&record.discovery.ceiling, source) {
+                (Some(ceiling), Source::Given | Source::Published) => ceiling.same_figures(budget),
+                (None, Source::Discovered) => true,
+                (None, Source::Given | Source::Published) | (Some(_), Source::Discovered) => false,
+            };
+            is_same && record.source == *source
+        })
     }
 
     fn read(&mut self, read: Read, turn: &mut Turn) {
@@ -210,12 +231,8 @@ impl Limiter {
             Adoption::NewTable => self.lapse(),
         }
         self.paused.read(record.pause.as_ref(), now);
-        if let Some((budget, source)) = &self.configured
-            && record.budget.same_figures(budget)
-            && record.source == *source
-        {
-            self.configuration_is_news = false;
-        }
+        self.configuration_is_news &= !self.follows_configuration(&record);
+        self.follow_epoch(&record, now);
         if let Some(write) = self.uncertain.take() {
             self.grant(&write, &record, now);
         }
@@ -286,7 +303,7 @@ impl Limiter {
     fn begun(&mut self, permit: PermitId, now: Moment) {
         for slot in self.slots.values_mut() {
             if let Some(left) = slot.in_flight.get_mut(&permit) {
-                *left = now;
+                left.at = now;
             }
             if slot.unbegun == Some(permit) {
                 slot.unbegun = None;
@@ -295,38 +312,46 @@ impl Limiter {
         }
     }
 
-    /// Takes the permit out of its slot; `answered` is when its answer came. Returns when its request left.
-    fn settle(&mut self, permit: PermitId, answered: Option<Moment>) -> Option<Moment> {
+    /// Takes the permit out of its slot; `answered` is when its answer came. Returns what was noted of it.
+    fn settle(&mut self, permit: PermitId, answered: Option<Moment>) -> Option<Sent> {
+        let (demand, now) = (self.demand, self.now);
         let slot = self
             .slots
             .values_mut()
             .find(|slot| slot.in_flight.contains_key(&permit))?;
+        let was_full = slot.is_full();
         let sent = slot.in_flight.remove(&permit)?;
         if slot.unbegun == Some(permit) {
             slot.unbegun = None;
         }
         if let Some(answered) = answered {
-            let trip = answered.since(sent);
+            let trip = answered.since(sent.at);
             let quickest = self.quickest.map_or(trip, |quickest| quickest.min(trip));
             self.quickest = Some(quickest);
             if slot.last == Some(permit) {
-                slot.pacer.answered(sent, answered, quickest);
+                slot.pacer.answered(sent.at, answered, quickest);
             }
+        }
+        if was_full && demand > 0 && slot.pacer.ready_at().is_some_and(|ready| ready <= now) {
+            slot.held_back = HeldBack::ByInFlight;
         }
         Some(sent)
     }
 
     /// A figure that `record` lowers binds at once.
     fn shrink_shares(&mut self, record: &Record, now: Moment) {
-        let shares: Vec<(u32, Share)> = self
+        let shares: Vec<(u32, Share, Option<Share>)> = self
             .slots
             .keys()
-            .map(|number| (*number, self.share(record, *number)))
+            .map(|number| {
+                let new_nonce = self.new_nonce_share(record, *number);
+                (*number, self.share(record, *number), new_nonce)
+            })
             .collect();
-        for (number, share) in shares {
+        for (number, share, new_nonce) in shares {
             if let Some(slot) = self.slots.get_mut(&number) {
                 let lower = slot.pacer.share().lower(share);
-                slot.pacer.reshare(lower, now);
+                slot.reshare(lower, new_nonce, now);
             }
         }
     }
@@ -338,10 +363,15 @@ impl Limiter {
         self.lowered(&record.budget).share(slots, number)
     }
 
+    fn new_nonce_share(&self, record: &Record, number: u32) -> Option<Share> {
+        let slots = u32::try_from(record.slots.len()).unwrap_or(u32::MAX);
+        self.lowered(&record.budget).new_nonce_share(slots, number)
+    }
+
     fn lowered(&self, budget: &Budget) -> Budget {
         match &self.configured {
-            Some((configured, _)) => budget.lower(configured),
-            None => budget.clone(),
+            Some((configured, Source::Given | Source::Published)) => budget.lower(configured),
+            Some((_, Source::Discovered)) | None => budget.clone(),
         }
     }
 
@@ -350,7 +380,7 @@ impl Limiter {
         match (self.view.record(), &self.configured) {
             (Some(record), _) => self.lowered(&record.budget),
             (None, Some((budget, _))) => budget.clone(),
-            (None, None) => Budget::assumed(),
+            (None, None) => Budget::unknown_ca(),
         }
     }
 

@@ -45,6 +45,11 @@ impl Pacer {
         Some(self.full_at.before(self.share.interval * spare))
     }
 
+    /// The moment at which the bucket is full: nothing that has left before counts any more.
+    pub(crate) fn rested_at(&self) -> Moment {
+        self.full_at
+    }
+
     /// A request leaves at `now`.
     pub(crate) fn spend(&mut self, now: Moment) {
         self.full_at = self.full_at.max(now) + self.share.interval;

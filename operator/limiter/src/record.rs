@@ -1,6 +1,7 @@
 //! The content of a budget's Lease.
 
 mod annotations;
+mod summary;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,6 +12,7 @@ use serde_json::Value;
 
 pub use self::annotations::{LEASE_LABEL, ORIGIN_ANNOTATION, PREFIX};
 use crate::budget::{Budget, Source};
+use crate::discovery::Discovery;
 use crate::durations::{Durations, millis};
 use crate::holder::{Holder, Waiter};
 
@@ -35,6 +37,8 @@ pub struct Record {
     pub budget: Budget,
     /// Where the budget comes from.
     pub source: Source,
+    /// How the budget in force was found, and how far the search is.
+    pub discovery: Discovery,
     /// The protocol's time spans.
     pub durations: Durations,
     /// The slots. Their number is the divisor of the budget.
@@ -106,12 +110,15 @@ pub struct Pause {
 
 impl Record {
     /// A table for a Lease that did not exist: all slots in doubt, for its predecessor may have had holders.
+    ///
+    /// `budget` is a ceiling if it is given or published, else where the search begins.
     pub fn new(incarnation: String, budget: Budget, source: Source, durations: Durations) -> Self {
         let row = Row {
             in_doubt: true,
             epoch: 1,
             ..Row::default()
         };
+        let (discovery, budget) = Discovery::start(&budget, source);
         let slots = vec![row; budget.slots() as usize];
         Self {
             incarnation,
@@ -120,6 +127,7 @@ impl Record {
             turns: 0,
             budget,
             source,
+            discovery,
             durations,
             slots,
             waiting: Vec::new(),
@@ -127,6 +135,11 @@ impl Record {
             unknown: BTreeMap::new(),
             unknown_fields: BTreeMap::new(),
         }
+    }
+
+    /// The budget and the state of the search in a sentence, for people.
+    pub fn summary(&self) -> String {
+        summary::of(self)
     }
 
     /// One line on who holds what, for the Lease's `spec.holderIdentity`: each holder once, with the number

@@ -23,4 +23,10 @@ pub(crate) enum Rule {
     DoubtNewTable,
     /// I5: new slots are taken only once all others know the current figures.
     WaitForEpoch,
+    /// I6: refusals of requests from one epoch count once.
+    CountOncePerEpoch,
+    /// After a refusal one request at a time goes out until one gets through.
+    OneProbe,
+    /// A pause stops all requests of all replicas.
+    PauseAll,
 }

@@ -7,10 +7,25 @@ use crate::event::Throttle;
 use crate::moment::Moment;
 use crate::record::Pause;
 
-/// The longest pause after a throttle without a Retry-After.
-const LONGEST_BARE: Duration = Duration::from_secs(60);
+/// The shortest pause after a refusal without a Retry-After.
+const SHORTEST_BARE: Duration = Duration::from_secs(1);
+/// The longest: after an outage it takes at most this long until that is noticed.
+const LONGEST_BARE: Duration = Duration::from_secs(30);
 /// No Retry-After stops all sending for longer than this.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// A request that was refused, or lost with the CA out of reach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Refusal {
+    retry_after: Option<Duration>,
+}
+
+impl From<Throttle> for Refusal {
+    fn from(throttle: Throttle) -> Self {
+        let Throttle { retry_after } = throttle;
+        Self { retry_after }
+    }
+}
 
 /// What this process knows about pauses.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -33,14 +48,15 @@ impl Paused {
 
     /// A request that left at `sent` was refused.
     ///
-    /// Without a Retry-After the pause is one `spacing` of the budget, doubled for each such refusal in a
-    /// row, up to 60 s. Requests that were under way when the pause began count as one refusal.
-    pub(super) fn throttled(&mut self, throttle: Throttle, sent: Moment, spacing: Duration, now: Moment) {
-        let pause = match throttle.retry_after {
+    /// Without a Retry-After the pause is two `spacing`s of the budget, at least 1 s, doubled for each such
+    /// refusal in a row, up to 30 s. Requests that were under way when the pause began count as one refusal.
+    pub(super) fn refused(&mut self, refusal: Refusal, sent: Moment, spacing: Duration, now: Moment) {
+        let pause = match refusal.retry_after {
             Some(asked) => asked.min(LONGEST),
             None if self.began.is_some_and(|began| sent <= began) => return,
             None => {
-                let doubled = spacing.saturating_mul(2_u32.saturating_pow(self.bare_throttles));
+                let first = spacing.saturating_mul(2).max(SHORTEST_BARE);
+                let doubled = first.saturating_mul(2_u32.saturating_pow(self.bare_throttles));
                 self.bare_throttles = self.bare_throttles.saturating_add(1);
                 doubled.min(LONGEST_BARE)
             }
@@ -121,25 +137,25 @@ mod tests {
         Moment::from_micros(seconds * 1_000_000)
     }
 
-    fn bare() -> Throttle {
-        Throttle { retry_after: None }
+    fn bare() -> Refusal {
+        Refusal::default()
     }
 
     #[test]
-    fn bare_throttles_in_a_row_double_the_pause_up_to_a_minute() {
+    fn bare_throttles_in_a_row_double_the_pause_up_to_half_a_minute() {
         let mut paused = Paused::default();
         let mut now = at(1);
-        for expected in [1, 2, 4, 8, 16, 32, 60, 60] {
-            paused.throttled(bare(), now, SPACING, now + Duration::from_millis(1));
+        for expected in [2, 4, 8, 16, 30, 30] {
+            paused.refused(bare(), now, SPACING, now + Duration::from_millis(1));
             let began = now + Duration::from_millis(1);
             assert_eq!(paused.until(began), Some(began + Duration::from_secs(expected)));
             now = began + Duration::from_secs(expected);
         }
         paused.accepted(now);
-        paused.throttled(bare(), now, SPACING, now);
+        paused.refused(bare(), now, SPACING, now);
         assert_eq!(
             paused.until(now),
-            Some(now + SPACING),
+            Some(now + SPACING * 2),
             "one that got through ends the row"
         );
     }
@@ -147,24 +163,24 @@ mod tests {
     #[test]
     fn requests_refused_together_count_as_one() {
         let mut paused = Paused::default();
-        paused.throttled(bare(), at(1), SPACING, at(2));
-        paused.throttled(bare(), at(1), SPACING, at(2));
-        assert_eq!(paused.until(at(2)), Some(at(3)));
+        paused.refused(bare(), at(1), SPACING, at(2));
+        paused.refused(bare(), at(1), SPACING, at(2));
+        assert_eq!(paused.until(at(2)), Some(at(4)));
     }
 
     #[test]
     fn a_retry_after_only_ever_lengthens_the_pause() {
         let mut paused = Paused::default();
-        paused.throttled(
-            Throttle {
+        paused.refused(
+            Refusal {
                 retry_after: Some(Duration::from_secs(30)),
             },
             at(1),
             SPACING,
             at(2),
         );
-        paused.throttled(
-            Throttle {
+        paused.refused(
+            Refusal {
                 retry_after: Some(Duration::from_secs(5)),
             },
             at(1),

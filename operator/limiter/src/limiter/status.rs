@@ -121,7 +121,7 @@ impl Limiter {
         match (self.view.record(), &self.configured) {
             (Some(record), _) => record.source,
             (None, Some((_, source))) => *source,
-            (None, None) => Source::Assumed,
+            (None, None) => Source::Discovered,
         }
     }
 

@@ -117,6 +117,10 @@ impl Limiter {
             plan.look_at(renewal.max(now));
             plan.due |= self.slots.values().any(|slot| slot.phase == Phase::Closed);
             plan.due |= self.configuration_is_news || self.can_resize(record);
+            plan.due |= self.finding_is_due(record, now);
+            if let Some(next_try) = self.next_try(record) {
+                plan.look_at(next_try.max(now));
+            }
             let is_shared = record.held_by(&self.me) < record.slots.len();
             plan.due |= self.paused.unwritten && is_shared && self.paused.until(now).is_some();
         }
@@ -126,7 +130,7 @@ impl Limiter {
             .any(|(number, row)| row.holder.as_ref() == Some(&self.me) && !self.slots.contains_key(&number));
         if self.shutting_down {
             plan.due |= record.position(&self.me).is_some();
-        } else if self.wants_slots(now) {
+        } else if self.wants_slots(now) && self.slots.len() < record.slots.len() {
             self.plan_takes(record, &mut plan, now);
         }
         plan

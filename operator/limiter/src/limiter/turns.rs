@@ -84,6 +84,9 @@ impl<'a> Turns<'a> {
     /// All replicas come to the same answer about the same table: slots are released one by one from whoever
     /// has most, the longest held first, until each waiter finds its fair part.
     pub(super) fn to_release(&self) -> Vec<(u32, bool)> {
+        if self.others_waiting.is_empty() {
+            return Vec::new();
+        }
         let part = self.fair_part();
         let free = self.record.slots.iter().filter(|row| row.is_free()).count();
         let needed = (self.others_waiting.len() * part).saturating_sub(free);

@@ -8,6 +8,7 @@ use super::sync::Plan;
 use super::view::Adoption;
 use super::{Limiter, Turn};
 use crate::budget::{Budget, Source};
+use crate::discovery::{Discovery, Evidence};
 use crate::event::{Action, WriteId, WriteOutcome};
 use crate::holder::Waiter;
 use crate::moment::Moment;
@@ -29,6 +30,8 @@ pub(super) struct Write {
     paused_until: Option<Moment>,
     /// It brings the configured budget.
     brings_budget: bool,
+    /// What was learned that it tells of.
+    evidence: Evidence,
 }
 
 impl Limiter {
@@ -70,6 +73,8 @@ impl Limiter {
                 self.paused
                     .written(write.record.pause.as_ref(), write.paused_until);
                 self.configuration_is_news &= !write.brings_budget;
+                self.learning.evidence.written(&write.evidence);
+                self.follow_epoch(&write.record, now);
                 self.grant(&write, &write.record, now);
                 // A watch may have told of a later write already.
                 if let Some(record) = self.view.record().cloned() {
@@ -99,12 +104,12 @@ impl Limiter {
                 continue;
             }
             self.renewed_at = self.renewed_at.max(write.start);
-            let share = self.share(shown, number);
+            let (share, new_nonce) = (self.share(shown, number), self.new_nonce_share(shown, number));
             let full_at = match (write.takes.get(&number), self.slots.get_mut(&number)) {
                 (_, Some(slot)) => {
                     if slot.is_renewed() {
                         slot.valid_until = slot.valid_until.max(valid_until);
-                        slot.pacer.reshare(share, now);
+                        slot.reshare(share, new_nonce, now);
                     }
                     continue;
                 }
@@ -115,7 +120,8 @@ impl Limiter {
             if valid_until > now {
                 let pacer =
                     full_at.map_or_else(|| Pacer::empty(share, now), |full| Pacer::full_at(share, full));
-                self.slots.insert(number, Slot::new(valid_until, now, pacer));
+                self.slots
+                    .insert(number, Slot::new(valid_until, now, pacer, new_nonce));
             }
         }
     }
@@ -125,7 +131,7 @@ impl Limiter {
         let (budget, source) = self
             .configured
             .clone()
-            .unwrap_or_else(|| (Budget::assumed(), Source::Assumed));
+            .unwrap_or_else(|| (Budget::unknown_ca(), Source::Discovered));
         let incarnation = format!("{}-{}", self.me.process, now.as_micros());
         let mut record = Record::new(incarnation, budget, source, self.durations.clone());
         if !self.keeps(Rule::DoubtNewTable) {
@@ -146,13 +152,20 @@ impl Limiter {
         let brings_budget = self.configuration_is_news;
         if brings_budget && let Some((budget, source)) = &self.configured {
             let unknown = std::mem::take(&mut record.budget.unknown);
-            record.budget = Budget {
-                unknown,
-                ..budget.clone()
+            let (discovery, first) = Discovery::start(budget, *source);
+            record.budget = Budget { unknown, ..first };
+            record.discovery = Discovery {
+                unknown: std::mem::take(&mut record.discovery.unknown),
+                ..discovery
             };
             record.source = *source;
             record.epoch += 1;
         }
+        let evidence = if brings_budget {
+            Evidence::about(base.epoch)
+        } else {
+            self.teach(&mut record, now)
+        };
         let stamp = self.next_stamp(base);
         self.release(&mut record, plan, stamp, now);
         self.resize(&mut record, stamp);
@@ -201,6 +214,7 @@ impl Limiter {
         Write {
             takes,
             brings_budget,
+            evidence,
             ..self.write(record, stamp, now)
         }
     }
@@ -298,6 +312,7 @@ impl Limiter {
             takes: BTreeMap::new(),
             paused_until: self.paused.latest(),
             brings_budget: false,
+            evidence: Evidence::about(self.learning.evidence.epoch),
         }
     }
 }

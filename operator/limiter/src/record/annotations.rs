@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{Pause, Record, Row, Unreadable, VERSION};
 use crate::budget::{Budget, Source};
+use crate::discovery::Discovery;
 use crate::durations::Durations;
 use crate::holder::Waiter;
 
@@ -21,6 +22,10 @@ pub const ORIGIN_ANNOTATION: &str = "sancho.dev/origin";
 const VERSION_KEY: &str = "version";
 const TABLE: &str = "table";
 const BUDGET: &str = "budget";
+/// The state of the search. A Lease without it is one whose search has not begun.
+const DISCOVERY: &str = "discovery";
+/// For people only: made of the others at each write.
+const SUMMARY: &str = "summary";
 const DURATIONS: &str = "durations";
 const WAITING: &str = "waiting";
 const PAUSE: &str = "pause";
@@ -54,6 +59,7 @@ impl Record {
             turns,
             budget,
             source,
+            discovery,
             durations,
             slots,
             waiting,
@@ -75,6 +81,8 @@ impl Record {
         put(VERSION_KEY, VERSION.to_string());
         put(TABLE, json(&table));
         put(BUDGET, json(budget));
+        put(DISCOVERY, json(discovery));
+        put(SUMMARY, self.summary());
         put(DURATIONS, json(durations));
         for (number, row) in slots.iter().enumerate() {
             put(&format!("{SLOT}{number}"), json(row));
@@ -123,6 +131,9 @@ impl Record {
         let budget: Budget = parse(&mut own, BUDGET)?.ok_or_else(|| damaged(BUDGET, "is missing"))?;
         let durations: Durations =
             parse(&mut own, DURATIONS)?.ok_or_else(|| damaged(DURATIONS, "is missing"))?;
+        let discovery: Discovery =
+            parse(&mut own, DISCOVERY)?.unwrap_or_else(|| Discovery::start(&budget, source).0);
+        own.remove(SUMMARY);
         if durations.takeover <= durations.validity {
             return Err(damaged(DURATIONS, "takeoverMs must be longer than validityMs"));
         }
@@ -149,6 +160,7 @@ impl Record {
             turns,
             budget,
             source,
+            discovery,
             durations,
             slots,
             waiting,
@@ -245,13 +257,21 @@ mod tests {
     #[test]
     fn unknown_fields_are_kept_at_every_level() {
         let mut annotations = record().to_annotations();
-        for key in ["table", "budget", "durations", "slot-0", "slot-1", "pause"] {
+        for key in [
+            "table",
+            "budget",
+            "discovery",
+            "durations",
+            "slot-0",
+            "slot-1",
+            "pause",
+        ] {
             let text = annotations.get_mut(&format!("{PREFIX}{key}")).unwrap();
             *text = text.replacen('{', r#"{"later":[1,{"x":null}],"#, 1);
         }
         let waiting = annotations.get_mut("budget.sancho.dev/waiting").unwrap();
         *waiting = waiting.replacen('{', r#"{"later":true,"#, 1);
-        annotations.insert("budget.sancho.dev/discovery".into(), "anything".into());
+        annotations.insert("budget.sancho.dev/later".into(), "anything".into());
         let written = Record::from_annotations(&annotations).unwrap().to_annotations();
         for (key, text) in &annotations {
             let before: Value = serde_json::from_str(text).unwrap_or_else(|_| text.clone().into());
@@ -277,6 +297,7 @@ mod tests {
             "version",
             "table",
             "budget",
+            "discovery",
             "durations",
             "slot-2",
             "waiting",

@@ -1,14 +1,9 @@
-//! Several limiters on a simulated API server and CA.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
-
-#[path = "simulation/cluster.rs"]
-mod cluster;
+//! Several limiters share slots: turns, takeovers, pauses, trouble.
 
 use std::time::Duration;
 
 use sancho_limiter::{Budget, Event, Throttle};
-
-use self::cluster::{Arrival, Cluster};
+use sancho_simulation::{Arrival, Cluster};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Kept back by no one: how far the network may push arrivals together.
@@ -32,23 +27,26 @@ fn check_rate(arrivals: &[Arrival], budget: &Budget) {
 
 /// A renewal every 3 s, and two writes for each slot that changed hands.
 fn check_writes(cluster: &Cluster) {
-    let turns = cluster.lease.as_ref().unwrap().0.turns;
-    let allowed = 0.35 * cluster.seconds_held() + 2.0 * turns as f64;
+    let turns = cluster.record().unwrap().turns;
+    let allowed = 0.35 * cluster.figures.seconds_held + 2.0 * turns as f64;
     assert!(
-        cluster.writes as f64 <= allowed,
+        cluster.figures.lease_writes as f64 <= allowed,
         "{} writes ({} conflicts), allowed {allowed:.1}: held {:.1} s, {turns} turns",
-        cluster.writes,
-        cluster.conflicts,
-        cluster.seconds_held()
+        cluster.figures.lease_writes,
+        cluster.figures.lease_conflicts,
+        cluster.figures.seconds_held
     );
 }
 
+fn arrivals(cluster: &Cluster) -> &[Arrival] {
+    cluster.arrivals.as_deref().unwrap()
+}
+
 fn sent_by(cluster: &Cluster, replica: usize) -> usize {
-    cluster
-        .arrivals
+    let by_it = arrivals(cluster)
         .iter()
-        .filter(|arrival| arrival.replica == replica)
-        .count()
+        .filter(|arrival| arrival.replica == replica);
+    by_it.count()
 }
 
 #[test]
@@ -64,7 +62,7 @@ fn three_replicas_at_sixty_a_second_hold_a_slot_each_and_share_the_work() {
         let held: Vec<usize> = (0..3).map(|replica| cluster.slots_held(replica)).collect();
         assert_eq!(held, [1, 1, 1], "watches: {watches}");
         cluster.run_for(15 * SECOND);
-        let all = cluster.arrivals.len();
+        let all = arrivals(&cluster).len();
         for replica in 0..3 {
             let sent = sent_by(&cluster, replica);
             assert!(
@@ -76,8 +74,8 @@ fn three_replicas_at_sixty_a_second_hold_a_slot_each_and_share_the_work() {
             all as f64 >= 25.0 * 60.0 * 0.75,
             "{all} requests in 25 s, watches: {watches}"
         );
-        assert_eq!(cluster.throttled(), 0);
-        check_rate(&cluster.arrivals, &budget);
+        assert_eq!(cluster.figures.throttled(), 0);
+        check_rate(arrivals(&cluster), &budget);
         check_writes(&cluster);
     }
 }
@@ -92,7 +90,7 @@ fn three_replicas_take_turns_on_one_slot_without_losing_much_time() {
             cluster.demand(replica, 5000);
         }
         cluster.run_for(300 * SECOND);
-        let all = cluster.arrivals.len();
+        let all = arrivals(&cluster).len();
         for replica in 0..3 {
             let sent = sent_by(&cluster, replica);
             assert!(
@@ -102,9 +100,9 @@ fn three_replicas_take_turns_on_one_slot_without_losing_much_time() {
         }
         let used = all as f64 / (300.0 * 5.0);
         assert!(used >= least, "{used} of the rate used, watches: {watches}");
-        assert_eq!(cluster.throttled(), 0);
-        assert_eq!(cluster.ca_most_in_flight, 1);
-        check_rate(&cluster.arrivals, &budget);
+        assert_eq!(cluster.figures.throttled(), 0);
+        assert_eq!(cluster.ca().most_in_flight(), 1);
+        check_rate(arrivals(&cluster), &budget);
         check_writes(&cluster);
     }
 }
@@ -117,14 +115,14 @@ fn five_replicas_on_three_slots_all_get_their_turn() {
         cluster.demand(replica, 50_000);
     }
     cluster.run_for(120 * SECOND);
-    let all = cluster.arrivals.len();
+    let all = arrivals(&cluster).len();
     for replica in 0..5 {
         let sent = sent_by(&cluster, replica);
         assert!(sent * 100 >= all * 12, "{replica} sent {sent} of {all}");
     }
     assert!(all as f64 >= 120.0 * 60.0 * 0.85, "{all} requests");
-    assert_eq!(cluster.throttled(), 0);
-    check_rate(&cluster.arrivals, &budget);
+    assert_eq!(cluster.figures.throttled(), 0);
+    check_rate(arrivals(&cluster), &budget);
     check_writes(&cluster);
 }
 
@@ -136,8 +134,8 @@ fn a_replica_alone_takes_every_slot() {
     cluster.run_for(SECOND);
     assert_eq!(cluster.slots_held(1), 3);
     cluster.run_for(60 * SECOND);
-    assert!(cluster.arrivals.len() as f64 >= 60.0 * 60.0 * 0.93);
-    assert_eq!(cluster.throttled(), 0);
+    assert!(arrivals(&cluster).len() as f64 >= 60.0 * 60.0 * 0.93);
+    assert_eq!(cluster.figures.throttled(), 0);
     check_writes(&cluster);
 }
 
@@ -149,7 +147,7 @@ fn a_fresh_cluster_waits_out_the_takeover_time_once() {
     }
     let start = cluster.now();
     cluster.run_for(18 * SECOND);
-    let first = cluster.arrivals[0].at - start;
+    let first = arrivals(&cluster)[0].at - start;
     assert!(first >= 15 * SECOND && first <= 16 * SECOND, "{first:?}");
 }
 
@@ -165,8 +163,7 @@ fn a_dead_holder_is_replaced_within_sixteen_seconds_and_a_spacing() {
     cluster.kill(0);
     let died = cluster.now();
     cluster.run_for(20 * SECOND);
-    let next = cluster
-        .arrivals
+    let next = arrivals(&cluster)
         .iter()
         .find(|arrival| arrival.at > died)
         .unwrap()
@@ -193,11 +190,12 @@ fn an_idle_budget_costs_no_reads_and_no_writes() {
         cluster.demand(replica, 200);
     }
     cluster.run_for(40 * SECOND);
-    assert_eq!(cluster.arrivals.len(), 600);
-    let (reads, writes) = (cluster.reads, cluster.writes);
+    assert_eq!(arrivals(&cluster).len(), 600);
+    let (reads, writes) = (cluster.figures.lease_reads, cluster.figures.lease_writes);
     cluster.run_for(600 * SECOND);
-    assert_eq!((cluster.reads, cluster.writes), (reads, writes));
-    assert!(cluster.lease.unwrap().0.slots.iter().all(|row| row.is_free()));
+    let figures = &cluster.figures;
+    assert_eq!((figures.lease_reads, figures.lease_writes), (reads, writes));
+    assert!(cluster.record().unwrap().slots.iter().all(|row| row.is_free()));
 }
 
 #[test]
@@ -207,12 +205,11 @@ fn a_retry_after_pauses_every_replica() {
         cluster.demand(replica, 50_000);
     }
     cluster.run_for(20 * SECOND);
-    cluster.next_throttle = Some(Throttle {
+    cluster.refuse_next(Throttle {
         retry_after: Some(40 * SECOND),
     });
     cluster.run_for(SECOND);
-    let refused = cluster
-        .arrivals
+    let refused = arrivals(&cluster)
         .iter()
         .find(|arrival| arrival.throttled)
         .unwrap()
@@ -222,10 +219,9 @@ fn a_retry_after_pauses_every_replica() {
         let since = arrival.at.saturating_sub(refused);
         since > Duration::from_millis(60) && since < 40 * SECOND
     };
-    assert_eq!(cluster.arrivals.iter().filter(during).count(), 0);
+    assert_eq!(arrivals(&cluster).iter().filter(during).count(), 0);
     let senders = |from: Duration| {
-        let late = cluster
-            .arrivals
+        let late = arrivals(&cluster)
             .iter()
             .filter(|arrival| arrival.at > refused + from);
         late.map(|arrival| arrival.replica)
@@ -243,7 +239,7 @@ fn a_shutdown_gives_the_slots_back_within_a_second() {
     cluster.tell(0, Event::Shutdown);
     cluster.run_for(SECOND);
     assert!(cluster.is_settled(0));
-    assert!(cluster.lease.unwrap().0.slots.iter().all(|row| row.is_free()));
+    assert!(cluster.record().unwrap().slots.iter().all(|row| row.is_free()));
 }
 
 #[test]
@@ -259,7 +255,7 @@ fn a_dead_waiter_costs_a_step_and_not_a_takeover() {
     cluster.kill(1);
     cluster.run_for(13 * SECOND);
     assert_eq!(cluster.slots_held(2), 1);
-    let gaps = cluster.arrivals.windows(2).map(|pair| pair[1].at - pair[0].at);
+    let gaps = arrivals(&cluster).windows(2).map(|pair| pair[1].at - pair[0].at);
     assert!(gaps.max().unwrap() < SECOND);
 }
 
@@ -272,8 +268,8 @@ fn trouble_of_every_kind_breaks_no_invariant() {
             Budget::new(5.0, 0, 1)
         };
         let mut cluster = Cluster::new(3, &budget);
-        cluster.seed = seed;
-        cluster.trouble = 50;
+        cluster.set_trouble(50);
+        cluster.reseed(seed);
         for minute in 0..10 {
             for replica in 0..3 {
                 let requests = cluster.random(600) as u32;
@@ -283,17 +279,25 @@ fn trouble_of_every_kind_breaks_no_invariant() {
             cluster.run_for(Duration::from_secs(second));
             match minute % 3 {
                 0 => cluster.restart(replica),
-                1 => cluster.lease = None,
+                1 => cluster.delete_lease(),
                 _ => {}
             }
             cluster.run_for(Duration::from_secs(60 - second));
         }
-        check_rate(&cluster.arrivals, &budget);
-        assert!(cluster.ca_most_in_flight <= budget.max_in_flight, "seed {seed}");
+        check_rate(arrivals(&cluster), &budget);
+        assert_eq!(
+            cluster.figures.violations_shown,
+            Vec::<String>::new(),
+            "seed {seed}"
+        );
         assert!(
-            cluster.arrivals.len() > 500,
+            cluster.ca().most_in_flight() <= budget.max_in_flight,
+            "seed {seed}"
+        );
+        assert!(
+            arrivals(&cluster).len() > 400,
             "seed {seed}: {} requests",
-            cluster.arrivals.len()
+            arrivals(&cluster).len()
         );
     }
 }

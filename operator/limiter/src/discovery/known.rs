@@ -1,0 +1,64 @@
+//! CAs whose limits are published.
+
+use crate::budget::{Budget, SubRate};
+
+/// One CA's published limits.
+struct Published {
+    /// `https://host`, as budgets are named.
+    origin: &'static str,
+    requests_per_second: f64,
+    burst: u32,
+    new_nonce: SubRate,
+}
+
+/// Let's Encrypt publishes no bound on the requests in flight; this is ours.
+const MAX_IN_FLIGHT: u32 = 32;
+
+/// From <https://letsencrypt.org/docs/rate-limits/> and, for staging,
+/// <https://letsencrypt.org/docs/staging-environment/>, per IP address, as of 2026-09. Requests per second are the
+/// lowest of those for newOrder and for the rest of `/acme`; newNonce has a limit of its own. The directory
+/// (40/s) and newAccount (5/s) are asked too rarely to come near theirs.
+const TABLE: [Published; 2] = [
+    // newOrder 300/s (burst 200), other 250/s (125), newNonce 20/s (10).
+    Published {
+        origin: "https://acme-v02.api.letsencrypt.org",
+        requests_per_second: 250.0,
+        burst: 125,
+        new_nonce: SubRate::new(20.0, 10),
+    },
+    // newOrder 20/s (burst 40), other 20/s (20), newNonce 20/s (10).
+    Published {
+        origin: "https://acme-staging-v02.api.letsencrypt.org",
+        requests_per_second: 20.0,
+        burst: 20,
+        new_nonce: SubRate::new(20.0, 10),
+    },
+];
+
+/// The published limits of the CA at `origin` (`https://host`, the port left out or 443), if they are known.
+pub fn published(origin: &str) -> Option<Budget> {
+    let origin = origin.strip_suffix(":443").unwrap_or(origin);
+    let known = TABLE.iter().find(|known| known.origin == origin)?;
+    let mut budget = Budget::new(known.requests_per_second, known.burst, MAX_IN_FLIGHT);
+    budget.new_nonce = Some(known.new_nonce.clone());
+    Some(budget)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lets_encrypt_is_known_by_its_origin_and_others_are_not() {
+        for origin in [
+            "https://acme-v02.api.letsencrypt.org",
+            "https://acme-v02.api.letsencrypt.org:443",
+        ] {
+            let budget = published(origin).unwrap();
+            assert_eq!((budget.requests_per_second, budget.burst), (250.0, 125));
+            assert_eq!(budget.new_nonce, Some(SubRate::new(20.0, 10)));
+        }
+        assert_eq!(published("https://acme-v02.api.letsencrypt.org:8443"), None);
+        assert_eq!(published("https://ca.example"), None);
+    }
+}

@@ -1,0 +1,327 @@
+//! The rules of the search.
+
+use std::time::Duration;
+
+use super::{Cause, Discovery, Evidence, FIRST_STEP, FIRST_TRY, Finding, LastThrottle, Outage, Stage};
+use crate::budget::{Budget, PerSecond, SLOWEST};
+
+/// A rate is borne after so many requests …
+const PROOF_REQUESTS: u32 = 20;
+/// … and so many seconds at it. What counts are requests that the rate held back, so that seconds are requests.
+const PROOF_SECONDS: f64 = 30.0;
+/// While doubling, a rate is left behind sooner: the first refusal comes soon enough.
+const DOUBLING_REQUESTS: u32 = 4;
+const DOUBLING_SECONDS: f64 = 3.0;
+/// Bisection ends when the refused rate is at most this much above the borne one.
+const CLOSE: f64 = 1.051;
+/// Unasked, no more than this is sought: who needs more gives a budget.
+const MOST_SOUGHT: f64 = 100.0;
+const MOST_IN_FLIGHT: u32 = 16;
+/// So many requests held back by the number in flight raise it, and so many prove the higher number.
+const CROWDED: u32 = 20;
+/// After a good try the next comes soon.
+const NEXT_GOOD_TRY: Duration = Duration::from_secs(300);
+const MOST_RARELY: Duration = Duration::from_secs(24 * 3600);
+
+impl Discovery {
+    /// Adds `evidence` from under `epoch`, and begins a try if one `is_due`. Changes `budget`, the figures in force,
+    /// accordingly.
+    ///
+    /// Returns whether anything but the counts has changed, so that a new epoch begins.
+    pub(crate) fn learn(
+        &mut self,
+        budget: &mut Budget,
+        evidence: &Evidence,
+        try_is_due: bool,
+        epoch: u64,
+    ) -> bool {
+        self.proof = self.proof.saturating_add(evidence.proof);
+        self.crowded = self.crowded.saturating_add(evidence.crowded);
+        let has_changed = match evidence.finding {
+            Some(Finding::Throttled) => {
+                self.count_throttle(budget, epoch);
+                self.throttled(budget);
+                true
+            }
+            Some(Finding::Lost(cause)) => {
+                self.lost(cause);
+                true
+            }
+            Some(Finding::Back) => self.back(budget),
+            Some(Finding::Pair(is_borne)) => {
+                if !is_borne {
+                    self.count_throttle(budget, epoch);
+                    self.begin_outage(Cause::Throttled, false);
+                }
+                budget.burst = u32::from(is_borne);
+                self.stage = Stage::Doubling;
+                true
+            }
+            None => self.advance(budget) || (try_is_due && self.try_more(budget)),
+        };
+        if has_changed {
+            (self.proof, self.crowded) = (0, 0);
+        }
+        has_changed
+    }
+
+    /// Does the search go on to something else with this evidence?
+    pub(crate) fn would_advance(&self, budget: &Budget, evidence: &Evidence) -> bool {
+        let proof = self.proof.saturating_add(evidence.proof);
+        let crowded = self.crowded.saturating_add(evidence.crowded);
+        self.proven(budget, proof, crowded).is_some()
+    }
+
+    /// Is there anything above the rate that may be tried?
+    pub(crate) fn may_try(&self, budget: &Budget) -> bool {
+        self.stage == Stage::Holding
+            && self.outage.is_none()
+            && self.in_flight_borne.is_none()
+            && budget.rate() < self.most()
+    }
+
+    fn count_throttle(&mut self, budget: &Budget, epoch: u64) {
+        self.throttles += 1;
+        self.last_throttle = Some(LastThrottle {
+            requests_per_second: PerSecond(budget.rate()),
+            max_in_flight: budget.max_in_flight,
+            epoch,
+            unknown: self
+                .last_throttle
+                .take()
+                .map(|throttle| throttle.unknown)
+                .unwrap_or_default(),
+        });
+    }
+
+    fn throttled(&mut self, budget: &mut Budget) {
+        if let Some(outage) = &mut self.outage {
+            outage.cause = Cause::Throttled;
+            outage.failed_probes = outage.failed_probes.saturating_add(1);
+            return;
+        }
+        let rate = budget.rate();
+        // More in flight is not evidence about the rate.
+        if let Some(borne) = self.in_flight_borne.take() {
+            self.in_flight_refused = Some(budget.max_in_flight);
+            budget.max_in_flight = borne;
+            return self.begin_outage(Cause::Throttled, false);
+        }
+        if rate <= SLOWEST {
+            return self.begin_outage(Cause::Throttled, false);
+        }
+        match self.stage {
+            // The first of the pair: nothing was fast about it.
+            Stage::Pair => self.begin_outage(Cause::Throttled, false),
+            Stage::Holding if self.after_outage => {
+                // It was no outage, or the CA came back slower: the rate cannot be kept up.
+                self.borne = None;
+                self.lower(budget, rate / 2.0);
+                self.begin_outage(Cause::Throttled, false);
+            }
+            Stage::Holding => self.begin_outage(Cause::Throttled, true),
+            Stage::Trying => {
+                let borne = self.borne.map_or(rate, |borne| borne.0.min(rate));
+                budget.requests_per_second = borne;
+                self.refused = Some(PerSecond(rate));
+                self.step_percent = FIRST_STEP;
+                self.try_every = self.try_every.saturating_mul(2).min(MOST_RARELY);
+                self.next_try = self.try_every;
+                self.stage = Stage::Holding;
+                self.begin_outage(Cause::Throttled, false);
+            }
+            Stage::Doubling | Stage::Bisecting => {
+                let next = self.below(rate);
+                self.lower(budget, next);
+                self.begin_outage(Cause::Throttled, false);
+            }
+        }
+    }
+
+    /// The next rate after a refusal of `rate` while searching.
+    fn below(&mut self, rate: f64) -> f64 {
+        self.borne = self.borne.filter(|borne| borne.0 < rate);
+        let in_a_row = self.refusals + 1;
+        match self.borne {
+            Some(PerSecond(borne)) if in_a_row <= 2 && rate / borne > CLOSE => f64::midpoint(borne, rate),
+            Some(PerSecond(borne)) => borne,
+            // What was taken for borne was hidden by a burst: deeper and deeper.
+            None => {
+                rate / 2_f64.powi(
+                    i32::try_from(in_a_row)
+                        .unwrap_or(i32::MAX)
+                        .saturating_sub(3)
+                        .clamp(1, 5),
+                )
+            }
+        }
+    }
+
+    fn lower(&mut self, budget: &mut Budget, next: f64) {
+        self.refused = Some(PerSecond(budget.rate()));
+        self.refusals = self.refusals.saturating_add(1);
+        budget.requests_per_second = self.bounded(next);
+        self.stage = Stage::Bisecting;
+    }
+
+    fn begin_outage(&mut self, cause: Cause, suspected: bool) {
+        self.outage = Some(Outage {
+            cause,
+            failed_probes: 0,
+            suspected,
+            unknown: Default::default(),
+        });
+    }
+
+    fn lost(&mut self, cause: Cause) {
+        match &mut self.outage {
+            Some(outage) => {
+                outage.cause = cause;
+                outage.failed_probes = outage.failed_probes.saturating_add(1);
+            }
+            None => self.begin_outage(cause, false),
+        }
+    }
+
+    /// A probe got through.
+    fn back(&mut self, budget: &mut Budget) -> bool {
+        let Some(outage) = self.outage.take() else {
+            return false;
+        };
+        if outage.failed_probes > 0 {
+            self.after_outage = outage.cause == Cause::Throttled;
+        } else if outage.suspected {
+            self.borne = None;
+            let next = budget.rate() * (1.0 - f64::from(FIRST_STEP) / 100.0);
+            self.lower(budget, next);
+        }
+        true
+    }
+
+    /// What so many requests that went well prove, if anything.
+    fn proven(&self, budget: &Budget, proof: u32, crowded: u32) -> Option<Proven> {
+        if self.outage.is_some() {
+            return None;
+        }
+        if self.in_flight_borne.is_some() {
+            return (crowded.saturating_add(proof) >= CROWDED).then_some(Proven::InFlight);
+        }
+        if crowded >= CROWDED
+            && crowded >= proof
+            && let Some(more) = self.more_in_flight(budget)
+        {
+            return Some(Proven::NeedOf(more));
+        }
+        let (requests, seconds, is_news) = match self.stage {
+            Stage::Pair => return None,
+            Stage::Doubling => (DOUBLING_REQUESTS, DOUBLING_SECONDS, true),
+            Stage::Bisecting | Stage::Trying => (PROOF_REQUESTS, PROOF_SECONDS, true),
+            Stage::Holding => (PROOF_REQUESTS, PROOF_SECONDS, self.after_outage),
+        };
+        let is_enough = f64::from(proof) >= f64::from(requests).max(seconds * budget.rate());
+        (is_enough && is_news).then_some(Proven::Rate)
+    }
+
+    /// Goes on if there is proof enough.
+    fn advance(&mut self, budget: &mut Budget) -> bool {
+        match self.proven(budget, self.proof, self.crowded) {
+            None => return false,
+            Some(Proven::InFlight) => self.in_flight_borne = None,
+            Some(Proven::NeedOf(more)) => {
+                self.in_flight_borne = Some(budget.max_in_flight);
+                budget.max_in_flight = more;
+            }
+            Some(Proven::Rate) => self.rate_is_proven(budget),
+        }
+        true
+    }
+
+    fn rate_is_proven(&mut self, budget: &mut Budget) {
+        let rate = budget.rate();
+        match self.stage {
+            Stage::Pair => {}
+            Stage::Holding => self.after_outage = false,
+            Stage::Doubling => {
+                self.borne = Some(PerSecond(rate));
+                let next = self.bounded(rate * 2.0);
+                if next > rate {
+                    budget.requests_per_second = next;
+                } else {
+                    self.hold(FIRST_TRY);
+                }
+            }
+            Stage::Bisecting => {
+                self.borne = Some(PerSecond(rate));
+                (self.refusals, self.after_outage) = (0, false);
+                self.refused = self.refused.filter(|refused| refused.0 > rate);
+                match self.refused {
+                    Some(PerSecond(refused)) if refused / rate > CLOSE => {
+                        budget.requests_per_second = self.bounded(f64::midpoint(rate, refused));
+                    }
+                    Some(_) | None => self.hold(FIRST_TRY),
+                }
+            }
+            Stage::Trying => {
+                self.borne = Some(PerSecond(rate));
+                self.refused = self.refused.filter(|refused| refused.0 > rate);
+                // The CA bears more than it did, perhaps in flight as well.
+                self.in_flight_refused = None;
+                self.step_percent = self.step_percent.saturating_mul(2).min(100);
+                self.try_every = FIRST_TRY;
+                self.hold(NEXT_GOOD_TRY);
+            }
+        }
+    }
+
+    fn hold(&mut self, next_try: Duration) {
+        self.stage = Stage::Holding;
+        self.next_try = next_try;
+    }
+
+    /// The next higher number of requests in flight, if there is to be one. After a refusal there is none: it
+    /// would mostly find out the same again.
+    fn more_in_flight(&self, budget: &Budget) -> Option<u32> {
+        let now = budget.max_in_flight;
+        let most = self
+            .ceiling
+            .as_ref()
+            .map_or(MOST_IN_FLIGHT, |ceiling| ceiling.max_in_flight);
+        let next = now.saturating_mul(2).min(most);
+        let may_be = budget.burst > 0 && self.stage != Stage::Pair && self.in_flight_refused.is_none();
+        (may_be && next > now).then_some(next)
+    }
+
+    fn try_more(&mut self, budget: &mut Budget) -> bool {
+        if !self.may_try(budget) {
+            return false;
+        }
+        let rate = budget.rate();
+        self.borne = Some(PerSecond(rate));
+        budget.requests_per_second = self.bounded(rate * (1.0 + f64::from(self.step_percent) / 100.0));
+        self.stage = Stage::Trying;
+        true
+    }
+
+    fn most(&self) -> f64 {
+        self.ceiling.as_ref().map_or(MOST_SOUGHT, Budget::rate)
+    }
+
+    /// Within what may be sought, and short enough to be read.
+    fn bounded(&self, rate: f64) -> f64 {
+        let digits = 10_f64.powi(3 - rate.log10().floor() as i32);
+        ((rate * digits).round() / digits).clamp(SLOWEST, self.most())
+    }
+}
+
+/// What the requests that went well prove.
+enum Proven {
+    /// The requests in flight that are being tried.
+    InFlight,
+    /// That the requests in flight hold sending back: so many are to be tried.
+    NeedOf(u32),
+    /// The rate.
+    Rate,
+}
+
+#[cfg(test)]
+mod tests;
