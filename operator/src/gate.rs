@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sancho_limiter::{Endpoint, Unreachable};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -29,6 +30,8 @@ pub type GateReceiver = mpsc::Receiver<Ask>;
 pub struct Ask {
     /// On whose behalf; see [`Gate::for_tenant`].
     pub tenant: Arc<str>,
+    /// What the request is for.
+    pub endpoint: Endpoint,
     /// Takes the permit. Closed when the one who asked has gone away.
     pub reply: oneshot::Sender<Permit>,
 }
@@ -52,6 +55,8 @@ pub enum Outcome {
     Lost,
     /// Nothing of the request was sent.
     NotSent,
+    /// No whole answer came, or nothing was sent, because the CA or the way to it is down.
+    Unreachable(Unreachable),
 }
 
 /// What a permit tells its budget.
@@ -106,17 +111,21 @@ impl Gate {
         }
     }
 
-    /// Waits, as long as it takes, for leave to send one request.
+    /// Waits, as long as it takes, for leave to send one request to `endpoint`.
     ///
     /// Dropping the future withdraws the question.
     ///
     /// # Errors
     /// [`Closed`] once the budget's task has ended.
-    pub async fn permit(&self) -> Result<Permit, Closed> {
+    pub async fn permit(&self, endpoint: Endpoint) -> Result<Permit, Closed> {
         loop {
             let (reply, answer) = oneshot::channel();
-            let tenant = self.tenant.clone();
-            self.asks.send(Ask { tenant, reply }).await.map_err(|_| Closed)?;
+            let ask = Ask {
+                endpoint,
+                tenant: self.tenant.clone(),
+                reply,
+            };
+            self.asks.send(ask).await.map_err(|_| Closed)?;
             // A question that the budget dropped without an answer is asked again.
             if let Ok(permit) = answer.await {
                 return Ok(permit);
@@ -288,7 +297,7 @@ mod tests {
             let ask = asks.recv().await.unwrap();
             ask.reply.send(Permit::new(3, watched, reports)).unwrap();
         };
-        let (permit, ()) = tokio::join!(gate.permit(), budget);
+        let (permit, ()) = tokio::join!(gate.permit(Endpoint::Other), budget);
         assert_eq!(permit.unwrap().id(), 3);
     }
 
@@ -296,6 +305,6 @@ mod tests {
     async fn a_gate_whose_budget_has_ended_says_so() {
         let (gate, asks) = Gate::channel();
         drop(asks);
-        assert_eq!(gate.permit().await.unwrap_err(), Closed);
+        assert_eq!(gate.permit(Endpoint::Other).await.unwrap_err(), Closed);
     }
 }

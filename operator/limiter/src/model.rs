@@ -49,6 +49,15 @@ impl Model for Scenario {
                 "I1: the slots' rates add up to no more than the budget",
                 |_, world: &World| world.rate() <= world::RATE,
             ),
+            Property::always("I6: refusals from one epoch count once", |_, world: &World| {
+                world.refusals_count_once()
+            }),
+            Property::always("I6: one probe at a time", |_, world: &World| {
+                world.most_probes() <= 1
+            }),
+            Property::always("I6: nothing is sent in a pause", |_, world: &World| {
+                world.pauses_are_kept()
+            }),
             Property::sometimes("every replica has sent", |_, world: &World| world.all_have_sent()),
         ]
     }
@@ -67,6 +76,11 @@ fn scenario(start: Start, slots: u32, ticks: u32) -> Scenario {
         requests: 1,
         broken: None,
     }
+}
+
+/// Two slots at a CA that refuses two requests.
+fn refused() -> Scenario {
+    scenario(Start::Refused, 2, 2)
 }
 
 fn hold(scenario: Scenario) {
@@ -121,6 +135,26 @@ fn a_lease_that_does_not_exist_yet_is_never_taken_for_free() {
 #[test]
 fn a_table_that_grows_never_adds_to_the_rate() {
     hold(scenario(Start::Grows, 2, 3));
+}
+
+#[test]
+fn a_refusal_counts_once_and_is_followed_by_one_probe() {
+    hold(refused());
+}
+
+#[test]
+fn without_a_look_at_the_epoch_one_mistake_counts_twice() {
+    is_caught(Rule::CountOncePerEpoch, refused());
+}
+
+#[test]
+fn without_the_rule_of_one_probe_every_slot_sends_one() {
+    is_caught(Rule::OneProbe, refused());
+}
+
+#[test]
+fn a_pause_that_only_one_replica_keeps_is_broken_by_another() {
+    is_caught(Rule::PauseAll, refused());
 }
 
 #[test]

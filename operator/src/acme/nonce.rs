@@ -39,6 +39,11 @@ impl Nonce {
 }
 
 impl NoncePool {
+    /// Is none in hand?
+    pub fn is_empty(&self) -> bool {
+        self.nonces.is_empty()
+    }
+
     /// Takes the newest nonce that is not too old at `now`.
     pub fn take(&mut self, now: Instant) -> Option<Nonce> {
         let newest = self.nonces.pop()?;

@@ -14,11 +14,12 @@ use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, http};
 use jiff::Timestamp;
 use sancho_core::response::{Response, Throttle, kind};
+use sancho_limiter::{Endpoint, Unreachable};
 use tokio::time::Instant;
 
 use crate::acme::connection::Connections;
 use crate::acme::dial::{Dialer, TlsSetupError};
-use crate::acme::error::{Lost, SendError};
+use crate::acme::error::{Lost, NotSent, SendError};
 use crate::acme::jws::{self, Signer};
 use crate::acme::nonce::{Nonce, NoncePool};
 use crate::acme::origin::{CaUrl, Origin, UrlError};
@@ -149,7 +150,7 @@ impl Transport {
     /// # Errors
     /// [`SendError`] if there is no whole answer.
     pub async fn get(&self, url: &CaUrl) -> Result<Response, SendError> {
-        let permit = self.gate.permit().await?;
+        let permit = self.gate.permit(Endpoint::Other).await?;
         self.send(permit, self.request(Method::GET, url, Bytes::new(), None)?)
             .await
     }
@@ -170,7 +171,13 @@ impl Transport {
         let mut carried = None;
         let mut retries = 0;
         loop {
-            let permit = self.gate.permit().await?;
+            let endpoint = if carried.is_some() || self.pool(new_nonce, |pool| !pool.is_empty()) {
+                Endpoint::Other
+            } else {
+                Endpoint::NewNonce
+            };
+            let permit = self.gate.permit(endpoint).await?;
+            // Another request may have taken the last nonce while this one waited for its permit.
             let Some(nonce) = carried.take().or_else(|| self.take_nonce(new_nonce)) else {
                 let answer = self
                     .send(permit, self.request(Method::HEAD, new_nonce, Bytes::new(), None)?)
@@ -291,15 +298,35 @@ fn outcome(answer: &Result<Response, SendError>, now: Timestamp) -> Outcome {
             Some(Throttle::Quota(_)) | None => Outcome::Answered,
         },
         Err(SendError::Lost(Lost::TooLong { .. })) => Outcome::Answered,
+        Err(SendError::Lost(Lost::TimedOut { .. })) => Outcome::Unreachable(Unreachable::TimedOut),
+        Err(SendError::Lost(Lost::Reset { .. })) => Outcome::Unreachable(Unreachable::Reset),
         Err(SendError::Lost(_)) => Outcome::Lost,
+        Err(SendError::NotSent(not_sent)) => {
+            unreachable_by(not_sent).map_or(Outcome::NotSent, Outcome::Unreachable)
+        }
         Err(
-            SendError::NotSent(_)
-            | SendError::Closed(_)
+            SendError::Closed(_)
             | SendError::Url(_)
             | SendError::NoNonce { .. }
             | SendError::Directory(_)
             | SendError::Signing(_),
         ) => Outcome::NotSent,
+    }
+}
+
+/// Is the CA, or the way to it, down?
+fn unreachable_by(not_sent: &NotSent) -> Option<Unreachable> {
+    match not_sent {
+        NotSent::Refused { .. } => Some(Unreachable::Refused),
+        NotSent::Turned { .. } => Some(Unreachable::Reset),
+        NotSent::TimedOut { .. } => Some(Unreachable::TimedOut),
+        NotSent::Lookup { .. } | NotSent::Unreachable { .. } => Some(Unreachable::NoRoute),
+        // It is there, and something else is wrong.
+        NotSent::UnknownRoot { .. }
+        | NotSent::NotInBundle { .. }
+        | NotSent::Certificate { .. }
+        | NotSent::Tls { .. }
+        | NotSent::SlotEnding => None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kube::Client;
-use sancho_limiter::{Holder, Read, Source};
+use sancho_limiter::{Holder, Read, Source, published};
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::task::Task;
@@ -180,22 +180,31 @@ impl Budgets {
     }
 }
 
-/// Tells a budget what it is given: the lowest figures, or that there are none. Returns them.
+/// Tells a budget what it is given: the lowest figures, else what the CA publishes, else that nothing is known.
+/// Returns what is given.
 fn configure(entry: &Entry) -> Option<Figures> {
     let lowest = entry.given.values().cloned().reduce(|a, b| Figures {
         requests_per_second: a.requests_per_second.min(b.requests_per_second),
         burst: a.burst.min(b.burst),
         max_in_flight: a.max_in_flight.min(b.max_in_flight),
     });
-    match &lowest {
-        Some(figures) => entry.budget.tell(Command::Configure(
-            sancho_limiter::Budget::new(figures.requests_per_second, figures.burst, figures.max_in_flight),
-            Source::Given,
-        )),
-        None => entry.budget.tell(Command::Configure(
-            sancho_limiter::Budget::assumed(),
-            Source::Assumed,
-        )),
-    }
+    let published = published(entry.budget.origin());
+    let (budget, source) = match (&lowest, published) {
+        (Some(figures), published) => {
+            let given = sancho_limiter::Budget {
+                // No issuer says anything about newNonce.
+                new_nonce: published.and_then(|published| published.new_nonce),
+                ..sancho_limiter::Budget::new(
+                    figures.requests_per_second,
+                    figures.burst,
+                    figures.max_in_flight,
+                )
+            };
+            (given, Source::Given)
+        }
+        (None, Some(published)) => (published, Source::Published),
+        (None, None) => (sancho_limiter::Budget::unknown_ca(), Source::Discovered),
+    };
+    entry.budget.tell(Command::Configure(budget, source));
     lowest
 }

@@ -8,7 +8,7 @@ use futures::FutureExt;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use sancho_limiter::{Action, Blocked, Durations, Event, Holder, Limiter, Moment, Throttle};
+use sancho_limiter::{Action, Blocked, Durations, Endpoint, Event, Holder, Limiter, Moment, Throttle};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -16,7 +16,7 @@ use super::permits::Permits;
 use super::{Budget, BudgetView, Command};
 use crate::acme::transport::Transport;
 use crate::clock;
-use crate::gate::{Ask, GateReceiver, Outcome, Report};
+use crate::gate::{GateReceiver, Outcome, Report};
 use crate::lease_store::LeaseStore;
 
 /// A permit that nobody asks for within this time is given back: its request has gone away.
@@ -34,6 +34,8 @@ pub(super) struct Task {
     reports: mpsc::UnboundedReceiver<(u64, Report)>,
     transports: Vec<Transport>,
     told_demand: u32,
+    /// Of these for newNonce.
+    told_new_nonce: u32,
     wake: Option<Instant>,
     /// When a holder counts as dead, should its row in the Lease stay as it is.
     holder_ends: Option<Instant>,
@@ -60,6 +62,7 @@ impl Task {
             reports,
             transports: Vec::new(),
             told_demand: 0,
+            told_new_nonce: 0,
             wake: None,
             holder_ends: None,
             under_way: FuturesUnordered::new(),
@@ -82,8 +85,8 @@ impl Task {
                 Some(event) = self.under_way.next() => Some(event),
                 Some((number, report)) = self.reports.recv() => self.reported(number, report),
                 Some(command) = inbox.recv() => self.obey(command),
-                Some(Ask { tenant, reply }) = asks.recv() => {
-                    self.permits.ask(tenant, reply, Instant::now());
+                Some(ask) = asks.recv() => {
+                    self.permits.ask(ask, Instant::now());
                     None
                 }
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => Some(Event::Tick),
@@ -134,7 +137,14 @@ impl Task {
                 permit,
                 throttle: Some(Throttle { retry_after }),
             },
-            Outcome::Lost | Outcome::NotSent => Event::Lost { permit },
+            Outcome::Unreachable(unreachable) => Event::Lost {
+                permit,
+                unreachable: Some(unreachable),
+            },
+            Outcome::Lost | Outcome::NotSent => Event::Lost {
+                permit,
+                unreachable: None,
+            },
         })
     }
 
@@ -149,6 +159,11 @@ impl Task {
         if demand != self.told_demand {
             self.told_demand = demand;
             self.step(Event::Demand(demand));
+        }
+        let new_nonce = u32::try_from(self.permits.waiting_for_new_nonce()).unwrap_or(u32::MAX);
+        if new_nonce != self.told_new_nonce {
+            self.told_new_nonce = new_nonce;
+            self.step(Event::NewNonceDemand(new_nonce));
         }
     }
 
@@ -186,14 +201,18 @@ impl Task {
             Action::Permit {
                 id,
                 slot,
+                endpoint,
                 start_by: _,
             } => {
                 let valid_until = self.limiter.validity(now).find(|(held, _)| *held == slot);
                 let valid_until = valid_until.map_or_else(Instant::now, |(_, until)| instant(until, now));
                 // It no longer waits, whatever the limiter was told.
                 self.told_demand = self.told_demand.saturating_sub(1);
+                if endpoint == Endpoint::NewNonce {
+                    self.told_new_nonce = self.told_new_nonce.saturating_sub(1);
+                }
                 self.permits
-                    .grant(id, slot, valid_until, Instant::now() + UNASKED);
+                    .grant((id, endpoint), slot, valid_until, Instant::now() + UNASKED);
             }
             Action::Abort { permits } => self.permits.abort(&permits, Instant::now()),
             Action::CloseConnections => self.close_connections(),

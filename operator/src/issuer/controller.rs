@@ -95,12 +95,15 @@ impl AnyIssuer for ClusterIssuer {
         &self.spec.acme
     }
     fn budget(&self) -> Option<Figures> {
-        let assumed = sancho_limiter::Budget::assumed();
         let given = self.spec.budget.as_ref()?;
+        if (given.requests_per_second, given.burst, given.max_in_flight) == (None, None, None) {
+            return None;
+        }
+        let cautious = sancho_limiter::Budget::unknown_ca();
         Some(Figures {
-            requests_per_second: given.requests_per_second.unwrap_or(assumed.requests_per_second),
-            burst: given.burst.unwrap_or(assumed.burst),
-            max_in_flight: given.max_in_flight.unwrap_or(assumed.max_in_flight),
+            requests_per_second: given.requests_per_second.unwrap_or(cautious.requests_per_second),
+            burst: given.burst.unwrap_or(cautious.burst),
+            max_in_flight: given.max_in_flight.unwrap_or(cautious.max_in_flight),
         })
     }
     fn status(&self) -> Option<&IssuerStatus> {
@@ -525,7 +528,7 @@ fn says_as_much(present: &IssuerStatus, wanted: &IssuerStatus) -> bool {
 /// The budget in a sentence.
 fn budget_words(in_force: Option<&Figures>, others: &[String]) -> String {
     match in_force {
-        None => "assumed: 1 request a second, one in flight; give spec.budget what the CA bears".into(),
+        None => "found out from the CA's answers; the budget's Lease tells what is known".into(),
         Some(Figures {
             requests_per_second,
             burst,

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::world::Scenario;
+use super::world::{Scenario, Start};
 use crate::budget::{Budget, Source};
 use crate::durations::Durations;
-use crate::event::{Action, Event, PermitId, WriteId};
+use crate::event::{Action, Event, PermitId, Read, WriteId};
 use crate::holder::Holder;
 use crate::limiter::Limiter;
 use crate::moment::Moment;
@@ -26,12 +26,26 @@ pub(super) struct Process {
     pub(super) write: Option<PendingWrite>,
     /// A write that it has given up waiting for, but that may land yet.
     pub(super) stray: Option<PendingWrite>,
-    /// Requests that the CA works on, with their slots.
-    pub(super) open: Vec<(PermitId, u32)>,
+    /// Requests that the CA works on.
+    pub(super) open: Vec<Request>,
+    /// Until when nothing may be sent, by what the Lease has told it.
+    quiet_until: Moment,
+    /// The highest revision that it was shown, and the serial of the last pause that it knows.
+    shown: (u64, Option<u64>),
+    pub(super) has_broken_a_pause: bool,
     /// Requests still to be asked for.
     pub(super) requests: u32,
     pub(super) has_sent: bool,
     lives: u32,
+}
+
+/// A request that the CA works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Request {
+    pub(super) permit: PermitId,
+    pub(super) slot: u32,
+    /// The epoch in which it was granted.
+    pub(super) epoch: u64,
 }
 
 /// A write on its way.
@@ -57,6 +71,9 @@ impl Process {
             write: None,
             stray: None,
             open: Vec::new(),
+            quiet_until: Moment::default(),
+            shown: (0, None),
+            has_broken_a_pause: false,
             requests: scenario.requests,
             has_sent: false,
             lives: 0,
@@ -71,7 +88,8 @@ impl Process {
             budget,
             source: Source::Given,
         });
-        self.step(Event::Demand(1));
+        let at_once = if scenario.start == Start::Refused { 2 } else { 1 };
+        self.step(Event::Demand(at_once));
     }
 
     /// It dies, and the same container starts another.
@@ -101,11 +119,15 @@ impl Process {
         let mut events = vec![event];
         while let Some(event) = events.pop() {
             self.wake = None;
+            self.note_pause(&event);
             for action in self.limiter.step(event, self.now()) {
                 match action {
                     Action::Read => self.is_reading = true,
                     Action::Write { id, record, version } => {
                         assert!(self.write.is_none(), "two writes at once");
+                        if let Some(pause) = &record.pause {
+                            self.shown.1 = Some(pause.serial);
+                        }
                         self.write = Some(PendingWrite {
                             id,
                             record: *record,
@@ -116,13 +138,40 @@ impl Process {
                     }
                     Action::Permit { id, slot, .. } => {
                         self.has_sent = true;
-                        self.open.push((id, slot));
+                        self.has_broken_a_pause |= self.now() < self.quiet_until;
+                        let epoch = self.limiter.record().map_or(0, |record| record.epoch);
+                        self.open.push(Request {
+                            permit: id,
+                            slot,
+                            epoch,
+                        });
                         events.push(Event::Begun { permit: id });
                     }
-                    Action::Abort { permits } => self.open.retain(|(id, _)| !permits.contains(id)),
+                    Action::Abort { permits } => {
+                        self.open.retain(|request| !permits.contains(&request.permit));
+                    }
                     Action::CloseConnections => events.push(Event::ConnectionsClosed),
                     Action::WakeAt(moment) => self.wake = Some(moment),
                 }
+            }
+        }
+    }
+
+    /// A pause that another has written counts from the moment at which it is seen first.
+    fn note_pause(&mut self, event: &Event) {
+        let (revision, known) = self.shown;
+        if let Event::Read(Read::Found { record, .. }) = event
+            && record.revision > revision
+        {
+            self.shown.0 = record.revision;
+            let now = self.now();
+            match &record.pause {
+                Some(pause) if Some(pause.serial) != known => {
+                    self.shown.1 = Some(pause.serial);
+                    self.quiet_until = now + pause.remaining;
+                }
+                Some(_) => {}
+                None => self.quiet_until = now,
             }
         }
     }
@@ -143,7 +192,7 @@ impl Process {
         let had_its_chance = !self.is_stopped && !self.is_due();
         self.open
             .iter()
-            .filter(|(_, slot)| had_its_chance || slots.contains(slot))
+            .filter(|request| had_its_chance || slots.contains(&request.slot))
             .count()
     }
 }

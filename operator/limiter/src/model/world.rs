@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::process::{PendingWrite, Process, durations};
 use crate::budget::Source;
-use crate::event::{Event, PermitId, Read, WriteOutcome};
+use crate::discovery::Stage;
+use crate::event::{Event, PermitId, Read, Throttle, WriteOutcome};
 use crate::record::Record;
 use crate::rules::Rule;
 
@@ -33,6 +34,8 @@ pub(super) enum Start {
     Free,
     /// There is none.
     Absent,
+    /// All slots are free, the rate is being searched for, and the CA refuses requests.
+    Refused,
     /// One slot, but one replica is configured with a budget for more.
     Grows,
 }
@@ -63,6 +66,7 @@ pub(super) enum Step {
     WriteTimesOut(usize),
     StrayLands(usize),
     CaAnswers(usize, PermitId),
+    CaRefuses(usize, PermitId),
     Wake(usize),
     Restart(usize),
     Stop(usize),
@@ -79,6 +83,11 @@ pub(super) struct World {
     versions: u32,
     ticks_left: u32,
     faults_left: u32,
+    refusals_left: u32,
+    /// Epochs in which a refused request was granted.
+    refused_epochs: BTreeSet<u64>,
+    /// Epochs in which the CA is out, by the Lease.
+    outage_epochs: BTreeSet<u64>,
 }
 
 impl World {
@@ -86,6 +95,10 @@ impl World {
         let lease = (scenario.start != Start::Absent).then(|| {
             let mut record = Record::new("first".into(), scenario.budget(0), Source::Given, durations());
             record.slots.iter_mut().for_each(|row| row.in_doubt = false);
+            if scenario.start == Start::Refused {
+                // A refusal lowers the rate at once.
+                record.discovery.stage = Stage::Bisecting;
+            }
             (record, "0".to_owned())
         });
         Self {
@@ -97,6 +110,9 @@ impl World {
             versions: 0,
             ticks_left: scenario.ticks,
             faults_left: scenario.faults,
+            refusals_left: if scenario.start == Start::Refused { 2 } else { 0 },
+            refused_epochs: BTreeSet::new(),
+            outage_epochs: BTreeSet::new(),
         }
     }
 
@@ -138,8 +154,11 @@ impl World {
                 steps.push(Step::Continue(number));
                 continue;
             }
-            if let Some((permit, _)) = process.open.first() {
-                steps.push(Step::CaAnswers(number, *permit));
+            if let Some(request) = process.open.first() {
+                steps.push(Step::CaAnswers(number, request.permit));
+                if self.refusals_left > 0 {
+                    steps.push(Step::CaRefuses(number, request.permit));
+                }
             }
             if may_fail {
                 steps.extend([Step::Restart(number), Step::Stop(number)]);
@@ -208,9 +227,21 @@ impl World {
                     let _ = self.land(scenario, &write);
                 }
             }
+            Step::CaRefuses(number, permit) => {
+                let process = &mut self.processes[number];
+                let refused = process.open.iter().find(|request| request.permit == permit);
+                self.refused_epochs.extend(refused.map(|request| request.epoch));
+                self.refusals_left -= 1;
+                process.open.retain(|request| request.permit != permit);
+                process.step(Event::Answered {
+                    permit,
+                    throttle: Some(Throttle { retry_after: None }),
+                });
+                process.step(Event::Demand(1));
+            }
             Step::CaAnswers(number, permit) => {
                 let process = &mut self.processes[number];
-                process.open.retain(|(id, _)| *id != permit);
+                process.open.retain(|request| request.permit != permit);
                 process.step(Event::Answered {
                     permit,
                     throttle: None,
@@ -251,6 +282,9 @@ impl World {
         }
         self.versions += 1;
         let version = self.versions.to_string();
+        if write.record.discovery.outage.is_some() {
+            self.outage_epochs.insert(write.record.epoch);
+        }
         self.former = self.lease.replace((write.record.clone(), version.clone()));
         Ok(version)
     }
@@ -272,6 +306,26 @@ impl World {
             .iter()
             .map(|process| process.limiter.rate(process.now()))
             .sum()
+    }
+
+    /// I6: the refusals that count are no more than the epochs that they are from.
+    pub(super) fn refusals_count_once(&self) -> bool {
+        let counted = self
+            .lease
+            .as_ref()
+            .map_or(0, |(record, _)| record.discovery.throttles);
+        counted <= self.refused_epochs.len() as u64
+    }
+
+    /// Of the requests granted while the CA is out, how many are unanswered in an epoch at most.
+    pub(super) fn most_probes(&self) -> usize {
+        let all = self.processes.iter().flat_map(|process| &process.open);
+        let count = |epoch: &u64| all.clone().filter(|request| request.epoch == *epoch).count();
+        self.outage_epochs.iter().map(count).max().unwrap_or(0)
+    }
+
+    pub(super) fn pauses_are_kept(&self) -> bool {
+        !self.processes.iter().any(|process| process.has_broken_a_pause)
     }
 
     pub(super) fn all_have_sent(&self) -> bool {
@@ -297,6 +351,7 @@ impl Step {
             | Self::WriteTimesOut(_)
             | Self::StrayLands(_)
             | Self::CaAnswers(..)
+            | Self::CaRefuses(..)
             | Self::Wake(_)
             | Self::Continue(_) => false,
         }

@@ -15,15 +15,16 @@ async fn a_connection_lost_before_the_answer_is_whole_is_told_from_a_refusal() {
     .await;
     let (gate, mut budget) = Budget::open(LONG);
     let transport = server.transport(1, gate);
-    for (path, reason) in [
-        ("/nothing", "CaConnectionLost"),
-        ("/half", "CaConnectionLost"),
-        ("/garbage", "CaAnswerUnusable"),
+    let reset = Outcome::Unreachable(Unreachable::Reset);
+    for (path, reason, outcome) in [
+        ("/nothing", "CaConnectionLost", reset),
+        ("/half", "CaConnectionLost", reset),
+        ("/garbage", "CaAnswerUnusable", Outcome::Lost),
     ] {
         let error = transport.get(&server.url(path)).await.unwrap_err();
         assert!(matches!(error, SendError::Lost(_)), "{path}: {error:?}");
         assert_eq!(error.reason(), reason, "{path}: {error:?}");
-        assert_eq!(budget.outcome().await, Outcome::Lost);
+        assert_eq!(budget.outcome().await, outcome);
         assert_eq!(transport.open_connections(), 0);
     }
 }
@@ -106,7 +107,12 @@ async fn a_server_that_is_not_there_is_told_from_one_that_is_not_trusted() {
             .get(&url)
             .await
             .unwrap_err();
-        assert_eq!(budget.outcome().await, Outcome::NotSent);
+        let expected = match &error {
+            SendError::NotSent(NotSent::Refused { .. }) => Outcome::Unreachable(Unreachable::Refused),
+            SendError::NotSent(NotSent::Lookup { .. }) => Outcome::Unreachable(Unreachable::NoRoute),
+            _ => Outcome::NotSent,
+        };
+        assert_eq!(budget.outcome().await, expected);
         error
     };
 
