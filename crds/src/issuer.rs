@@ -64,7 +64,7 @@ pub struct IssuerSpec {
 pub struct ClusterIssuerSpec {
     /// The CA, by ACME (RFC 8555).
     pub acme: Acme,
-    /// What all replicas together may send to the CA. Left out: one request a second, one in flight.
+    /// What all replicas together may send to the CA. Left out or empty: found out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
 }

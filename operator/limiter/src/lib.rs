@@ -2,8 +2,8 @@
 //!
 //! # How it works
 //!
-//! A [`Budget`] says what a CA bears: requests per second, a burst, requests in flight. It is cut into a few
-//! equal **slots**. A table of the slots stands in one Kubernetes Lease per budget (a [`Record`], see
+//! A [`Budget`] says what a CA bears: requests per second, a burst, requests in flight. It is given, or found out
+//! by asking (below). It is cut into a few equal **slots**. A table of the slots stands in one Kubernetes Lease per budget (a [`Record`], see
 //! [`Record::to_annotations`]), and is changed only by compare-and-swap on the Lease's `resourceVersion`. The
 //! replica that stands in a slot's [`Row`] **holds** it for a short time, renews it while it has work, and
 //! paces its own requests by a token bucket that carries the slot's part of the budget. So no request waits
@@ -69,11 +69,30 @@
 //!   pause, 2 s and one spacing of a slot.
 //! - **I9, idle is free.** See 4 above.
 //!
-//! A throttle (429, 503) pauses the whole budget: for its Retry-After, else for one spacing, doubled for each
-//! refusal in a row up to 60 s. This process stops at once, the others when they see the Lease.
+//! - **I6, refusals.** A refusal (429, 503) of a request that was granted in the current epoch counts once, for all
+//!   replicas; of earlier epochs none counts. It pauses the whole budget: for its Retry-After, else for two
+//!   spacings, at least 1 s, doubled for each refusal in a row up to 30 s. This process stops at once, the others
+//!   when they see the Lease. Then one request at a time goes out as a probe, on slot 0, until one gets through.
 //!
-//! `src/model.rs` searches all orders of events, within bounds, for a violation of I1 to I3, and must find one
-//! for each rule that is taken away; `tests/simulation.rs` runs limiters against a simulated API server and CA.
+//! # What a CA bears
+//!
+//! [`Discovery`] holds the state of the search, in the Lease beside the budget that is in force, so that it is
+//! shared and survives restarts. Its rules are in its module: [`Stage`] names the steps. Each process counts its own
+//! answers as evidence under an epoch. Counts go along with the renewals; what ends the epoch (a refusal, enough
+//! proof, a try that is due) is written at once by whoever sees it first, and until that write is acknowledged this
+//! process grants nothing. So the figures change by compare-and-swap, once per epoch, and I5 holds for them as for
+//! any others: lowered before the write, raised after it.
+//!
+//! A given budget, and the limits that a CA publishes ([`published`]), are a ceiling. Refusals lower the rate below
+//! it, and tries bring it back. A limit of newNonce alone is a [`SubRate`]: such requests need a permit for
+//! [`Endpoint::NewNonce`], which counts toward both.
+//!
+//! What it costs and how well it works is measured by the crate `sancho-simulation` (`cargo simulate`). Caveats: a
+//! CA with a large burst lets the doubling run far past its rate before it says no, and is found with more refusals;
+//! at burst 0 and a spacing shorter than the round trip the pair tells nothing, and jitter costs rate.
+//!
+//! `src/model.rs` searches all orders of events, within bounds, for a violation of I1 to I3 and I6, and must find
+//! one for each rule that is taken away.
 //!
 //! # Assumptions
 //!

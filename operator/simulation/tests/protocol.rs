@@ -1,4 +1,5 @@
 //! Several limiters share slots: turns, takeovers, pauses, trouble.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::time::Duration;
 

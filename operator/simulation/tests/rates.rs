@@ -1,4 +1,5 @@
 //! Finding and keeping a CA's rate: the figures that must be reached, over a matrix of seeds.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::time::Duration;
 
