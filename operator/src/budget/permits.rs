@@ -70,7 +70,9 @@ impl Permits {
     /// How many of those that wait wait for newNonce.
     pub(super) fn waiting_for_new_nonce(&self) -> usize {
         let endpoints = self.replies.values().map(|(endpoint, _)| endpoint);
-        endpoints.filter(|endpoint| **endpoint == Endpoint::NewNonce).count()
+        endpoints
+            .filter(|endpoint| **endpoint == Endpoint::NewNonce)
+            .count()
     }
 
     /// The limiter grants one: it goes to whoever waits longest of the tenant whose turn it is, else
