@@ -16,8 +16,9 @@ pub struct Budget {
 }
 
 /// A ClusterIssuer for the CA whose directory is at `server` and whose TLS root is `roots` (PEM).
-pub fn cluster_issuer(name: &str, server: &str, roots: &str, budget: Budget) -> Value {
-    json!({
+/// Without a budget it is to be found out.
+pub fn cluster_issuer(name: &str, server: &str, roots: &str, budget: impl Into<Option<Budget>>) -> Value {
+    let mut issuer = json!({
         "apiVersion": "sancho.dev/v1alpha1",
         "kind": "ClusterIssuer",
         "metadata": { "name": name },
@@ -29,13 +30,16 @@ pub fn cluster_issuer(name: &str, server: &str, roots: &str, budget: Budget) -> 
                 "caBundle": STANDARD.encode(roots),
                 "solvers": [{ "http01": { "external": {} } }],
             },
-            "budget": {
-                "requestsPerSecond": budget.rate,
-                "burst": budget.burst,
-                "maxInFlight": budget.in_flight,
-            },
         },
-    })
+    });
+    if let Some(budget) = budget.into() {
+        issuer["spec"]["budget"] = json!({
+            "requestsPerSecond": budget.rate,
+            "burst": budget.burst,
+            "maxInFlight": budget.in_flight,
+        });
+    }
+    issuer
 }
 
 /// A Certificate in the namespace `default`, whose Secrets are called after it.

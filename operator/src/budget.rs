@@ -66,6 +66,8 @@ pub struct BudgetView {
     pub held: u32,
     /// Requests a second that they carry together.
     pub rate_held: f64,
+    /// Requests a second that all replicas may send together.
+    pub rate: f64,
     /// The replicas that hold slots and are alive, as far as is known.
     pub holders: BTreeSet<String>,
     /// Why nothing is sent at all, if that is so.

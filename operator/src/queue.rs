@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use kube::ResourceExt;
+use sancho_crds::CertificateShard;
 use sancho_limiter::FairQueue;
 
 /// Who goes first. The order of the variants is the order of service.
@@ -25,6 +27,17 @@ pub struct ShardKey {
     pub namespace: String,
     /// The name.
     pub name: String,
+}
+
+impl ShardKey {
+    /// The name of `shard`.
+    #[must_use]
+    pub fn of(shard: &CertificateShard) -> Self {
+        Self {
+            namespace: shard.namespace().unwrap_or_default(),
+            name: shard.name_any(),
+        }
+    }
 }
 
 impl std::fmt::Display for ShardKey {
@@ -110,10 +123,11 @@ impl WorkQueue {
         self.lock().waiting.len()
     }
 
-    /// About how many requests are served before this shard's. Nothing if it does not wait.
+    /// About how many requests are served until the last of these shards is done. Nothing if none of
+    /// them waits.
     #[must_use]
-    pub fn ahead(&self, key: &ShardKey) -> Option<u64> {
-        self.lock().waiting.ahead(key)
+    pub fn until_last(&self, keys: &[ShardKey]) -> Option<u64> {
+        self.lock().waiting.until_last(keys)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -161,15 +175,5 @@ mod tests {
         assert!(queue.take(2).is_some());
         queue.put(&key("fourth", "fourth"), Priority::New, 6);
         assert_eq!(queue.take(2), None, "twice as many and no more");
-    }
-
-    #[test]
-    fn what_goes_first_is_told() {
-        let queue = WorkQueue::default();
-        queue.put(&key("shop", "renewal"), Priority::Renewal, 44);
-        queue.put(&key("shop", "new"), Priority::New, 204);
-        assert_eq!(queue.ahead(&key("shop", "new")), Some(0));
-        assert_eq!(queue.ahead(&key("shop", "renewal")), Some(204));
-        assert_eq!(queue.ahead(&key("shop", "other")), None);
     }
 }

@@ -7,6 +7,7 @@ mod ca_forgets;
 mod chart_installs;
 mod cluster_starts;
 mod crashes;
+mod discovery;
 mod edits;
 mod front_throttles;
 mod history;

@@ -141,11 +141,20 @@ where
         self.places.is_empty()
     }
 
-    /// About how many requests are served before this job's own, if no other comes. Nothing if it
-    /// does not wait. Takes time in proportion to its class's tenants and its own tenant's jobs.
+    /// About how many requests are served until the last of `jobs` is, its own included, if no other
+    /// job comes. Nothing if none of them waits. Takes time in proportion to its class's tenants and its
+    /// own tenant's jobs.
     #[must_use]
-    pub fn ahead(&self, job: &K) -> Option<u64> {
-        let place = self.places.get(job)?;
+    pub fn until_last<'a>(&self, jobs: impl IntoIterator<Item = &'a K>) -> Option<u64>
+    where
+        K: 'a,
+    {
+        let places = jobs.into_iter().filter_map(|job| self.places.get(job));
+        let last = places.max_by_key(|place| (place.class, place.arrival))?;
+        Some(self.ahead(last)? + last.cost)
+    }
+
+    fn ahead(&self, place: &Place<C, T>) -> Option<u64> {
         let before: u64 = self.lanes.range(..place.class).map(|(_, lane)| lane.cost()).sum();
         let lane = self.lanes.get(&place.class)?;
         Some(before + lane.ahead(place, self.quantum))

@@ -251,6 +251,7 @@ impl Task {
         let view = BudgetView {
             held: u32::try_from(self.limiter.slots_held(now).len()).unwrap_or(u32::MAX),
             rate_held: self.limiter.rate(now),
+            rate: self.limiter.budget().requests_per_second,
             holders,
             blocked: self
                 .limiter

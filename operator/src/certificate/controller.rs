@@ -18,12 +18,13 @@ use tokio::time::Instant;
 
 use super::CertificateKey;
 use super::commit::{Committed, PATIENCE, commit, is_as_planned};
-use super::summary::{IssuerState, refused, summary};
+use super::summary::{BudgetWait, IssuerState, refused, summary};
 use super::wanted::{assignment, clash, is_owned, wanted};
 use crate::clock;
 use crate::context::{Context, full_name};
 use crate::due::Due;
 use crate::issuer::IssuerKey;
+use crate::queue::ShardKey;
 use crate::watching::Watched;
 
 /// Shards change many times a second; their sum is made at most this often.
@@ -34,6 +35,8 @@ const EDITS_TOGETHER: Duration = Duration::from_secs(2);
 const COURTESY: Duration = Duration::from_secs(4);
 /// After an error of the API server, or when somebody else was faster.
 const AGAIN: Duration = Duration::from_secs(2);
+/// How long a Certificate still waits is estimated anew after this time.
+const ESTIMATE_AGAIN: Duration = Duration::from_secs(60);
 /// So many Certificates are looked at at once.
 const MOST_AT_ONCE: usize = 8;
 
@@ -158,7 +161,8 @@ async fn reconcile(
     let (issuer, cap) = issuer_state(context, certificate);
     let plan = certificate.status.as_ref().and_then(|status| status.plan.clone());
     if matches!(issuer, IssuerState::Missing { .. }) && plan.is_none() {
-        let status = summary(certificate, None, &own, &issuer, clock::now());
+        let wait = BudgetWait::Is(None);
+        let status = summary(certificate, None, &own, &issuer, wait, clock::now());
         return write_status(context, certificate, status, memory).await;
     }
     let planned = match wanted(certificate, cap, &assignment(own.iter().copied())) {
@@ -191,14 +195,17 @@ async fn reconcile(
         .is_some_and(|plan| plan.settled && plan.generation == generation && plan.hash == planned.hash);
     if is_settled && is_as_planned(&planned, &own) {
         let now = clock::now();
-        let status = summary(certificate, plan.as_ref(), &own, &issuer, now);
+        let wait = budget_wait(context, certificate, &own);
+        let status = summary(certificate, plan.as_ref(), &own, &issuer, wait, now);
+        let is_ready = condition(&status.conditions, "Ready").is_some_and(|ready| ready.status == "True");
         // No event comes when a certificate expires.
         let expiry = status
             .not_after
             .as_ref()
             .and_then(|at| Duration::try_from(at.0.duration_since(now)).ok());
         let again = write_status(context, certificate, status, memory).await?;
-        return Ok([again, expiry].into_iter().flatten().min());
+        let estimate = (!is_ready).then_some(ESTIMATE_AGAIN);
+        return Ok([again, expiry, estimate].into_iter().flatten().min());
     }
     if let Some(wait) = wait_for_more_edits(memory, generation, plan.is_some()) {
         return Ok(Some(wait));
@@ -233,6 +240,25 @@ async fn reconcile(
         }
         Committed::Again => Ok(Some(AGAIN)),
     }
+}
+
+/// How long the budget takes to come to the last of these shards, said by the first of those replicas
+/// that hold slots.
+fn budget_wait(context: &Context, certificate: &Certificate, own: &[&CertificateShard]) -> BudgetWait {
+    let namespace = certificate.namespace().unwrap_or_default();
+    let key = IssuerKey::of(&certificate.spec.issuer_ref, &namespace);
+    let Some(issuer) = context.issuers.get(&key) else {
+        return BudgetWait::Is(None);
+    };
+    let view = issuer.budget.view().borrow().clone();
+    if view.holders.first() != Some(&context.replica) {
+        return BudgetWait::SaidByAnother;
+    }
+    let keys: Vec<ShardKey> = own.iter().map(|shard| ShardKey::of(shard)).collect();
+    let requests = issuer.budget.queue().until_last(&keys);
+    // Floats of no great size; a rate of nothing gives no estimate.
+    let wait = requests.and_then(|requests| Duration::try_from_secs_f64(requests as f64 / view.rate).ok());
+    BudgetWait::Is(wait)
 }
 
 /// How much longer to wait for further edits before planning, if at all.

@@ -1,6 +1,7 @@
 //! What a Certificate's status says: its shards added up. Pure, so that every replica says the same.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use sancho_crds::{Certificate, CertificateShard, CertificateStatus, PlanStatus, condition, set_condition};
@@ -67,12 +68,23 @@ pub(super) fn refused(certificate: &Certificate, refused: &Refused, now: Timesta
     status
 }
 
+/// How long the budget takes to come to the last of a Certificate's shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BudgetWait {
+    /// So long; nothing if none waits.
+    Is(Option<Duration>),
+    /// Another replica says so; what it said stays while the Certificate is not ready. Replicas estimate
+    /// a little differently, and would overwrite one another's words for ever.
+    SaidByAnother,
+}
+
 /// The status of a Certificate whose plan is `plan` and whose shards are `shards`.
 pub(super) fn summary(
     certificate: &Certificate,
     plan: Option<&PlanStatus>,
     shards: &[&CertificateShard],
     issuer: &IssuerState,
+    wait: BudgetWait,
     now: Timestamp,
 ) -> CertificateStatus {
     let tally = Tally::of(shards, issuer, now);
@@ -84,6 +96,8 @@ pub(super) fn summary(
     let waiting = (!is_ready).then(|| tally.waiting_for(is_planned, issuer));
 
     let mut status = certificate.status.clone().unwrap_or_default();
+    let waits_for_budget = condition(&status.conditions, "RateLimited")
+        .is_some_and(|limited| limited.reason == WAITS_FOR_BUDGET);
     status.observed_generation = generation;
     status.plan = plan.cloned();
     status.names = Some(names);
@@ -129,18 +143,44 @@ pub(super) fn summary(
         renewing,
         &tally.renewing.join("; "),
     );
-    let limited = if tally.rate_limited.is_empty() {
-        "WithinQuota"
-    } else {
-        "QuotaUsedUp"
-    };
-    set(
-        "RateLimited",
-        !tally.rate_limited.is_empty(),
-        limited,
-        &tally.rate_limited.join("; "),
-    );
+    match (tally.rate_limited.is_empty(), wait) {
+        (false, _) => set("RateLimited", true, "QuotaUsedUp", &tally.rate_limited.join("; ")),
+        (true, BudgetWait::SaidByAnother) if !is_ready && waits_for_budget => {}
+        (true, BudgetWait::Is(Some(wait))) if wait >= SHOWN_WAIT => {
+            let message = format!(
+                "{} until the request budget has come to all its orders",
+                rounded(wait)
+            );
+            set("RateLimited", true, WAITS_FOR_BUDGET, &message);
+        }
+        (true, _) => set("RateLimited", false, "WithinQuota", ""),
+    }
     status
+}
+
+/// The reason of `RateLimited` while the budget is what a Certificate waits for.
+const WAITS_FOR_BUDGET: &str = "WaitsForBudget";
+/// A shorter wait is not worth a word.
+const SHOWN_WAIT: Duration = Duration::from_secs(60);
+
+/// A wait in round words: an estimate that is shown to the second would be written again every second,
+/// and would not be right to the second.
+fn rounded(wait: Duration) -> String {
+    const MINUTE: u64 = 60;
+    const HOUR: u64 = 60 * MINUTE;
+    const DAY: u64 = 24 * HOUR;
+    let seconds = wait.as_secs();
+    let (unit, word) = match seconds {
+        ..HOUR => (MINUTE, "min"),
+        HOUR..DAY => (HOUR, "h"),
+        _ => (DAY, "days"),
+    };
+    let count = seconds / unit;
+    let round = [1, 2, 3, 5, 7, 10, 15, 20, 30, 45]
+        .into_iter()
+        .rev()
+        .find(|round| *round <= count);
+    format!("about {} {word}", round.unwrap_or(count))
 }
 
 /// Shards added up.
@@ -260,6 +300,8 @@ mod tests {
 
     const SERVER: &str = "https://ca/dir";
 
+    const NO_WAIT: BudgetWait = BudgetWait::Is(None);
+
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
@@ -330,7 +372,14 @@ mod tests {
         let ready = IssuerState::Ready {
             server: SERVER.into(),
         };
-        summary(&certificate(), Some(&plan(true)), &[&a, &b], &ready, at(100))
+        summary(
+            &certificate(),
+            Some(&plan(true)),
+            &[&a, &b],
+            &ready,
+            NO_WAIT,
+            at(100),
+        )
     }
 
     fn says(status: &CertificateStatus, kind: &str) -> (String, String) {
@@ -392,7 +441,14 @@ mod tests {
         let ready = IssuerState::Ready {
             server: SERVER.into(),
         };
-        let status = summary(&certificate(), Some(&plan(false)), &[&shard], &ready, at(100));
+        let status = summary(
+            &certificate(),
+            Some(&plan(false)),
+            &[&shard],
+            &ready,
+            NO_WAIT,
+            at(100),
+        );
         assert_eq!(says(&status, "Ready").1, "Planning");
     }
 
@@ -401,7 +457,7 @@ mod tests {
         let missing = IssuerState::Missing {
             issuer: "Issuer shop/ca".into(),
         };
-        let status = summary(&certificate(), None, &[], &missing, at(100));
+        let status = summary(&certificate(), None, &[], &missing, NO_WAIT, at(100));
         assert_eq!(says(&status, "Ready").1, "IssuerNotFound");
         assert!(status.waiting_for.unwrap().contains("Issuer shop/ca"));
     }
@@ -413,11 +469,67 @@ mod tests {
         let ready = IssuerState::Ready {
             server: SERVER.into(),
         };
-        let first = summary(&certificate, Some(&plan(true)), &[&shard], &ready, at(100));
+        let first = summary(
+            &certificate,
+            Some(&plan(true)),
+            &[&shard],
+            &ready,
+            NO_WAIT,
+            at(100),
+        );
         certificate.status = Some(first.clone());
         assert_eq!(
-            summary(&certificate, Some(&plan(true)), &[&shard], &ready, at(200)),
+            summary(
+                &certificate,
+                Some(&plan(true)),
+                &[&shard],
+                &ready,
+                NO_WAIT,
+                at(200)
+            ),
             first
         );
+    }
+
+    #[test]
+    fn a_wait_for_the_budget_is_told_in_round_words_by_one_replica() {
+        let ready = IssuerState::Ready {
+            server: SERVER.into(),
+        };
+        let shard = shard(0, "a.example", CertificateShardStatus::default());
+        let told = |certificate: &Certificate, wait| {
+            let status = summary(certificate, Some(&plan(true)), &[&shard], &ready, wait, at(100));
+            let limited = condition(&status.conditions, "RateLimited").unwrap().clone();
+            (status, limited.status, limited.message)
+        };
+        let mut certificate = certificate();
+        let (_, is, _) = told(&certificate, BudgetWait::Is(Some(Duration::from_secs(59))));
+        assert_eq!(is, "False");
+        let (status, is, message) = told(&certificate, BudgetWait::Is(Some(Duration::from_secs(400))));
+        assert_eq!(is, "True");
+        assert_eq!(
+            message,
+            "about 5 min until the request budget has come to all its orders"
+        );
+        certificate.status = Some(status);
+        let (_, is, message) = told(&certificate, BudgetWait::SaidByAnother);
+        assert_eq!(
+            (is.as_str(), message.as_str()),
+            (
+                "True",
+                "about 5 min until the request budget has come to all its orders"
+            )
+        );
+        let (_, is, _) = told(&certificate, BudgetWait::Is(None));
+        assert_eq!(is, "False");
+    }
+
+    #[test]
+    fn long_waits_are_told_in_hours_and_days() {
+        let told = |hours: u64| rounded(Duration::from_secs(hours * 3600));
+        assert_eq!(told(1), "about 1 h");
+        assert_eq!(told(23), "about 20 h");
+        assert_eq!(told(24 * 4), "about 3 days");
+        assert_eq!(told(24 * 56), "about 45 days");
     }
 }

@@ -104,7 +104,7 @@ impl Watch {
             }
             Event::Delete(shard) => {
                 self.tell_planner(&shard);
-                let key = key_of(&shard);
+                let key = ShardKey::of(&shard);
                 self.due.remove(&key);
                 self.context.challenges.remove(&shard.uid().unwrap_or_default());
                 for budget in self.context.budgets.all() {
@@ -124,7 +124,7 @@ impl Watch {
     /// What went away while a watch was interrupted is not told by an event: it is missing from the new list.
     fn forget_unseen(&mut self) {
         let seen = self.context.seen.shards.state();
-        let keys: HashSet<ShardKey> = seen.iter().map(|shard| key_of(shard)).collect();
+        let keys: HashSet<ShardKey> = seen.iter().map(|shard| ShardKey::of(shard)).collect();
         let uids: HashSet<String> = seen.iter().filter_map(|shard| shard.uid()).collect();
         self.due.retain(|key| keys.contains(key));
         self.context.challenges.retain(|uid| uids.contains(uid));
@@ -214,7 +214,7 @@ impl Watch {
     /// What does it need? Into the queue with it, out of the queue, or on the list of what is due.
     fn look(&mut self, shard: &CertificateShard) {
         self.serve_challenges(shard);
-        let key = key_of(shard);
+        let key = ShardKey::of(shard);
         let issuer_key = IssuerKey::of(&shard.spec.issuer_ref, &key.namespace);
         let ready = self.context.issuers.get(&issuer_key);
         let (needed, budget) = match &ready {
@@ -339,13 +339,6 @@ impl Watch {
                 budget.queue_changed();
             }
         }
-    }
-}
-
-fn key_of(shard: &CertificateShard) -> ShardKey {
-    ShardKey {
-        namespace: shard.namespace().unwrap_or_default(),
-        name: shard.name_any(),
     }
 }
 

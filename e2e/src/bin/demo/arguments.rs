@@ -10,8 +10,8 @@ use clap::{CommandFactory, Parser};
 /// Starts a local cluster, a CA that refuses to be asked too fast, and several replicas of Sancho;
 /// applies one Certificate with many names and shows what happens.
 ///
-/// Needs Rust and Go alone. Everything ends with it. Exit status 0 only if all names were issued
-/// and the CA never saw more than its budget.
+/// Needs Rust and Go alone. Everything ends with it. Exit status 0 only if all names were issued and the
+/// CA never saw more than its budget, or refused at most 10 requests with --discover.
 #[derive(Parser)]
 #[command(name = "cargo demo")]
 pub struct Arguments {
@@ -33,6 +33,10 @@ pub struct Arguments {
     /// Connections that the CA bears at once; any number if left out.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub ca_connections: Option<u32>,
+    /// Give the issuer no budget: Sancho finds out what the CA bears. It is refused a few times while it
+    /// learns, at most 10 times if all is well; violations are not counted then.
+    #[arg(long)]
+    pub discover: bool,
     /// SIGKILL to the replica that holds a slot, so many seconds after the first newOrder. It stays dead.
     #[arg(long, value_name = "SECONDS")]
     pub kill_after: Option<u64>,

@@ -115,7 +115,7 @@ async fn demo(arguments: &Arguments) -> Result<bool> {
     Ok(good)
 }
 
-/// The issuer, with the budget that the CA bears.
+/// The issuer, with the budget that the CA bears unless that is to be found out.
 fn issuer(arguments: &Arguments, world: &World) -> Result<String> {
     let (server, roots) = match (&arguments.acme_directory, &arguments.acme_ca_bundle) {
         (Some(directory), Some(bundle)) => {
@@ -125,11 +125,11 @@ fn issuer(arguments: &Arguments, world: &World) -> Result<String> {
         }
         _ => (world.front()?.directory_url(), world.front()?.ca_pem().to_owned()),
     };
-    let budget = Budget {
+    let budget = (!arguments.discover).then_some(Budget {
         rate: arguments.ca_rate,
         burst: arguments.ca_burst,
         in_flight: arguments.ca_connections.unwrap_or(IN_FLIGHT),
-    };
+    });
     Ok(manifests::cluster_issuer("demo", &server, &roots, budget).to_string())
 }
 

@@ -34,7 +34,14 @@ pub struct Report {
     replicas: Vec<ReplicaFigures>,
     #[serde(skip)]
     secret_names: Vec<String>,
+    /// The most requests that the CA may refuse for all to be well; any number if what it bears was given,
+    /// since the violations tell then.
+    #[serde(skip)]
+    throttled_at_most: Option<usize>,
 }
+
+/// So many requests may be refused while it is found out what the CA bears.
+const WHILE_LEARNING: usize = 10;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -75,14 +82,17 @@ impl Report {
             killed: follower.killed.clone(),
             replicas: Vec::new(),
             secret_names,
+            throttled_at_most: arguments.discover.then_some(WHILE_LEARNING),
         };
         if let Ok(front) = world.front() {
             let log = front.log();
             let bounds = Bounds::new(arguments.ca_rate, arguments.ca_burst, arguments.ca_connections);
-            let verdict = judge(&log, &bounds);
             report.requests = Some(log.arrivals.len());
             report.throttled = Some(log.throttled());
-            report.violations = Some(verdict.violations.iter().map(ToString::to_string).collect());
+            if !arguments.discover {
+                let verdict = judge(&log, &bounds);
+                report.violations = Some(verdict.violations.iter().map(ToString::to_string).collect());
+            }
             let of = |name: &str| ReplicaFigures {
                 name: name.to_owned(),
                 requests: log.requests_of(name),
@@ -92,9 +102,14 @@ impl Report {
         Ok(report)
     }
 
-    /// Were all names issued, and nothing violated?
+    /// Were all names issued, nothing violated, and few requests refused if it had to be learned how many the
+    /// CA bears?
     pub fn is_good(&self) -> bool {
-        self.issued == self.names && self.violations.as_ref().is_none_or(Vec::is_empty)
+        let few_throttled = match (self.throttled, self.throttled_at_most) {
+            (Some(throttled), Some(most)) => throttled <= most,
+            _ => true,
+        };
+        self.issued == self.names && few_throttled && self.violations.as_ref().is_none_or(Vec::is_empty)
     }
 
     /// The Secrets' names.
@@ -113,20 +128,21 @@ impl Report {
 
     /// One line of figures.
     pub fn line(&self) -> String {
-        let of_ca = match (self.requests, self.throttled, &self.violations) {
-            (Some(requests), Some(throttled), Some(violations)) => {
+        let of_ca = match (self.requests, self.throttled) {
+            (Some(requests), Some(throttled)) => {
                 let shares: Vec<String> = self
                     .replicas
                     .iter()
                     .map(|r| format!("{} {}", r.name, r.requests))
                     .collect();
-                let words = violations
-                    .first()
-                    .map_or(String::new(), |first| format!(" (first: {first})"));
+                let violations = self.violations.as_ref().map_or(String::new(), |violations| {
+                    let first = violations.first();
+                    let words = first.map_or(String::new(), |first| format!(" (first: {first})"));
+                    format!(", {} violations{words}", violations.len())
+                });
                 format!(
-                    "{requests} requests ({}), {throttled} throttled, {} violations{words}",
-                    shares.join(", "),
-                    violations.len()
+                    "{requests} requests ({}), {throttled} throttled{violations}",
+                    shares.join(", ")
                 )
             }
             _ => "requests: the CA runs elsewhere, its log is not judged".into(),

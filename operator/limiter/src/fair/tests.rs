@@ -82,6 +82,15 @@ fn who_is_not_admitted_keeps_its_jobs() {
 }
 
 #[test]
+fn the_last_of_several_is_the_one_that_is_served_last() {
+    let mut queue = queue();
+    queue.put(3, &"shop", &1, 44);
+    queue.put(2, &"shop", &2, 204);
+    assert_eq!(queue.until_last(&[1, 2, 3]), Some(248));
+    assert_eq!(queue.until_last(&[2]), Some(204));
+}
+
+#[test]
 fn what_is_not_kept_is_gone() {
     let mut queue = queue();
     queue.put(2, &"shop", &1, 6);
@@ -89,7 +98,7 @@ fn what_is_not_kept_is_gone() {
     assert!(queue.retain(|job| *job == 2));
     assert!(!queue.retain(|job| *job == 2));
     assert_eq!((queue.remove(&1), queue.remove(&2)), (false, true));
-    assert_eq!(queue.ahead(&2), None);
+    assert_eq!(queue.until_last(&[2]), None);
 }
 
 /// Jobs of several tenants: class, tenant, names.
@@ -124,14 +133,14 @@ proptest! {
         }
         let foretold: HashMap<u32, u64> = (0..)
             .take(jobs.len())
-            .filter_map(|job| Some((job, queue.ahead(&job)?)))
+            .filter_map(|job| Some((job, queue.until_last(&[job])?)))
             .collect();
         let mut served = 0;
         let slack = (QUANTUM + 204) * TENANTS.len() as u64;
         for job in all(&mut queue) {
+            served += 2 * jobs[job as usize].2 + 4;
             let said = foretold[&job];
             prop_assert!(said <= 2 * served + slack && served <= 2 * said + slack, "{said} foretold, {served} came");
-            served += 2 * jobs[job as usize].2 + 4;
         }
     }
 }
