@@ -25,7 +25,7 @@ struct Flags {
     /// Where chance begins.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// So many seeds, one after the other from --seed on, a line for each.
+    /// So many seeds, one after the other from --seed on: a line for each, and one with the worst figures.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     #[command(flatten)]
@@ -91,6 +91,9 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         reports.push(report);
     }
+    if flags.seeds > 1 {
+        println!("{}", worst(&reports));
+    }
     if let Some(file) = &flags.report {
         let json = match reports.as_slice() {
             [only] => serde_json::to_string_pretty(only),
@@ -148,6 +151,22 @@ fn line(report: &Report) -> String {
         report.throttled_learning,
         report.throttled_per_hour_after,
         report.requests_per_second
+    )
+}
+
+/// The worst figure of each kind, of all seeds.
+fn worst(reports: &[Report]) -> String {
+    let least_used = reports
+        .iter()
+        .filter_map(|report| report.utilisation)
+        .reduce(f64::min);
+    let used = least_used.map_or_else(|| "-".to_owned(), |used| format!("{:.1} %", used * 100.0));
+    let most = |figure: fn(&Report) -> u64| reports.iter().map(figure).max().unwrap_or(0);
+    format!(
+        "worst: {} violations, {used} used, throttled {} while learning, at most {} an hour after",
+        most(|report| report.violations),
+        most(|report| report.throttled_learning),
+        most(|report| report.throttled_per_hour_after)
     )
 }
 
