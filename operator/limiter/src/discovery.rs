@@ -32,6 +32,7 @@ mod known;
 mod search;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -149,6 +150,18 @@ pub enum Cause {
     TimedOut,
     /// The name has no address, or there is no way to it.
     NoRoute,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Throttled => "the CA refused a request (429 or 503)",
+            Self::Refused => "the CA refuses connections",
+            Self::Reset => "connections to the CA break off",
+            Self::TimedOut => "the CA does not answer in time",
+            Self::NoRoute => "there is no way to the CA",
+        })
+    }
 }
 
 impl From<Unreachable> for Cause {

@@ -20,9 +20,15 @@ pub enum Event {
     /// The moment of the last [`Action::WakeAt`] has come. One too many does no harm.
     Tick,
     /// So many requests wait now, those that a permit was already returned for not counted.
+    /// None of them is for newNonce.
     Demand(u32),
-    /// Of these, so many are for newNonce. It stays so until it is said anew.
-    NewNonceDemand(u32),
+    /// The same, with requests for newNonce among them.
+    MixedDemand {
+        /// Requests for newNonce.
+        new_nonce: u32,
+        /// All others.
+        other: u32,
+    },
     /// The budget is configured so, now or anew.
     Configured {
         /// The figures.

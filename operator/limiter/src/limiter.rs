@@ -142,10 +142,12 @@ impl Limiter {
         match event {
             Event::Tick => {}
             Event::Demand(waiting) => {
-                self.demand = waiting;
-                self.new_nonce_demand = self.new_nonce_demand.min(waiting);
+                (self.demand, self.new_nonce_demand) = (waiting, 0);
             }
-            Event::NewNonceDemand(waiting) => self.new_nonce_demand = waiting.min(self.demand),
+            Event::MixedDemand { new_nonce, other } => {
+                self.demand = new_nonce.saturating_add(other);
+                self.new_nonce_demand = new_nonce;
+            }
             Event::Configured { budget, source } => self.configure(budget, source, now),
             Event::Read(read) => self.read(read, turn),
             Event::Written { id, outcome } => self.written(id, outcome, turn),

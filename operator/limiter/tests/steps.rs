@@ -1,121 +1,15 @@
 //! Single limiters, step by step.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use std::time::Duration;
+#[path = "bench/limiter.rs"]
+mod bench;
 
 use sancho_limiter::{
-    Action, Blocked, Budget, Durations, Event, Holder, Limiter, Moment, PermitId, Read, Record, Row, Source,
-    Throttle, Unreadable, Waiter, WriteId, WriteOutcome,
+    Action, Blocked, Budget, Durations, Event, Read, Record, Row, Source, Throttle, Unreadable, Waiter,
+    WriteOutcome,
 };
 
-const SECOND: Duration = Duration::from_secs(1);
-
-fn holder(name: &str) -> Holder {
-    Holder {
-        pod_uid: format!("pod-{name}"),
-        container: "operator".into(),
-        process: name.into(),
-    }
-}
-
-fn free_table(budget: &Budget) -> Record {
-    let mut record = Record::new(
-        "table".into(),
-        budget.clone(),
-        Source::Given,
-        Durations::default(),
-    );
-    record.slots.iter_mut().for_each(|row| row.in_doubt = false);
-    record
-}
-
-/// A limiter with its clock and the last actions.
-struct Bench {
-    limiter: Limiter,
-    now: Moment,
-    actions: Vec<Action>,
-}
-
-impl Bench {
-    /// With requests waiting and nothing read yet.
-    fn new(budget: &Budget) -> Self {
-        let limiter = Limiter::new(holder("me"), Durations::default());
-        let mut bench = Self {
-            limiter,
-            now: Moment::from_micros(1_000_000_000),
-            actions: Vec::new(),
-        };
-        bench.step(Event::Configured {
-            budget: budget.clone(),
-            source: Source::Given,
-        });
-        bench.step(Event::Demand(100));
-        assert!(bench.actions.contains(&Action::Read));
-        bench
-    }
-
-    /// Holding every slot of a table of its own.
-    fn holding(budget: &Budget) -> Self {
-        let mut bench = Self::new(budget);
-        bench.found(&free_table(budget), "1");
-        bench.acknowledge("2");
-        assert_eq!(bench.limiter.slots_held(bench.now).len() as u32, budget.slots());
-        bench
-    }
-
-    fn step(&mut self, event: Event) {
-        self.actions = self.limiter.step(event, self.now);
-    }
-
-    fn pass(&mut self, span: Duration) {
-        self.now = self.now + span;
-        self.step(Event::Tick);
-    }
-
-    fn found(&mut self, record: &Record, version: &str) {
-        let record = Box::new(record.clone());
-        self.step(Event::Read(Read::Found {
-            record,
-            version: version.into(),
-        }));
-    }
-
-    /// Answers a read with what the limiter knows already.
-    fn found_unchanged(&mut self) {
-        let record = self.limiter.record().unwrap().clone();
-        self.found(&record, "same");
-    }
-
-    fn written(&self) -> (WriteId, Record, Option<String>) {
-        let write = self.actions.iter().find_map(|action| match action {
-            Action::Write { id, record, version } => Some((*id, (**record).clone(), version.clone())),
-            _ => None,
-        });
-        write.unwrap_or_else(|| panic!("no write among {:?}", self.actions))
-    }
-
-    fn outcome(&mut self, id: WriteId, outcome: WriteOutcome) {
-        self.step(Event::Written { id, outcome });
-    }
-
-    fn acknowledge(&mut self, version: &str) {
-        let (id, _, _) = self.written();
-        self.outcome(
-            id,
-            WriteOutcome::Acknowledged {
-                version: version.into(),
-            },
-        );
-    }
-
-    fn permits(&self) -> Vec<PermitId> {
-        let permits = self.actions.iter().filter_map(|action| match action {
-            Action::Permit { id, .. } => Some(*id),
-            _ => None,
-        });
-        permits.collect()
-    }
-}
+use self::bench::{Bench, SECOND, free_table, holder};
 
 #[test]
 fn an_acknowledged_write_gives_a_slot_and_a_permit() {
@@ -287,7 +181,8 @@ fn a_throttle_stops_this_process_at_once_and_is_told_to_the_others() {
     assert_eq!(
         bench.limiter.blocked(bench.now),
         Some(Blocked::Paused {
-            until: bench.now + 30 * SECOND
+            until: bench.now + 30 * SECOND,
+            cause: None,
         })
     );
 }

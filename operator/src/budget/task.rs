@@ -156,14 +156,11 @@ impl Task {
         let wanted = self.budget.queue().waiting() + self.budget.wishes();
         let queued = usize::from(self.limiter.slots_held(clock::boot()).is_empty() && wanted > 0);
         let demand = u32::try_from(asked.max(queued)).unwrap_or(u32::MAX);
-        if demand != self.told_demand {
-            self.told_demand = demand;
-            self.step(Event::Demand(demand));
-        }
         let new_nonce = u32::try_from(self.permits.waiting_for_new_nonce()).unwrap_or(u32::MAX);
-        if new_nonce != self.told_new_nonce {
-            self.told_new_nonce = new_nonce;
-            self.step(Event::NewNonceDemand(new_nonce));
+        if (demand, new_nonce) != (self.told_demand, self.told_new_nonce) {
+            (self.told_demand, self.told_new_nonce) = (demand, new_nonce);
+            let other = demand.saturating_sub(new_nonce);
+            self.step(Event::MixedDemand { new_nonce, other });
         }
     }
 

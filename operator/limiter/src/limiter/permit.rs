@@ -95,10 +95,13 @@ impl Limiter {
             Leave::Rested => slot.pacer.rested_at(),
             Leave::Nothing | Leave::Probe | Leave::Paced => slot.pacer.ready_at()?,
         };
-        let for_new_nonce = (self.new_nonce_demand > 0).then(|| {
-            let own = slot.new_nonce.as_ref().and_then(|pacer| pacer.ready_at());
-            (own.map_or(ready, |own| own.max(ready)), Endpoint::NewNonce)
-        });
+        // A slot without a part of newNonce's own limit sends none.
+        let own = slot.new_nonce.as_ref().map(|pacer| pacer.ready_at());
+        let for_new_nonce = match own {
+            _ if self.new_nonce_demand == 0 => None,
+            None => Some((ready, Endpoint::NewNonce)),
+            Some(own) => own.map(|own| (own.max(ready), Endpoint::NewNonce)),
+        };
         let for_other = (self.demand > self.new_nonce_demand).then_some((ready, Endpoint::Other));
         match (for_new_nonce, for_other) {
             (Some(new_nonce), Some(other)) if other.0 < new_nonce.0 => Some(other),

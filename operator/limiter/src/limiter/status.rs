@@ -7,6 +7,7 @@ use super::Limiter;
 use super::slot::Phase;
 use super::view::Lease;
 use crate::budget::{Budget, Source};
+use crate::discovery::Cause;
 use crate::holder::Holder;
 use crate::moment::Moment;
 use crate::record::{Record, Unreadable};
@@ -24,6 +25,8 @@ pub enum Blocked {
     Paused {
         /// Its end.
         until: Moment,
+        /// Why, if the Lease says so already.
+        cause: Option<Cause>,
     },
     /// Other replicas, or dead ones, hold all slots that this one could have.
     NoSlot {
@@ -44,7 +47,10 @@ impl fmt::Display for Blocked {
             Self::LeaseUnread => f.write_str("the budget's Lease could not be read"),
             Self::LeaseUnreadable(reason) => reason.fmt(f),
             Self::LeaseAbsent => f.write_str("the budget's Lease does not exist yet"),
-            Self::Paused { .. } => f.write_str("the CA asked for a pause"),
+            Self::Paused {
+                cause: Some(cause), ..
+            } => write!(f, "{cause}: a probe goes out after a pause"),
+            Self::Paused { cause: None, .. } => f.write_str("the CA refused a request"),
             Self::NoSlot {
                 position: Some(position),
             } => {
@@ -166,7 +172,12 @@ impl Limiter {
             return Some(Blocked::ShuttingDown);
         }
         if let Some(until) = self.paused.until(now) {
-            return Some(Blocked::Paused { until });
+            let outage = self
+                .view
+                .record()
+                .and_then(|record| record.discovery.outage.as_ref());
+            let cause = outage.map(|outage| outage.cause);
+            return Some(Blocked::Paused { until, cause });
         }
         let held = || self.slots.values().filter(|slot| self.is_valid(slot, now));
         Some(match &self.view.lease {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::Record;
 use crate::budget::{PerSecond, Source};
-use crate::discovery::{Cause, Stage};
+use crate::discovery::Stage;
 
 /// For example: `Discovered: 9.75 requests a second, burst 1, 1 in flight; held; 9.75 was borne, 10.2 refused`.
 pub(super) fn of(record: &Record) -> String {
@@ -45,14 +45,7 @@ pub(super) fn of(record: &Record) -> String {
         );
     }
     if let Some(outage) = &discovery.outage {
-        let what = match outage.cause {
-            Cause::Throttled => "the CA refused a request",
-            Cause::Refused => "the CA refuses connections",
-            Cause::Reset => "connections to the CA break off",
-            Cause::TimedOut => "the CA does not answer in time",
-            Cause::NoRoute => "there is no way to the CA",
-        };
-        let _ = write!(text, "; {what}, {} probes failed", outage.failed_probes);
+        let _ = write!(text, "; {}, {} probes failed", outage.cause, outage.failed_probes);
     }
     text
 }

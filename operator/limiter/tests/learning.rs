@@ -1,0 +1,160 @@
+//! A single limiter that finds out what its CA bears, step by step.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+#[path = "bench/limiter.rs"]
+mod bench;
+
+use std::time::Duration;
+
+use sancho_limiter::{
+    Action, Budget, Cause, Durations, Endpoint, Event, PermitId, Record, Source, Stage, SubRate, Throttle,
+    Unreachable,
+};
+
+use self::bench::{Bench, SECOND, free_table};
+
+const MILLI: Duration = Duration::from_millis(1);
+const REFUSED: Throttle = Throttle { retry_after: None };
+
+fn answered(bench: &mut Bench, permit: PermitId, throttle: Option<Throttle>) {
+    bench.step(Event::Answered { permit, throttle });
+}
+
+/// Holding the slot of a CA that nothing is known about.
+fn at_unknown_ca() -> Bench {
+    let mut record = Record::new(
+        "table".into(),
+        Budget::unknown_ca(),
+        Source::Discovered,
+        Durations::default(),
+    );
+    record.slots.iter_mut().for_each(|row| row.in_doubt = false);
+    let mut bench = Bench::new(&Budget::unknown_ca());
+    bench.step(Event::Configured {
+        budget: Budget::unknown_ca(),
+        source: Source::Discovered,
+    });
+    bench.step(Event::Demand(100));
+    bench.found(&record, "1");
+    bench.acknowledge("2");
+    bench
+}
+
+#[test]
+fn an_unknown_ca_is_sent_two_requests_back_to_back_and_no_third() {
+    for bears_two in [true, false] {
+        let mut bench = at_unknown_ca();
+        let first = bench.permits();
+        assert_eq!(first.len(), 1);
+        bench.step(Event::Begun { permit: first[0] });
+        bench.now = bench.now + 5 * MILLI;
+        answered(&mut bench, first[0], None);
+        let second = bench.permits();
+        assert_eq!(second.len(), 1, "the second leaves at once");
+        bench.step(Event::Begun { permit: second[0] });
+        bench.now = bench.now + 5 * MILLI;
+        answered(&mut bench, second[0], (!bears_two).then_some(REFUSED));
+        assert_eq!(bench.permits(), []);
+        let (_, record, _) = bench.written();
+        assert_eq!(record.budget.burst, u32::from(bears_two));
+        assert_eq!((record.epoch, record.discovery.stage), (2, Stage::Doubling));
+        assert_eq!(record.discovery.throttles, u64::from(!bears_two));
+    }
+}
+
+#[test]
+fn a_second_request_that_comes_late_tells_nothing() {
+    let mut bench = at_unknown_ca();
+    let first = bench.permits()[0];
+    bench.step(Event::Demand(0));
+    answered(&mut bench, first, None);
+    bench.pass(100 * MILLI);
+    bench.step(Event::Demand(5));
+    assert_eq!(bench.permits(), [], "the bucket is to be full first");
+    bench.pass(SECOND);
+    assert_eq!(bench.permits().len(), 1);
+}
+
+#[test]
+fn a_refusal_is_written_at_once_and_followed_by_one_probe_after_the_pause() {
+    let budget = Budget::new(10.0, 5, 4);
+    let mut bench = Bench::new(&budget);
+    bench.found(&free_table(&budget), "1");
+    bench.acknowledge("2");
+    let sent = bench.permits();
+    assert_eq!(sent.len(), 4);
+    answered(&mut bench, sent[0], Some(REFUSED));
+    let (_, record, _) = bench.written();
+    let outage = record.discovery.outage.clone().unwrap();
+    assert_eq!((record.epoch, outage.cause), (2, Cause::Throttled));
+    bench.acknowledge("3");
+    // What was under way counts nothing any more.
+    for permit in &sent[1..] {
+        answered(&mut bench, *permit, Some(REFUSED));
+    }
+    assert_eq!(bench.limiter.record().unwrap().discovery.throttles, 1);
+    bench.pass(SECOND);
+    let probe = bench.permits();
+    assert_eq!(probe.len(), 1);
+    bench.pass(500 * MILLI);
+    assert_eq!(bench.permits(), [], "one at a time");
+    answered(&mut bench, probe[0], None);
+    bench.found_unchanged();
+    let (_, record, _) = bench.written();
+    assert_eq!((record.epoch, record.budget.requests_per_second), (3, 9.5));
+    assert_eq!(record.discovery.outage, None);
+}
+
+#[test]
+fn two_requests_without_an_answer_are_an_outage_and_one_is_not() {
+    let budget = Budget::new(10.0, 5, 1);
+    let mut bench = Bench::holding(&budget);
+    let lose = |bench: &mut Bench, unreachable| {
+        let permit = bench.permits()[0];
+        bench.step(Event::Lost { permit, unreachable });
+    };
+    lose(&mut bench, Some(Unreachable::Reset));
+    assert_eq!(bench.limiter.paused_until(bench.now), None);
+    // Broken off by this process itself: no word about the CA.
+    lose(&mut bench, None);
+    assert_eq!(bench.limiter.paused_until(bench.now), None);
+    lose(&mut bench, Some(Unreachable::Refused));
+    let (_, record, _) = bench.written();
+    assert_eq!(record.discovery.outage.unwrap().cause, Cause::Refused);
+    assert_eq!(record.budget, budget);
+    assert_eq!(bench.limiter.paused_until(bench.now), Some(bench.now + SECOND));
+}
+
+#[test]
+fn new_nonce_is_held_to_its_own_limit_within_the_budget() {
+    let mut budget = Budget::new(1000.0, 100, 1000);
+    budget.new_nonce = Some(SubRate::new(10.0, 4));
+    let mut bench = Bench::holding(&budget);
+    bench.step(Event::Demand(0));
+    bench.pass(SECOND);
+    bench.step(Event::Demand(60));
+    let others = endpoints(&bench);
+    assert!(others.iter().all(|endpoint| *endpoint == Endpoint::Other));
+    bench.step(Event::MixedDemand {
+        new_nonce: 60,
+        other: 0,
+    });
+    let mut new_nonces = endpoints(&bench).len();
+    for _ in 0..1000 {
+        bench.pass(MILLI);
+        new_nonces += endpoints(&bench)
+            .iter()
+            .filter(|endpoint| **endpoint == Endpoint::NewNonce)
+            .count();
+    }
+    // The burst's four, and of the second a little less than ten.
+    assert!((10..=15).contains(&new_nonces), "{new_nonces} in a second");
+}
+
+fn endpoints(bench: &Bench) -> Vec<Endpoint> {
+    let endpoints = bench.actions.iter().filter_map(|action| match action {
+        Action::Permit { endpoint, .. } => Some(*endpoint),
+        _ => None,
+    });
+    endpoints.collect()
+}
