@@ -5,8 +5,8 @@
 mod bench;
 
 use sancho_limiter::{
-    Action, Blocked, Budget, Durations, Event, Read, Record, Row, Source, Throttle, Unreadable, Waiter,
-    WriteOutcome,
+    Action, Blocked, Budget, Durations, Event, Holder, Moment, Read, Record, Row, Source, Throttle,
+    Unreadable, Waiter, WriteOutcome,
 };
 
 use self::bench::{Bench, SECOND, free_table, holder};
