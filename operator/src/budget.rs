@@ -68,6 +68,14 @@ pub struct BudgetView {
     pub rate_held: f64,
     /// Requests a second that all replicas may send together.
     pub rate: f64,
+    /// Requests beyond that at once.
+    pub burst: u32,
+    /// Requests that they may leave unanswered.
+    pub max_in_flight: u32,
+    /// Where these figures come from: `given`, `published`, `discovered`.
+    pub source: &'static str,
+    /// The CA's refusals that have counted since the Lease was made.
+    pub throttles: u64,
     /// The replicas that hold slots and are alive, as far as is known.
     pub holders: BTreeSet<String>,
     /// Why nothing is sent at all, if that is so.

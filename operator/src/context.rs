@@ -9,6 +9,7 @@ use sancho_crds::{Certificate, CertificateShard, ClusterIssuer, Issuer};
 
 use crate::budget::Budgets;
 use crate::issuer::Issuers;
+use crate::metrics::Metrics;
 use crate::responder::ChallengeTable;
 use crate::watching::Seen;
 
@@ -36,6 +37,8 @@ pub struct Context {
     pub seen: AllSeen,
     /// Publishes events.
     pub events: Events,
+    /// Counts what is done.
+    pub metrics: Metrics,
 }
 
 /// What the watches have seen: may be stale, so nothing is decided for good by it.

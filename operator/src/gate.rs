@@ -15,6 +15,9 @@ use tokio::time::Instant;
 /// No request is begun on a permit with less validity left than this (invariant I4).
 pub const START_MARGIN: Duration = Duration::from_secs(2);
 
+/// A process that runs closes a connection within this time of its slot's end.
+const PROMPT: Duration = Duration::from_secs(1);
+
 /// Asks the budget for leave to send. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Gate {
@@ -194,6 +197,14 @@ impl Permit {
         }
     }
 
+    /// Was the request begun, and has its slot been over for so long at `now` that this process must have been
+    /// stopped in between? It closes the connection at the end of the slot otherwise. Such a request may have
+    /// left after that end: no CA checks whose turn it is.
+    #[must_use]
+    pub fn is_late(&self, now: Instant) -> bool {
+        self.state == State::Begun && *self.validity.borrow() + PROMPT < now
+    }
+
     /// Reports what became of the request.
     pub fn answered(mut self, outcome: Outcome) {
         self.report(outcome);
@@ -285,6 +296,17 @@ mod tests {
         let (mut permit, _validity, _outcomes) = permit(1, begin + Duration::from_secs(10));
         assert_eq!(permit.begin(begin + Duration::from_millis(8_001)), Err(TooLate));
         assert_eq!(permit.begin(begin + Duration::from_secs(8)), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_whose_slot_ended_while_the_process_was_stopped_is_late() {
+        let begin = Instant::now();
+        let (mut permit, _validity, _outcomes) = permit(1, begin + Duration::from_secs(10));
+        let woken = begin + Duration::from_secs(30);
+        assert!(!permit.is_late(woken), "it was not begun");
+        permit.begin(begin).unwrap();
+        assert!(permit.is_late(woken));
+        assert!(!permit.is_late(begin + Duration::from_secs(10)));
     }
 
     #[tokio::test]

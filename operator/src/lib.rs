@@ -11,6 +11,7 @@ pub mod gate;
 pub mod health;
 pub mod issuer;
 pub mod lease_store;
+pub mod metrics;
 pub mod operator;
 pub mod order_status;
 pub mod queue;

@@ -31,7 +31,7 @@ struct OperatorArgs {
     /// Where HTTP-01 challenges are answered.
     #[arg(long, default_value = "0.0.0.0:8080")]
     http_listen: SocketAddr,
-    /// Where /livez and /readyz are answered.
+    /// Where /livez, /readyz and /metrics are answered.
     #[arg(long, default_value = "0.0.0.0:8081")]
     health_listen: SocketAddr,
     /// The namespaces to watch, separated by commas; all of them if left out.

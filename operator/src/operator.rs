@@ -22,6 +22,7 @@ use crate::context::{AllSeen, Context, Events, SUFFIX_DIGITS};
 use crate::health::Health;
 use crate::issuer::{self, Issuers};
 use crate::lease_store;
+use crate::metrics::Metrics;
 use crate::responder::{self, ChallengeTable};
 use crate::secrets::CERTIFICATE_LABEL;
 use crate::watching::watch;
@@ -84,8 +85,9 @@ pub async fn run(
         watch(vec![Api::<ClusterIssuer>::all(client.clone())], &everything);
     let (secrets_seen, secrets) = watch(apis::<PartialObjectMeta<Secret>>(&client, &settings), &ours);
 
+    let metrics = Metrics::default();
     let context = Context {
-        budgets: Budgets::new(lease_client, settings.namespace.clone(), holder),
+        budgets: Budgets::new(lease_client, settings.namespace.clone(), holder, metrics.clone()),
         issuers: Issuers::default(),
         challenges: ChallengeTable::default(),
         seen: AllSeen {
@@ -95,6 +97,7 @@ pub async fn run(
             cluster_issuers: cluster_issuers_seen,
         },
         events: Events::new(client.clone(), &process),
+        metrics: metrics.clone(),
         replica: process.clone(),
         pod: (!settings.pod_uid.is_empty()).then(|| settings.pod_name.clone()),
         namespace: settings.namespace.clone(),
@@ -109,7 +112,7 @@ pub async fn run(
 
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(responder::serve(http, context.challenges.clone(), over()));
-    tasks.spawn(health::serve(probes, health.clone(), over()));
+    tasks.spawn(health::serve(probes, health.clone(), metrics, over()));
     tasks.spawn(until(
         over(),
         watch_leases(

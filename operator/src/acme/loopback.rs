@@ -18,6 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::acme::origin::{CaUrl, Origin};
 use crate::acme::transport::{Transport, TransportConfig};
 use crate::gate::{Gate, GateReceiver, Outcome, Permit, Report};
+use crate::metrics::Metrics;
 
 /// One request as it arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,6 +163,7 @@ impl Loopback {
                 ca_bundle: Some(self.root_pem.clone().into_bytes()),
                 replica: "test-0".to_owned(),
                 most_idle,
+                metrics: Metrics::default(),
             },
             gate,
         )

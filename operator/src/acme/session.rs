@@ -108,6 +108,7 @@ impl Session {
         let answer = authority
             .transport
             .post(Post {
+                kind: "newAccount",
                 new_nonce: &directory.new_nonce,
                 url: &directory.new_account,
                 signer: Signer::Key(&key),
@@ -172,27 +173,45 @@ impl Session {
     /// [`SendError`] if there is no whole answer; [`SendError::reply`] is what the order machine
     /// is told then.
     pub async fn perform(&self, request: &Request, csr: &[u8]) -> Result<Response, SendError> {
-        match request {
+        let directory = match self.authority.directory().await {
+            Ok(directory) => directory,
+            // The request was not sent, and the CA wants none: a throttle like any other.
+            Err(Unavailable::Throttled(answer)) => return Ok(answer),
+            Err(Unavailable::Failed(error)) => return Err(error),
+        };
+        let (url, payload) = match request {
             Request::NewOrder { names } => {
                 let identifiers: Vec<_> = names
                     .iter()
                     .map(|name| json!({ "type": "dns", "value": name.as_str() }))
                     .collect();
-                self.new_order(&json!({ "identifiers": identifiers })).await
+                let order = json!({ "identifiers": identifiers }).to_string();
+                (directory.new_order.as_str(), order)
             }
-            Request::FetchAuthorization { index: _, url } | Request::PollOrder { url } => {
-                self.post_as_get(url).await
-            }
-            Request::AnswerChallenge { index: _, url } => self.post(url, &json!({})).await,
+            // POST-as-GET (RFC 8555 §6.3).
+            Request::FetchAuthorization { index: _, url }
+            | Request::PollOrder { url }
+            | Request::DownloadCertificate { url } => (url.as_str(), String::new()),
+            Request::AnswerChallenge { index: _, url } => (url.as_str(), "{}".to_owned()),
             Request::Finalize { url } => {
-                self.post(url, &json!({ "csr": URL_SAFE_NO_PAD.encode(csr) }))
-                    .await
+                let body = json!({ "csr": URL_SAFE_NO_PAD.encode(csr) });
+                (url.as_str(), body.to_string())
             }
-            Request::DownloadCertificate { url } => {
-                self.signed(url, b"", Some("application/pem-certificate-chain"))
-                    .await
-            }
-        }
+        };
+        let accept = matches!(request, Request::DownloadCertificate { .. })
+            .then_some("application/pem-certificate-chain");
+        let post = Post {
+            kind: request.kind(),
+            new_nonce: &directory.new_nonce,
+            url: &self.authority.transport.admit(url)?,
+            signer: Signer::Account {
+                key: &self.key,
+                kid: self.kid.as_str(),
+            },
+            payload: payload.as_bytes(),
+            accept,
+        };
+        self.authority.transport.post(post).await
     }
 
     /// Sees to it that the directory is there, so that [`Session::perform`] waits for nothing but its own
@@ -206,57 +225,6 @@ impl Session {
             Err(Unavailable::Throttled(answer)) => Ok(Some(answer)),
             Err(Unavailable::Failed(error)) => Err(error),
         }
-    }
-
-    /// A POST of `payload` to a URL from the CA.
-    ///
-    /// # Errors
-    /// [`SendError`] if the URL may not be asked or there is no whole answer.
-    pub async fn post(&self, url: &str, payload: &serde_json::Value) -> Result<Response, SendError> {
-        self.signed(url, payload.to_string().as_bytes(), None).await
-    }
-
-    /// A POST-as-GET (RFC 8555 §6.3) of a URL from the CA.
-    ///
-    /// # Errors
-    /// [`SendError`] if the URL may not be asked or there is no whole answer.
-    pub async fn post_as_get(&self, url: &str) -> Result<Response, SendError> {
-        self.signed(url, b"", None).await
-    }
-
-    async fn new_order(&self, order: &serde_json::Value) -> Result<Response, SendError> {
-        match self.authority.directory().await {
-            Ok(directory) => self.post(directory.new_order.as_str(), order).await,
-            Err(Unavailable::Throttled(answer)) => Ok(answer),
-            Err(Unavailable::Failed(error)) => Err(error),
-        }
-    }
-
-    async fn signed(
-        &self,
-        url: &str,
-        payload: &[u8],
-        accept: Option<&'static str>,
-    ) -> Result<Response, SendError> {
-        let url = self.authority.transport.admit(url)?;
-        let directory = match self.authority.directory().await {
-            Ok(directory) => directory,
-            // The request was not sent, and the CA wants none: a throttle like any other.
-            Err(Unavailable::Throttled(answer)) => return Ok(answer),
-            Err(Unavailable::Failed(error)) => return Err(error),
-        };
-        let signer = Signer::Account {
-            key: &self.key,
-            kid: self.kid.as_str(),
-        };
-        let post = Post {
-            new_nonce: &directory.new_nonce,
-            url: &url,
-            signer,
-            payload,
-            accept,
-        };
-        self.authority.transport.post(post).await
     }
 }
 

@@ -24,12 +24,13 @@ use crate::acme::jws::{self, Signer};
 use crate::acme::nonce::{Nonce, NoncePool};
 use crate::acme::origin::{CaUrl, Origin, UrlError};
 use crate::gate::{Gate, Outcome, Permit};
+use crate::metrics::Metrics;
 
 /// How often a request is sent again after `badNonce`.
 const NONCE_RETRIES: u32 = 5;
 
 /// What a [`Transport`] is made of.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct TransportConfig {
     /// The CA.
     pub origin: Origin,
@@ -40,6 +41,8 @@ pub struct TransportConfig {
     pub replica: String,
     /// How many connections are kept between requests: the budget's requests in flight.
     pub most_idle: usize,
+    /// Counts the requests.
+    pub metrics: Metrics,
 }
 
 /// Sends requests to one CA, each on a permit of its budget. Cheap to clone.
@@ -62,6 +65,7 @@ struct Shared {
     host: HeaderValue,
     user_agent: HeaderValue,
     connections: Connections,
+    metrics: Metrics,
     /// By newNonce URL: one server can be several CAs.
     nonces: Mutex<HashMap<String, NoncePool>>,
 }
@@ -69,6 +73,8 @@ struct Shared {
 /// A signed request, but for its nonce.
 #[derive(Debug, Clone, Copy)]
 pub struct Post<'a> {
+    /// What kind of request it is, for logs and metrics: one of a fixed few words.
+    pub kind: &'static str,
     /// Where nonces come from, if none is in hand.
     pub new_nonce: &'a CaUrl,
     /// What is asked.
@@ -93,6 +99,7 @@ impl Transport {
             ca_bundle,
             replica,
             most_idle,
+            metrics,
         } = config;
         let no_host = |_| TlsSetupError::HostName(origin.clone());
         let host = HeaderValue::try_from(origin.authority()).map_err(no_host)?;
@@ -101,6 +108,7 @@ impl Transport {
             host,
             user_agent: user_agent(&replica),
             connections: Connections::new(dialer, most_idle),
+            metrics,
             nonces: Mutex::default(),
             origin,
         };
@@ -150,9 +158,9 @@ impl Transport {
     /// # Errors
     /// [`SendError`] if there is no whole answer.
     pub async fn get(&self, url: &CaUrl) -> Result<Response, SendError> {
-        let permit = self.gate.permit(Endpoint::Other).await?;
-        self.send(permit, self.request(Method::GET, url, Bytes::new(), None)?)
-            .await
+        let permit = self.permit(Endpoint::Other).await?;
+        let request = self.request(Method::GET, url, Bytes::new(), None)?;
+        self.send(permit, "directory", request).await
     }
 
     /// A signed POST. What comes back is the CA's last word on it, whatever its status; a throttle
@@ -162,6 +170,7 @@ impl Transport {
     /// [`SendError`] if there is no whole answer, or no nonce.
     pub async fn post(&self, post: Post<'_>) -> Result<Response, SendError> {
         let Post {
+            kind,
             new_nonce,
             url,
             signer,
@@ -176,12 +185,11 @@ impl Transport {
             } else {
                 Endpoint::NewNonce
             };
-            let permit = self.gate.permit(endpoint).await?;
+            let permit = self.permit(endpoint).await?;
             // Another request may have taken the last nonce while this one waited for its permit.
             let Some(nonce) = carried.take().or_else(|| self.take_nonce(new_nonce)) else {
-                let answer = self
-                    .send(permit, self.request(Method::HEAD, new_nonce, Bytes::new(), None)?)
-                    .await?;
+                let request = self.request(Method::HEAD, new_nonce, Bytes::new(), None)?;
+                let answer = self.send(permit, "newNonce", request).await?;
                 carried = fresh_nonce(&answer);
                 if carried.is_some() {
                     continue;
@@ -195,9 +203,8 @@ impl Transport {
                 });
             };
             let body = jws::sign(signer, &nonce.value, url.as_str(), payload)?;
-            let answer = self
-                .send(permit, self.request(Method::POST, url, body.into(), accept)?)
-                .await?;
+            let request = self.request(Method::POST, url, body.into(), accept)?;
+            let answer = self.send(permit, kind, request).await?;
             if is_bad_nonce(&answer) {
                 self.pool(new_nonce, |pool| pool.rejected(&nonce));
                 if retries < NONCE_RETRIES {
@@ -247,10 +254,24 @@ impl Transport {
         })
     }
 
+    /// Waits for leave to send one request.
+    async fn permit(&self, endpoint: Endpoint) -> Result<Permit, SendError> {
+        let asked = Instant::now();
+        let permit = self.gate.permit(endpoint).await?;
+        self.shared
+            .metrics
+            .permitted(&self.origin().to_string(), asked.elapsed());
+        Ok(permit)
+    }
+
     /// Sends in a task of its own, so that a caller who goes away leaves no outcome unknown.
-    async fn send(&self, permit: Permit, request: Request<Full<Bytes>>) -> Result<Response, SendError> {
-        let connections = self.shared.connections.clone();
-        let sending = tokio::spawn(sent(connections, permit, request));
+    async fn send(
+        &self,
+        permit: Permit,
+        kind: &'static str,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response, SendError> {
+        let sending = tokio::spawn(sent(self.shared.clone(), permit, kind, request));
         sending.await.unwrap_or_else(|_| Err(Lost::BrokenOff.into()))
     }
 
@@ -267,22 +288,36 @@ impl Transport {
 
 /// Performs one request and reports its permit.
 async fn sent(
-    connections: Connections,
+    shared: Arc<Shared>,
     mut permit: Permit,
+    kind: &'static str,
     request: Request<Full<Bytes>>,
 ) -> Result<Response, SendError> {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let id = permit.id();
     let begin = Instant::now();
-    let answer = connections.exchange(request, &mut permit).await;
-    let milliseconds = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let answer = shared.connections.exchange(request, &mut permit).await;
+    let took = begin.elapsed();
+    let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    let ca = shared.origin.to_string();
     match &answer {
         Ok(Response { status, .. }) => {
-            tracing::debug!(request = id, %method, path, status, milliseconds, "the CA answered");
+            tracing::debug!(request = id, %method, path, kind, status, milliseconds, "the CA answered");
+            shared.metrics.requested(&ca, kind, &status.to_string(), took);
         }
         Err(error) => {
-            tracing::warn!(request = id, %method, path, reason = error.reason(), milliseconds, "{error}");
+            tracing::warn!(request = id, %method, path, kind, reason = error.reason(), milliseconds, "{error}");
+            shared.metrics.requested(&ca, kind, error.reason(), took);
         }
+    }
+    if permit.is_late(Instant::now()) {
+        tracing::warn!(
+            request = id,
+            %method,
+            path,
+            "this process was stopped: the request may have left after its slot had ended"
+        );
+        shared.metrics.late(&ca);
     }
     permit.answered(outcome(&answer, Timestamp::now()));
     answer

@@ -12,6 +12,7 @@ use super::task::Task;
 use super::{Budget, BudgetView, Command, Shared, Unrecorded};
 use crate::gate::Gate;
 use crate::lease_store::{LeaseStore, lease_name};
+use crate::metrics::Metrics;
 use crate::queue::WorkQueue;
 
 /// All budgets. Cheap to clone.
@@ -24,6 +25,7 @@ struct Inner {
     client: Client,
     namespace: String,
     holder: Holder,
+    metrics: Metrics,
     budgets: Mutex<HashMap<String, Entry>>,
     /// Something about slots has changed somewhere: shards are to be looked at again.
     changed: Arc<Notify>,
@@ -49,11 +51,12 @@ pub struct Figures {
 impl Budgets {
     /// No budgets yet. `client` must not send anything again by itself.
     #[must_use]
-    pub fn new(client: Client, namespace: String, holder: Holder) -> Self {
+    pub fn new(client: Client, namespace: String, holder: Holder, metrics: Metrics) -> Self {
         let inner = Inner {
             client,
             namespace,
             holder,
+            metrics,
             budgets: Mutex::default(),
             changed: Arc::new(Notify::new()),
         };
@@ -174,6 +177,7 @@ impl Budgets {
             store,
             view_sender,
             self.inner.changed.clone(),
+            self.inner.metrics.clone(),
         );
         tokio::spawn(task.run(inbox, asks));
         budget

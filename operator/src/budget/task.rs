@@ -8,7 +8,9 @@ use futures::FutureExt;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use sancho_limiter::{Action, Blocked, Durations, Endpoint, Event, Holder, Limiter, Moment, Throttle};
+use sancho_limiter::{
+    Action, Blocked, Durations, Endpoint, Event, Holder, Limiter, Moment, Source, Throttle,
+};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -18,6 +20,7 @@ use crate::acme::transport::Transport;
 use crate::clock;
 use crate::gate::{GateReceiver, Outcome, Report};
 use crate::lease_store::LeaseStore;
+use crate::metrics::Metrics;
 
 /// A permit that nobody asks for within this time is given back: its request has gone away.
 const UNASKED: Duration = Duration::from_secs(1);
@@ -30,6 +33,7 @@ pub(super) struct Task {
     store: LeaseStore,
     view: watch::Sender<BudgetView>,
     changed: Arc<Notify>,
+    metrics: Metrics,
     permits: Permits,
     reports: mpsc::UnboundedReceiver<(u64, Report)>,
     transports: Vec<Transport>,
@@ -50,6 +54,7 @@ impl Task {
         store: LeaseStore,
         view: watch::Sender<BudgetView>,
         changed: Arc<Notify>,
+        metrics: Metrics,
     ) -> Self {
         let (sender, reports) = mpsc::unbounded_channel();
         Self {
@@ -58,6 +63,7 @@ impl Task {
             store,
             view,
             changed,
+            metrics,
             permits: Permits::new(sender),
             reports,
             transports: Vec::new(),
@@ -245,10 +251,18 @@ impl Task {
         }
         // Nothing else brings this task back then: what a dead holder has claimed is no demand.
         self.holder_ends = holder_ends.map(|until| instant(until, now));
+        let budget = self.limiter.budget();
         let view = BudgetView {
             held: u32::try_from(self.limiter.slots_held(now).len()).unwrap_or(u32::MAX),
             rate_held: self.limiter.rate(now),
-            rate: self.limiter.budget().requests_per_second,
+            rate: budget.requests_per_second,
+            burst: budget.burst,
+            max_in_flight: budget.max_in_flight,
+            source: source_word(self.limiter.source()),
+            throttles: self
+                .limiter
+                .record()
+                .map_or(0, |record| record.discovery.throttles),
             holders,
             blocked: self
                 .limiter
@@ -256,6 +270,8 @@ impl Task {
                 .filter(|b| *b != Blocked::Pacing)
                 .map(|b| b.to_string()),
         };
+        let waiting = self.budget.queue().waiting();
+        self.metrics.budget(self.budget.origin(), &view, waiting);
         let before = self.view.borrow().clone();
         if before != view {
             if before.holders != view.holders || (before.held == 0) != (view.held == 0) {
@@ -281,6 +297,14 @@ impl Task {
             let _ = done.send(());
         }
         over
+    }
+}
+
+fn source_word(source: Source) -> &'static str {
+    match source {
+        Source::Given => "given",
+        Source::Published => "published",
+        Source::Discovered => "discovered",
     }
 }
 

@@ -101,6 +101,7 @@ pub(super) fn transport(
         ca_bundle,
         replica: context.replica.clone(),
         most_idle: MOST_IDLE,
+        metrics: context.metrics.clone(),
     };
     let transport = Transport::new(config, budget.gate()).map_err(|error| {
         NotReady::new(

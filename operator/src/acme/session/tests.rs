@@ -224,6 +224,10 @@ async fn a_url_from_elsewhere_is_refused_and_nothing_is_sent() {
     assert_eq!(server.asked().len(), before);
 }
 
+fn poll(url: &str) -> Request {
+    Request::PollOrder { url: url.to_owned() }
+}
+
 #[tokio::test]
 async fn a_resumed_session_sends_nothing_until_it_is_asked() {
     let server = ca(NewAccountIs::Made).await;
@@ -233,7 +237,7 @@ async fn a_resumed_session_sends_nothing_until_it_is_asked() {
     let session = Session::resume(server.transport(1, gate), directory.as_str(), key, kid.as_str()).unwrap();
     assert!(server.asked().is_empty());
     session
-        .post_as_get(server.url("/order/1").as_str())
+        .perform(&poll(server.url("/order/1").as_str()), &[])
         .await
         .unwrap();
     assert_eq!(server.asked(), ["GET /dir", "POST /order/1"]);
@@ -247,7 +251,7 @@ async fn a_throttled_directory_is_a_throttle_of_the_request() {
     let (directory, kid) = (server.url("/dir"), server.url("/acct/1"));
     let session = Session::resume(server.transport(1, gate), directory.as_str(), key, kid.as_str()).unwrap();
     let answer = session
-        .post_as_get(server.url("/order/1").as_str())
+        .perform(&poll(server.url("/order/1").as_str()), &[])
         .await
         .unwrap();
     assert_eq!((answer.status, answer.retry_after.as_deref()), (503, Some("9")));

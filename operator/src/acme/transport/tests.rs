@@ -33,6 +33,7 @@ async fn post(transport: &Transport, server: &Loopback, path: &str) -> Result<Re
     };
     let (new_nonce, url) = (server.url("/nonce"), server.url(path));
     let post = Post {
+        kind: "test",
         new_nonce: &new_nonce,
         url: &url,
         signer,

@@ -99,6 +99,7 @@ async fn a_server_that_is_not_there_is_told_from_one_that_is_not_trusted() {
         ca_bundle: bundle.map(|server| server.root_pem.clone().into_bytes()),
         replica: "test-0".to_owned(),
         most_idle: 1,
+        metrics: Metrics::default(),
     };
     let mut error = async |config: TransportConfig| {
         let url = config.origin.admit(&format!("{}/a", config.origin)).unwrap();
@@ -177,6 +178,7 @@ async fn a_server_that_speaks_no_tls_is_named() {
         ca_bundle: Some(server.root_pem.clone().into_bytes()),
         replica: "test-0".to_owned(),
         most_idle: 1,
+        metrics: Metrics::default(),
     };
     let error = Transport::new(config, gate).unwrap().get(&url).await.unwrap_err();
     assert!(

@@ -1,0 +1,298 @@
+//! What a replica counts, as Prometheus reads it.
+//!
+//! Labels are bounded: one `ca` for each CA in use, `endpoint` and `code` from fixed lists. No metric has a
+//! label for a name, a Certificate or a shard.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::budget::BudgetView;
+
+/// The media type of [`Metrics::text`].
+pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Upper ends of the buckets for an answer's time, in seconds; a request is given up after 30.
+const ANSWER_SECONDS: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+/// Upper ends of the buckets for a wait, in seconds: a takeover is 15, a pause can be an hour.
+const WAIT_SECONDS: [f64; 12] = [
+    0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0,
+];
+
+/// All that is counted. Cheap to clone; clones count together.
+#[derive(Clone)]
+pub struct Metrics {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    answer: Family<EndpointLabels, Histogram>,
+    permits: Family<CaLabels, Counter>,
+    wait: Family<CaLabels, Histogram>,
+    late: Family<CaLabels, Counter>,
+    rate: Family<CaLabels, Figure>,
+    rate_held: Family<CaLabels, Figure>,
+    burst: Family<CaLabels, Gauge>,
+    in_flight: Family<CaLabels, Gauge>,
+    source: Family<SourceLabels, Gauge>,
+    slots: Family<CaLabels, Gauge>,
+    blocked: Family<CaLabels, Gauge>,
+    throttles: Family<CaLabels, Gauge>,
+    waiting: Family<CaLabels, Gauge>,
+}
+
+type Figure = Gauge<f64, AtomicU64>;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CaLabels {
+    ca: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndpointLabels {
+    ca: String,
+    endpoint: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    ca: String,
+    endpoint: &'static str,
+    code: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SourceLabels {
+    ca: String,
+    source: &'static str,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("sancho");
+        let requests = Family::default();
+        registry.register(
+            "ca_requests",
+            "Requests to the CA by endpoint and code: the HTTP status, or a word where no answer came",
+            Family::clone(&requests),
+        );
+        let answer: Family<EndpointLabels, Histogram> =
+            Family::new_with_constructor(|| Histogram::new(ANSWER_SECONDS));
+        registry.register_with_unit(
+            "ca_request_duration",
+            "From a request's permit to its whole answer",
+            Unit::Seconds,
+            answer.clone(),
+        );
+        let permits = Family::default();
+        registry.register(
+            "budget_permits",
+            "Permits to send one request",
+            Family::clone(&permits),
+        );
+        let wait: Family<CaLabels, Histogram> = Family::new_with_constructor(|| Histogram::new(WAIT_SECONDS));
+        registry.register_with_unit(
+            "budget_wait",
+            "How long requests waited for their permits",
+            Unit::Seconds,
+            wait.clone(),
+        );
+        let late = Family::default();
+        registry.register(
+            "late_sends",
+            "Requests that may have left after their slot had ended, because the process had been stopped",
+            Family::clone(&late),
+        );
+        let mut gauges = |name: &str, help: &str| {
+            let family: Family<CaLabels, Gauge> = Family::default();
+            registry.register(name, help, family.clone());
+            family
+        };
+        let burst = gauges(
+            "budget_burst",
+            "Requests beyond the rate that all replicas together may send at once",
+        );
+        let in_flight = gauges(
+            "budget_max_in_flight",
+            "Requests that all replicas together may leave unanswered",
+        );
+        let slots = gauges("budget_slots_held", "Slots of the budget that this replica holds");
+        let blocked = gauges(
+            "budget_blocked",
+            "1 while this replica may send nothing at all: the CA asked for a pause, or no slot is held",
+        );
+        let throttles = gauges(
+            "budget_throttles",
+            "Refusals of the CA (429 or 503) that have counted since the budget's Lease was made, over all replicas",
+        );
+        let waiting = gauges("orders_waiting", "Shards that wait for the budget");
+        let mut figures = |name: &str, help: &str| {
+            let family: Family<CaLabels, Figure> = Family::default();
+            registry.register(name, help, family.clone());
+            family
+        };
+        let rate = figures(
+            "budget_requests_per_second",
+            "Requests a second that all replicas together may send",
+        );
+        let rate_held = figures(
+            "budget_held_requests_per_second",
+            "Requests a second that this replica's slots allow",
+        );
+        let source = Family::default();
+        registry.register(
+            "budget_source",
+            "1 for where the budget comes from: given, published by the CA, or found out",
+            Family::clone(&source),
+        );
+        let inner = Inner {
+            registry,
+            requests,
+            answer,
+            permits,
+            wait,
+            late,
+            rate,
+            rate_held,
+            burst,
+            in_flight,
+            source,
+            slots,
+            blocked,
+            throttles,
+            waiting,
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+}
+
+impl Metrics {
+    /// Everything in the OpenMetrics text format, of [`MEDIA_TYPE`].
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Only the writer can fail, and a String does not.
+        let _ = encode(&mut text, &self.inner.registry);
+        text
+    }
+
+    /// A request waited so long for its permit, and has it.
+    pub fn permitted(&self, ca: &str, waited: Duration) {
+        let labels = CaLabels { ca: ca.to_owned() };
+        self.inner.permits.get_or_create(&labels).inc();
+        self.inner
+            .wait
+            .get_or_create(&labels)
+            .observe(waited.as_secs_f64());
+    }
+
+    /// A request has come to its end. `code` is the HTTP status, or a word of a fixed list.
+    pub fn requested(&self, ca: &str, endpoint: &'static str, code: &str, took: Duration) {
+        let labels = RequestLabels {
+            ca: ca.to_owned(),
+            endpoint,
+            code: code.to_owned(),
+        };
+        self.inner.requests.get_or_create(&labels).inc();
+        let labels = EndpointLabels {
+            ca: ca.to_owned(),
+            endpoint,
+        };
+        self.inner
+            .answer
+            .get_or_create(&labels)
+            .observe(took.as_secs_f64());
+    }
+
+    /// A request may have left after its slot had ended.
+    pub fn late(&self, ca: &str) {
+        let labels = CaLabels { ca: ca.to_owned() };
+        self.inner.late.get_or_create(&labels).inc();
+    }
+
+    /// Where a budget stands, with so many shards in its queue.
+    pub fn budget(&self, ca: &str, view: &BudgetView, waiting: usize) {
+        let inner = &self.inner;
+        let labels = CaLabels { ca: ca.to_owned() };
+        inner.rate.get_or_create(&labels).set(view.rate);
+        inner.rate_held.get_or_create(&labels).set(view.rate_held);
+        inner.burst.get_or_create(&labels).set(i64::from(view.burst));
+        inner
+            .in_flight
+            .get_or_create(&labels)
+            .set(i64::from(view.max_in_flight));
+        inner.slots.get_or_create(&labels).set(i64::from(view.held));
+        inner
+            .blocked
+            .get_or_create(&labels)
+            .set(i64::from(view.blocked.is_some()));
+        inner
+            .throttles
+            .get_or_create(&labels)
+            .set(i64::try_from(view.throttles).unwrap_or(i64::MAX));
+        inner
+            .waiting
+            .get_or_create(&labels)
+            .set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        for source in SOURCES {
+            let labels = SourceLabels {
+                ca: ca.to_owned(),
+                source,
+            };
+            let is_its = source == view.source;
+            inner.source.get_or_create(&labels).set(i64::from(is_its));
+        }
+    }
+}
+
+/// Where budgets come from.
+const SOURCES: [&str; 3] = ["given", "published", "discovered"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_is_told_as_prometheus_reads_it() {
+        let metrics = Metrics::default();
+        metrics.permitted("https://ca", Duration::from_millis(40));
+        metrics.requested("https://ca", "newOrder", "201", Duration::from_millis(40));
+        metrics.requested("https://ca", "newOrder", "503", Duration::from_millis(4));
+        metrics.late("https://ca");
+        let view = BudgetView {
+            held: 2,
+            rate: 5.0,
+            source: "given",
+            ..BudgetView::default()
+        };
+        metrics.budget("https://ca", &view, 7);
+        let text = metrics.text();
+        for line in [
+            r#"sancho_ca_requests_total{ca="https://ca",endpoint="newOrder",code="503"} 1"#,
+            r#"sancho_ca_request_duration_seconds_count{ca="https://ca",endpoint="newOrder"} 2"#,
+            r#"sancho_budget_permits_total{ca="https://ca"} 1"#,
+            r#"sancho_budget_wait_seconds_bucket{le="0.05",ca="https://ca"} 1"#,
+            r#"sancho_late_sends_total{ca="https://ca"} 1"#,
+            r#"sancho_budget_requests_per_second{ca="https://ca"} 5.0"#,
+            r#"sancho_budget_slots_held{ca="https://ca"} 2"#,
+            r#"sancho_budget_source{ca="https://ca",source="given"} 1"#,
+            r#"sancho_budget_source{ca="https://ca",source="discovered"} 0"#,
+            r#"sancho_orders_waiting{ca="https://ca"} 7"#,
+            "# EOF",
+        ] {
+            assert!(text.contains(line), "no {line} in\n{text}");
+        }
+    }
+}
