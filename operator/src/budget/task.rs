@@ -91,7 +91,8 @@ impl Task {
                 Some(event) = self.under_way.next() => Some(event),
                 Some((number, report)) = self.reports.recv() => self.reported(number, report),
                 Some(command) = inbox.recv() => self.obey(command),
-                Some(ask) = asks.recv() => {
+                Some(mut ask) = asks.recv() => {
+                    ask.endpoint = self.limited(ask.endpoint);
                     self.permits.ask(ask, Instant::now());
                     None
                 }
@@ -105,6 +106,14 @@ impl Task {
             if self.has_left() {
                 return;
             }
+        }
+    }
+
+    /// The endpoint, as far as the budget limits it apart: where it does not, any permit will do.
+    fn limited(&self, endpoint: Endpoint) -> Endpoint {
+        match self.limiter.budget().new_nonce {
+            Some(_) => endpoint,
+            None => Endpoint::Other,
         }
     }
 
