@@ -1,5 +1,6 @@
 //! Replicas: the operator's real binary, one process each, run as its service account.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -98,7 +99,7 @@ impl Replica {
         self.pod.responder
     }
 
-    /// Where it serves `/readyz` and `/livez`.
+    /// Where it serves `/readyz`, `/livez` and `/metrics`.
     pub fn health(&self) -> SocketAddr {
         self.pod.health
     }
@@ -114,10 +115,7 @@ impl Replica {
     ///
     /// When it does not in time, or the process ends; the end of its log is told.
     pub async fn ready(&self) -> Result<()> {
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(Duration::from_secs(2))
-            .build()?;
+        let client = client()?;
         let url = format!("http://{}/readyz", self.pod.health);
         wait_for(
             &format!("{} to be ready", self.pod.name),
@@ -126,6 +124,24 @@ impl Replica {
             async || Ok(client.get(&url).send().await?.status().is_success().then_some(())),
         )
         .await
+    }
+
+    /// What it tells Prometheus: each sample's name with its labels, and its value.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer.
+    pub async fn metrics(&self) -> Result<BTreeMap<String, f64>> {
+        let url = format!("http://{}/metrics", self.pod.health);
+        let answer = client()?.get(&url).send().await?.error_for_status()?;
+        let text = answer.text().await?;
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        Ok(samples
+            .filter_map(|line| {
+                let (sample, value) = line.rsplit_once(' ')?;
+                Some((sample.to_owned(), value.parse().ok()?))
+            })
+            .collect())
     }
 
     /// Kills the process, if it runs, and starts another in the same Pod: same name, UID and
@@ -139,6 +155,14 @@ impl Replica {
         self.process = self.pod.run().await?;
         Ok(())
     }
+}
+
+/// For its probes and metrics.
+fn client() -> Result<reqwest::Client> {
+    Ok(reqwest::Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(2))
+        .build()?)
 }
 
 impl Pod {

@@ -76,6 +76,8 @@ pub struct BudgetView {
     pub source: &'static str,
     /// The CA's refusals that have counted since the Lease was made.
     pub throttles: u64,
+    /// The budget in a sentence, once its Lease was seen.
+    pub words: Option<String>,
     /// The replicas that hold slots and are alive, as far as is known.
     pub holders: BTreeSet<String>,
     /// Why nothing is sent at all, if that is so.

@@ -77,6 +77,22 @@ async fn three_replicas_hold_a_slot_each_and_share_the_work() {
             part * 100.0
         );
     }
+    // What left is what there was leave for, and what the CA saw.
+    let mut permits = 0.0;
+    let mut answered = 0.0;
+    for replica in &world.replicas {
+        let metrics = replica.metrics().await.unwrap();
+        let sum = |begin: &str| -> f64 {
+            let of_kind = metrics.iter().filter(|(sample, _)| sample.starts_with(begin));
+            of_kind.map(|(_, value)| value).sum()
+        };
+        permits += sum("sancho_budget_permits_total{");
+        answered += sum("sancho_ca_requests_total{");
+        assert_eq!(sum("sancho_budget_requests_per_second{"), budget.rate);
+        assert_eq!(sum("sancho_late_sends_total{"), 0.0);
+    }
+    let arrived = log.arrivals.len() as f64;
+    assert_eq!((permits, answered), (arrived, arrived));
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod annotations;
 mod summary;
+mod words;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -29,6 +29,8 @@ struct Inner {
     budgets: Mutex<HashMap<String, Entry>>,
     /// Something about slots has changed somewhere: shards are to be looked at again.
     changed: Arc<Notify>,
+    /// What is said of some budget has changed: issuers are to say it.
+    news: watch::Sender<u64>,
 }
 
 struct Entry {
@@ -59,6 +61,7 @@ impl Budgets {
             metrics,
             budgets: Mutex::default(),
             changed: Arc::new(Notify::new()),
+            news: watch::Sender::new(0),
         };
         Self {
             inner: Arc::new(inner),
@@ -148,6 +151,12 @@ impl Budgets {
         self.inner.changed.notified().await;
     }
 
+    /// How what is said of the budgets ([`BudgetView::words`]) changes.
+    #[must_use]
+    pub fn news(&self) -> watch::Receiver<u64> {
+        self.inner.news.subscribe()
+    }
+
     fn start(&self, origin: &str) -> Budget {
         let (gate, asks) = Gate::channel();
         let (commands, inbox) = mpsc::unbounded_channel();
@@ -177,6 +186,7 @@ impl Budgets {
             store,
             view_sender,
             self.inner.changed.clone(),
+            self.inner.news.clone(),
             self.inner.metrics.clone(),
         );
         tokio::spawn(task.run(inbox, asks));

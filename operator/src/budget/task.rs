@@ -30,9 +30,12 @@ const SHUTDOWN: Duration = Duration::from_secs(20);
 pub(super) struct Task {
     budget: Budget,
     limiter: Limiter,
+    configured: Option<(sancho_limiter::Budget, Source)>,
     store: LeaseStore,
     view: watch::Sender<BudgetView>,
     changed: Arc<Notify>,
+    /// The words on the budget have changed.
+    news: watch::Sender<u64>,
     metrics: Metrics,
     permits: Permits,
     reports: mpsc::UnboundedReceiver<(u64, Report)>,
@@ -54,15 +57,18 @@ impl Task {
         store: LeaseStore,
         view: watch::Sender<BudgetView>,
         changed: Arc<Notify>,
+        news: watch::Sender<u64>,
         metrics: Metrics,
     ) -> Self {
         let (sender, reports) = mpsc::unbounded_channel();
         Self {
             budget,
             limiter: Limiter::new(holder, Durations::default()),
+            configured: None,
             store,
             view,
             changed,
+            news,
             metrics,
             permits: Permits::new(sender),
             reports,
@@ -119,7 +125,10 @@ impl Task {
 
     fn obey(&mut self, command: Command) -> Option<Event> {
         match command {
-            Command::Configure(budget, source) => Some(Event::Configured { budget, source }),
+            Command::Configure(budget, source) => {
+                self.configured = Some((budget.clone(), source));
+                Some(Event::Configured { budget, source })
+            }
             Command::Seen(read) => Some(Event::Read(read)),
             Command::QueueChanged => None,
             Command::Transport(transport) => {
@@ -272,6 +281,7 @@ impl Task {
                 .limiter
                 .record()
                 .map_or(0, |record| record.discovery.throttles),
+            words: self.words(),
             holders,
             blocked: self
                 .limiter
@@ -292,8 +302,24 @@ impl Task {
                 );
                 self.changed.notify_one();
             }
+            let is_news = before.words != view.words;
             self.view.send_replace(view);
+            if is_news {
+                self.news.send_modify(|count| *count += 1);
+            }
         }
+    }
+
+    /// What is said of the budget: nothing while the Lease is still about other figures than are given now.
+    fn words(&self) -> Option<String> {
+        let record = self.limiter.record()?;
+        let (budget, source) = self.configured.as_ref()?;
+        let is_its = record.source == *source
+            && record.discovery.ceiling.as_ref().is_none_or(|ceiling| {
+                ceiling.requests_per_second == budget.requests_per_second
+                    && (ceiling.burst, ceiling.max_in_flight) == (budget.burst, budget.max_in_flight)
+            });
+        is_its.then(|| record.in_words())
     }
 
     fn has_left(&mut self) -> bool {

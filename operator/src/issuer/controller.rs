@@ -139,6 +139,7 @@ where
         kind: PhantomData,
     });
     let mut changes = reconciler.context.issuers.changes();
+    let mut news = reconciler.context.budgets.news();
     let mut due: Due<Instant, IssuerKey> = Due::default();
     let mut looks: JoinSet<(IssuerKey, Option<Duration>)> = JoinSet::new();
     // An edit that comes while an issuer is looked at ends that look: it may wait for the old spec's CA.
@@ -178,6 +179,15 @@ where
             Ok(()) = changes.changed() => {
                 for key in reconciler.with_gone_accounts() {
                     due.set_latest(&key, Instant::now());
+                }
+            }
+            Ok(()) = news.changed() => {
+                for issuer in K::all_seen(&reconciler.context) {
+                    let key = issuer.key();
+                    // One that is being looked at, or is not ready, says it at its end.
+                    if !running.contains_key(&key) && reconciler.context.issuers.get(&key).is_some() {
+                        due.set_latest(&key, Instant::now());
+                    }
                 }
             }
             Some(ended) = looks.join_next() => {
@@ -314,20 +324,24 @@ impl<K: AnyIssuer> Reconciler<K> {
         let acme = issuer.acme();
         let origin = account::origin(acme)?;
         let context = &self.context;
-        let words = if key.namespace.is_none() {
-            let (in_force, others) = context
-                .budgets
-                .give(&origin.to_string(), &key.name, issuer.budget());
-            budget_words(in_force.as_ref(), &others)
-        } else {
-            "shared with every issuer of this CA; set by ClusterIssuers".into()
-        };
+        let given = key.namespace.is_none().then(|| {
+            let figures = issuer.budget();
+            context.budgets.give(&origin.to_string(), &key.name, figures)
+        });
         let budget = context.budgets.of(&origin.to_string());
+        let words = || match &given {
+            Some((in_force, others)) => {
+                let view = budget.view().borrow().clone();
+                budget_words(view.words.as_deref(), in_force.as_ref(), others)
+            }
+            None => "shared with every issuer of this CA; set by ClusterIssuers".into(),
+        };
         let account_key = account::key(context, key, acme).await?;
         let transport = self.transport(key, acme, &budget)?;
         let gone = context.issuers.gone_account(key);
         let gone = gone.as_deref();
         if let Some(session) = account::resume(&transport, acme, &account_key, issuer.status(), gone) {
+            let words = words();
             return Ok((account::ready(acme, session, budget), words));
         }
         if let Some(account) = gone {
@@ -345,6 +359,7 @@ impl<K: AnyIssuer> Reconciler<K> {
                 () = tokio::time::sleep(LOOK_AGAIN) => {}
             }
             if let Some(session) = self.resume_seen(issuer, &transport, &account_key, gone) {
+                let words = words();
                 return Ok((account::ready(acme, session, budget), words));
             }
         }
@@ -357,6 +372,7 @@ impl<K: AnyIssuer> Reconciler<K> {
                 account::register(&transport, acme, &account_key).await?
             }
         };
+        let words = words();
         Ok((account::ready(acme, session, budget), words))
     }
 
@@ -525,26 +541,22 @@ fn says_as_much(present: &IssuerStatus, wanted: &IssuerStatus) -> bool {
     present == wanted || same_trouble
 }
 
-/// The budget in a sentence.
-fn budget_words(in_force: Option<&Figures>, others: &[String]) -> String {
-    match in_force {
-        None => "found out from the CA's answers; the budget's Lease tells what is known".into(),
-        Some(Figures {
-            requests_per_second,
-            burst,
-            max_in_flight,
-        }) => {
-            let figures = format!(
-                "given: {requests_per_second} requests a second, burst {burst}, {max_in_flight} in flight"
-            );
-            if others.is_empty() {
-                figures
-            } else {
-                format!(
-                    "{figures}; the lowest figures of all ClusterIssuers of this CA count, and {} give others",
-                    others.join(", ")
-                )
-            }
-        }
+/// The budget in a sentence: as its Lease has it, or as it is given as long as there is no Lease.
+fn budget_words(words: Option<&str>, in_force: Option<&Figures>, others: &[String]) -> String {
+    let figures = match (words, in_force) {
+        (Some(words), _) => words.to_owned(),
+        (None, None) => "found out from the CA's answers, once it is asked for the first time".into(),
+        (None, Some(figures)) => format!(
+            "given: {} requests a second, burst {}, {} in flight",
+            figures.requests_per_second, figures.burst, figures.max_in_flight
+        ),
+    };
+    if others.is_empty() {
+        figures
+    } else {
+        format!(
+            "{figures}; the lowest figures of all ClusterIssuers of this CA count, and {} give others",
+            others.join(", ")
+        )
     }
 }

@@ -1,7 +1,6 @@
 //! What a limiter can say about itself.
 
 use std::fmt;
-use std::time::Duration;
 
 use super::Limiter;
 use super::slot::Phase;
@@ -194,35 +193,5 @@ impl Limiter {
                 position: record.position(&self.me),
             },
         })
-    }
-
-    /// About how long `requests` more take from `now`, all replicas' shares as they are: the pause, the wait
-    /// for a slot, and the requests at the rate that this process has or would have.
-    pub fn estimated_wait(&self, requests: u32, now: Moment) -> Duration {
-        let pause = self
-            .paused
-            .until(now)
-            .map_or(Duration::ZERO, |until| until.since(now));
-        let budget = self.effective_budget();
-        let held = self.rate(now);
-        if held > 0.0 {
-            return pause + Duration::from_secs_f64(f64::from(requests) / held);
-        }
-        let slots = self.view.record().map_or(1, |record| record.slots.len().max(1));
-        let ahead = self.view.record().map_or(0, |record| {
-            record.position(&self.me).unwrap_or(record.waiting.len())
-        });
-        let rounds = u32::try_from(ahead / slots + 1).unwrap_or(u32::MAX);
-        let turn = if self
-            .view
-            .record()
-            .is_some_and(|record| record.slots.iter().all(|row| row.holder.is_some()))
-        {
-            self.durations.hold_at_least.saturating_mul(rounds)
-        } else {
-            Duration::ZERO
-        };
-        let part = budget.rate() / f64::from(u32::try_from(slots).unwrap_or(u32::MAX));
-        pause + turn + Duration::from_secs_f64(f64::from(requests) / part)
     }
 }
