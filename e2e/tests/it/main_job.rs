@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sancho_e2e::ca::PebbleOptions;
 use sancho_e2e::checker::{Bounds, judge};
-use sancho_e2e::manifests::{cluster_issuer, names};
+use sancho_e2e::manifests::{Budget, names};
 use sancho_e2e::process::wait_for;
 use sancho_e2e::replica::{NAMESPACE, ReplicaOptions, SERVICE_ACCOUNT};
 use sancho_e2e::world::{CaOptions, World, WorldOptions};
@@ -57,7 +57,7 @@ async fn forty_two_names_are_issued_by_three_replicas_although_the_holder_of_the
 
 #[tokio::test]
 async fn three_replicas_hold_a_slot_each_and_share_the_work() {
-    let budget = sancho_e2e::manifests::Budget {
+    let budget = Budget {
         rate: 60.0,
         burst: 10,
         in_flight: 16,
@@ -204,14 +204,13 @@ async fn the_checker_catches_replicas_that_each_keep_a_budget_of_their_own() {
             .unwrap();
         replica.ready().await.unwrap();
     }
-    // An Issuer, whose account key is in its own namespace, with the assumed budget of one a second.
-    let front = world.front().unwrap();
-    let mut issuer = cluster_issuer("ca", &front.directory_url(), front.ca_pem(), SLOW);
-    issuer["kind"] = "Issuer".into();
-    issuer["metadata"]["namespace"] = "default".into();
-    issuer["spec"].as_object_mut().unwrap().remove("budget");
-    world.cluster.apply_yaml(&issuer.to_string()).await.unwrap();
-    let bounds = Bounds::new(1.0, 0, Some(1));
+    let one = Budget {
+        rate: 1.0,
+        burst: 0,
+        in_flight: 1,
+    };
+    apply_issuer(&world, one).await;
+    let bounds = Bounds::new(one.rate, one.burst, Some(one.in_flight));
     let verdict = wait_for(
         "more requests than one budget allows",
         Duration::from_secs(90),
