@@ -224,7 +224,7 @@ async fn watch_leases(client: Client, namespace: String, budgets: Budgets) {
 
 async fn mark_ready<K>(seen: AllSeen, secrets: Seen<K>, health: Health)
 where
-    K: Resource<DynamicType = ()> + Clone,
+    K: Resource<DynamicType = ()> + Clone + Send + Sync,
 {
     let AllSeen {
         certificates,

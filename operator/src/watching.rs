@@ -3,8 +3,9 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use futures::StreamExt;
+use futures::future::{BoxFuture, Shared};
 use futures::stream::{BoxStream, select_all};
+use futures::{FutureExt, StreamExt};
 use kube::runtime::reflector::{ObjectRef, Store, store};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, reflector};
@@ -21,17 +22,34 @@ pub type Watched<K> = BoxStream<'static, Event<K>>;
 /// What has been seen of one kind: a store for each watched namespace, or one for all.
 pub struct Seen<K: Resource<DynamicType = ()> + 'static> {
     stores: Vec<Store<K>>,
+    /// A store wakes only one of those that wait for it, so all wait for this.
+    ready: Shared<BoxFuture<'static, ()>>,
 }
 
 impl<K: Resource<DynamicType = ()> + Clone> Clone for Seen<K> {
     fn clone(&self) -> Self {
         Self {
             stores: self.stores.clone(),
+            ready: self.ready.clone(),
         }
     }
 }
 
-impl<K: Resource<DynamicType = ()> + Clone> Seen<K> {
+impl<K: Resource<DynamicType = ()> + Clone + Send + Sync> Seen<K> {
+    fn of(stores: Vec<Store<K>>) -> Self {
+        let all = stores.clone();
+        let ready = async move {
+            for store in &all {
+                // The watch ends only with the process; then nobody waits any more.
+                let _ = store.wait_until_ready().await;
+            }
+        };
+        Self {
+            stores,
+            ready: ready.boxed().shared(),
+        }
+    }
+
     /// The object of that name.
     #[must_use]
     pub fn get(&self, reference: &ObjectRef<K>) -> Option<Arc<K>> {
@@ -46,10 +64,7 @@ impl<K: Resource<DynamicType = ()> + Clone> Seen<K> {
 
     /// Returns once everything that exists was seen once.
     pub async fn ready(&self) {
-        for store in &self.stores {
-            // The watch ends only with the process; then nobody waits any more.
-            let _ = store.wait_until_ready().await;
-        }
+        self.ready.clone().await;
     }
 }
 
@@ -72,5 +87,35 @@ where
         });
         streams.push(events.boxed());
     }
-    (Seen { stores }, select_all(streams).boxed())
+    (Seen::of(stores), select_all(streams).boxed())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use k8s_openapi::api::core::v1::Secret;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn all_who_wait_for_the_first_listing_are_woken() {
+        let (reader, mut writer) = store::<Secret>();
+        let seen = Seen::of(vec![reader]);
+        let waiters: Vec<_> = (0..3)
+            .map(|_| {
+                let seen = seen.clone();
+                tokio::spawn(async move { seen.ready().await })
+            })
+            .collect();
+        // Each of them has looked once.
+        tokio::task::yield_now().await;
+        writer.apply_watcher_event(&Event::Init);
+        writer.apply_watcher_event(&Event::InitDone);
+        let woken = futures::future::join_all(waiters);
+        let woken = tokio::time::timeout(Duration::from_secs(10), woken)
+            .await
+            .unwrap();
+        assert!(woken.iter().all(Result::is_ok));
+    }
 }
