@@ -38,10 +38,11 @@
 //! - **I1, rate.** In any window W the CA sees at most 1 + burst + rate × (W + jitter) requests. The slots'
 //!   rates and capacities add up to the budget's. Kept back for jitter: spacings are 2 % wider than the rate
 //!   asks for; of a burst, what the rate brings in 15 ms stays unused (never all of a slot's part); at burst
-//!   0, where a CA judges each arrival against the one before, the next request leaves one spacing and 15 ms
-//!   after the last one, or, once that one is answered, one spacing and 5 ms after the latest moment at which
-//!   it can have arrived (its answer, less the quickest round trip ever seen). These margins of 15 and 5 ms
-//!   are never more than a quarter of the spacing.
+//!   0, where a CA judges each arrival against the one before, the next request leaves one spacing and 5 ms
+//!   after the latest moment at which the last one can have arrived (its answer, less the quickest round trip
+//!   ever seen). An answer that is overdue is waited for, one more spacing at most; where answers usually take
+//!   longer than a third of the spacing, nothing can be told from their absence, and the next leaves one
+//!   spacing and 15 ms after the last. These margins are never more than a quarter of the spacing.
 //! - **I2, in flight.** Unanswered requests of all replicas never exceed `max_in_flight`. A slot is renewed
 //!   while a request is unanswered and released only when none is and the connections are closed. Exception:
 //!   what the CA still works on for a dead, stopped or cut-off replica.

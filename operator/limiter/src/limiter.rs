@@ -270,13 +270,14 @@ impl Limiter {
 
     /// The permit's request leaves, perhaps long after the permit was granted.
     fn begun(&mut self, permit: PermitId, now: Moment) {
+        let quickest = self.quickest;
         for slot in self.slots.values_mut() {
             if let Some(left) = slot.in_flight.get_mut(&permit) {
                 left.at = now;
             }
             if slot.unbegun == Some(permit) {
                 slot.unbegun = None;
-                slot.pacer.begun(now);
+                slot.pacer.begun(now, quickest);
             }
         }
     }

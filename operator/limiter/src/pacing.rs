@@ -8,6 +8,8 @@ use crate::moment::Moment;
 /// At burst 0 the CA judges each arrival against the one before, to the millisecond. While the one before
 /// is unanswered nobody knows when it arrived, so the next waits this much longer.
 const MARGIN_UNANSWERED: Duration = Duration::from_millis(15);
+/// Answers take up to so many times as long as the quickest one, if nothing is amiss.
+const USUAL_SLACK: u32 = 3;
 /// Once it is answered, the answer bounds its arrival; left are rounding and scheduling.
 const MARGIN_ANSWERED: Duration = Duration::from_millis(5);
 
@@ -58,11 +60,22 @@ impl Pacer {
         }
     }
 
-    /// The request that was granted last leaves at `now`, which may be later than it was granted.
-    pub(crate) fn begun(&mut self, now: Moment) {
+    /// The request that was granted last leaves at `now`, which may be later than it was granted;
+    /// `quickest` is how long the quickest answer ever took.
+    ///
+    /// At burst 0 an answer that usually comes well within the interval and has not come by its end means
+    /// that the request was held up on its way, nobody knows for how long. Then the next waits for the
+    /// answer, but no longer than one more interval: it may never come.
+    pub(crate) fn begun(&mut self, now: Moment, quickest: Option<Duration>) {
         if self.share.spaced && self.share.capacity == 1 {
-            let next = now + self.share.interval + self.margin(MARGIN_UNANSWERED);
-            self.full_at = self.full_at.max(next);
+            let interval = self.share.interval;
+            let is_slow = quickest.is_some_and(|quickest| quickest * USUAL_SLACK >= interval);
+            let patience = if is_slow {
+                self.margin(MARGIN_UNANSWERED)
+            } else {
+                interval
+            };
+            self.full_at = self.full_at.max(now + interval + patience);
         }
     }
 
@@ -131,6 +144,22 @@ mod tests {
         // A slow start (a TLS handshake, say) of 60 ms, where the quickest answer took 10 ms.
         pacer.answered(at(1000), at(1060), Duration::from_millis(10));
         assert_eq!(pacer.ready_at().unwrap(), at(1050 + 204 + 5));
+    }
+
+    #[test]
+    fn at_burst_zero_an_answer_that_is_overdue_is_waited_for_but_not_for_ever() {
+        let share = Budget::new(5.0, 0, 16).share(1, 0);
+        let mut pacer = Pacer::full_at(share, at(0));
+        pacer.spend(at(1000));
+        pacer.begun(at(1000), Some(Duration::from_millis(5)));
+        assert_eq!(pacer.ready_at().unwrap(), at(1000 + 2 * 204));
+        // It was held up for 230 ms.
+        pacer.answered(at(1000), at(1230), Duration::from_millis(5));
+        assert_eq!(pacer.ready_at().unwrap(), at(1225 + 204 + 5));
+        // Of a CA that always takes long nothing can be told from that.
+        pacer.spend(at(2000));
+        pacer.begun(at(2000), Some(Duration::from_millis(80)));
+        assert_eq!(pacer.ready_at().unwrap(), at(2000 + 204 + 15));
     }
 
     #[test]
