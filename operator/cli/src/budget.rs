@@ -1,7 +1,5 @@
 //! Budgets as their Leases tell them. Pure.
 
-use std::collections::BTreeSet;
-
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::ResourceExt;
 use sancho_crds::ClusterIssuer;
@@ -18,8 +16,6 @@ pub struct BudgetView {
     pub lease: String,
     /// The ClusterIssuers of that CA.
     pub issuers: Vec<String>,
-    /// The ClusterIssuers' own words on it.
-    pub words: Vec<String>,
     /// What the Lease says; absent if it cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<State>,
@@ -38,8 +34,8 @@ pub struct State {
     pub burst: u32,
     /// Requests unanswered at once.
     pub max_in_flight: u32,
-    /// Where the figures come from.
-    pub source: String,
+    /// All of it in a sentence: where the figures come from, and how far the search for them is.
+    pub summary: String,
     /// The holder of each slot; absent for a free one.
     pub slots: Vec<Option<String>>,
     /// Who waits for a slot, the first one first.
@@ -68,10 +64,6 @@ fn view(lease: &Lease, issuers: &[ClusterIssuer]) -> BudgetView {
             status.and_then(|status| status.budget_lease.as_ref()) == Some(&name)
         })
         .collect();
-    let words: BTreeSet<String> = its
-        .iter()
-        .filter_map(|issuer| issuer.status.as_ref()?.budget.clone())
-        .collect();
     let (state, trouble) = match Record::from_annotations(lease.annotations()) {
         Ok(record) => (Some(state(&record)), None),
         Err(unreadable) => (None, Some(unreadable.to_string())),
@@ -83,7 +75,6 @@ fn view(lease: &Lease, issuers: &[ClusterIssuer]) -> BudgetView {
             .cloned()
             .unwrap_or_default(),
         issuers: its.iter().map(|issuer| issuer.name_any()).collect(),
-        words: words.into_iter().collect(),
         lease: name,
         state,
         trouble,
@@ -95,7 +86,7 @@ fn state(record: &Record) -> State {
         requests_per_second: record.budget.requests_per_second,
         burst: record.budget.burst,
         max_in_flight: record.budget.max_in_flight,
-        source: format!("{:?}", record.source),
+        summary: record.summary(),
         slots: record
             .slots
             .iter()
@@ -125,15 +116,11 @@ fn paragraph(view: &BudgetView) -> String {
     if !view.issuers.is_empty() {
         lines.push(format!("  ClusterIssuers: {}", view.issuers.join(", ")));
     }
-    lines.extend(view.words.iter().map(|words| format!("  {words}")));
     if let Some(trouble) = &view.trouble {
         lines.push(format!("  nothing is sent: {trouble}"));
     }
     if let Some(state) = &view.state {
-        lines.push(format!(
-            "  {} requests a second, burst {}, {} in flight ({})",
-            state.requests_per_second, state.burst, state.max_in_flight, state.source
-        ));
+        lines.push(format!("  {}", state.summary));
         if state.paused {
             lines.push("  paused: the CA asked to be left alone for a while".into());
         }
@@ -195,7 +182,7 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.contains("40 requests a second, burst 10, 16 in flight (Given)"),
+            text.contains("Given: 40 requests a second, burst 10, 16 in flight; held"),
             "{text}"
         );
         assert!(text.contains("slot 0: sancho-0-abc"), "{text}");

@@ -2,7 +2,6 @@
 
 mod annotations;
 mod summary;
-mod words;
 
 use std::collections::BTreeMap;
 use std::fmt;

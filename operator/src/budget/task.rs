@@ -319,7 +319,7 @@ impl Task {
                 ceiling.requests_per_second == budget.requests_per_second
                     && (ceiling.burst, ceiling.max_in_flight) == (budget.burst, budget.max_in_flight)
             });
-        is_its.then(|| record.in_words())
+        is_its.then(|| record.summary())
     }
 
     fn has_left(&mut self) -> bool {

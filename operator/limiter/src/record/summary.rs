@@ -6,6 +6,7 @@ use super::Record;
 use crate::budget::{PerSecond, Source};
 use crate::discovery::Stage;
 
+/// It changes when what is known does, and not with each request or probe: issuers repeat it in their status.
 /// For example: `Discovered: 9.75 requests a second, burst 1, 1 in flight; held; 9.75 was borne, 10.2 refused`.
 pub(super) fn of(record: &Record) -> String {
     let (budget, discovery) = (&record.budget, &record.discovery);
@@ -45,7 +46,7 @@ pub(super) fn of(record: &Record) -> String {
         );
     }
     if let Some(outage) = &discovery.outage {
-        let _ = write!(text, "; {}, {} probes failed", outage.cause, outage.failed_probes);
+        let _ = write!(text, "; {}", outage.cause);
     }
     text
 }
@@ -74,7 +75,7 @@ mod tests {
             record.summary(),
             "Given: 9.5 requests a second, burst 5, 2 in flight; between a rate borne and a rate refused; \
              given: 10 requests a second; 1 refusals counted, the last at 10 a second in epoch 1; \
-             connections to the CA break off, 0 probes failed"
+             connections to the CA break off"
         );
     }
 }
