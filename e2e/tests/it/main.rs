@@ -11,6 +11,7 @@ mod discovery;
 mod edits;
 mod front_throttles;
 mod history;
+mod limiter_faults;
 mod main_job;
 mod manifests;
 mod mistakes;
