@@ -61,6 +61,14 @@ pub struct ReadyIssuer {
 }
 
 impl ReadyIssuer {
+    /// Is it the same account, asked in the same way?
+    fn is_same(&self, other: &Self) -> bool {
+        self.server == other.server
+            && self.session.kid() == other.session.kid()
+            && self.session.thumbprint() == other.session.thumbprint()
+            && self.session.transport().is_same(other.session.transport())
+    }
+
     /// The same, for requests on behalf of this namespace; see [`crate::gate::Gate::for_tenant`].
     #[must_use]
     pub fn for_tenant(&self, namespace: &str) -> Self {
@@ -141,8 +149,36 @@ impl Issuers {
         self.inner.gone.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The issuer does not exist any more.
+    fn forget(&self, key: &IssuerKey) {
+        self.gone().remove(key);
+        self.set(key.clone(), None);
+    }
+
+    /// It was registered just now: its account is there, whatever was heard of it before.
+    fn registered(&self, key: &IssuerKey) {
+        self.gone().remove(key);
+    }
+
+    /// From now on the issuer is ready, or not. A look that began before its account was heard to be gone
+    /// does not bring that account back, and one that found nothing new changes nothing: the session keeps
+    /// its directory, and nobody is woken.
     fn set(&self, key: IssuerKey, issuer: Option<ReadyIssuer>) {
-        self.gone().remove(&key);
+        if let Some(issuer) = &issuer {
+            let mut gone = self.gone();
+            if gone.get(&key).is_some_and(|gone| gone == issuer.session.kid()) {
+                return;
+            }
+            gone.remove(&key);
+        }
+        let is_same = match (self.get(&key), &issuer) {
+            (Some(present), Some(issuer)) => present.is_same(issuer),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        if is_same {
+            return;
+        }
         let mut ready = self.inner.ready.lock().unwrap_or_else(PoisonError::into_inner);
         match issuer {
             Some(issuer) => ready.insert(key, issuer),

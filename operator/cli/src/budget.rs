@@ -36,8 +36,9 @@ pub struct State {
     pub max_in_flight: u32,
     /// All of it in a sentence: where the figures come from, and how far the search for them is.
     pub summary: String,
-    /// The holder of each slot; absent for a free one.
-    pub slots: Vec<Option<String>>,
+    /// The holder of each slot, `free` or `in doubt`: the Lease is new, and an earlier one may have had a
+    /// holder.
+    pub slots: Vec<String>,
     /// Who waits for a slot, the first one first.
     pub waiting: Vec<String>,
     /// Whether all sending was paused at the last write.
@@ -90,7 +91,11 @@ fn state(record: &Record) -> State {
         slots: record
             .slots
             .iter()
-            .map(|row| row.holder.as_ref().map(|holder| holder.process.clone()))
+            .map(|row| match &row.holder {
+                Some(holder) => holder.process.clone(),
+                None if row.in_doubt => "in doubt".into(),
+                None => "free".into(),
+            })
             .collect(),
         waiting: record
             .waiting
@@ -125,10 +130,7 @@ fn paragraph(view: &BudgetView) -> String {
             lines.push("  paused: the CA asked to be left alone for a while".into());
         }
         for (number, holder) in state.slots.iter().enumerate() {
-            lines.push(format!(
-                "  slot {number}: {}",
-                holder.as_deref().unwrap_or("free: nothing waits for this CA")
-            ));
+            lines.push(format!("  slot {number}: {holder}"));
         }
         if !state.waiting.is_empty() {
             lines.push(format!("  waiting: {}", state.waiting.join(", ")));
@@ -186,7 +188,7 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("slot 0: sancho-0-abc"), "{text}");
-        assert!(text.contains("slot 1: free"), "{text}");
+        assert!(text.contains("slot 1: in doubt"), "{text}");
     }
 
     #[test]

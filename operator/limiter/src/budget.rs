@@ -12,8 +12,10 @@ use serde_json::Value;
 const RATE_PER_SLOT: f64 = 20.0;
 /// More slots than this only add bookkeeping.
 const MOST_SLOTS: u32 = 4;
-/// The slowest rate that is kept: one request in 30 s. Anything slower, zero, or no number counts as it.
+/// The slowest rate that is searched for: one request in 30 s.
 pub(crate) const SLOWEST: f64 = 1.0 / 30.0;
+/// The slowest rate that is kept: one request in 100 s. Anything slower, zero, or no number counts as it.
+const LEAST: f64 = 0.01;
 /// The fastest rate that is kept: one request per millisecond.
 const FASTEST: f64 = 1000.0;
 /// The spacing is this much wider than the rate asks for: the CA's clock and ours run apart, and what the
@@ -133,9 +135,9 @@ impl Budget {
     /// The rate that is paced by: `requests_per_second`, held to sane bounds.
     pub fn rate(&self) -> f64 {
         if self.requests_per_second.is_finite() {
-            self.requests_per_second.clamp(SLOWEST, FASTEST)
+            self.requests_per_second.clamp(LEAST, FASTEST)
         } else {
-            SLOWEST
+            LEAST
         }
     }
 
@@ -285,7 +287,7 @@ mod tests {
     #[test]
     fn a_rate_that_is_no_number_counts_as_the_slowest() {
         for rate in [f64::NAN, f64::INFINITY, -1.0, 0.0] {
-            assert_eq!(Budget::new(rate, 0, 1).spacing(), Duration::from_secs(30));
+            assert_eq!(Budget::new(rate, 0, 1).spacing(), Duration::from_secs(100));
         }
     }
 }

@@ -200,21 +200,18 @@ impl<T: Hash + Eq + Clone, K: Clone> Lane<T, K> {
 
     /// The next job by deficit round robin; its cost is paid for.
     fn next(&mut self, admit: &impl Fn(&T) -> bool, quantum: u64) -> Option<K> {
-        if !self.turns.iter().any(admit) {
-            return None;
-        }
         loop {
-            let tenant = self.turns.front()?;
-            let turn = self.tenants.get_mut(tenant)?;
-            if admit(tenant) {
-                let (_, (job, cost)) = turn.jobs.first_key_value()?;
-                if turn.deficit >= *cost {
-                    turn.deficit -= cost;
-                    return Some(job.clone());
-                }
-                turn.deficit += quantum;
+            // Who is not admitted keeps its place.
+            let place = self.turns.iter().position(admit)?;
+            let turn = self.tenants.get_mut(&self.turns[place])?;
+            let (_, (job, cost)) = turn.jobs.first_key_value()?;
+            if turn.deficit >= *cost {
+                turn.deficit -= cost;
+                return Some(job.clone());
             }
-            self.turns.rotate_left(1);
+            turn.deficit += quantum;
+            let tenant = self.turns.remove(place)?;
+            self.turns.push_back(tenant);
         }
     }
 

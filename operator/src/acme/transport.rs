@@ -127,6 +127,12 @@ impl Transport {
         }
     }
 
+    /// Are they the same connections?
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
     /// The CA's origin.
     #[must_use]
     pub fn origin(&self) -> &Origin {
@@ -326,6 +332,12 @@ async fn sent(
 fn outcome(answer: &Result<Response, SendError>, now: Timestamp) -> Outcome {
     match answer {
         Ok(response) => match response.throttle(now) {
+            // So is one that is full again soon: Boulder's limits of an account say how soon that is.
+            Some(Throttle::Pace(Some(_)))
+                if response.status == 429 && response.problem().kind() == kind::RATE_LIMITED =>
+            {
+                Outcome::Answered
+            }
             Some(Throttle::Pace(until)) => Outcome::Throttled {
                 retry_after: until.map(|until| wait(now, until)),
             },

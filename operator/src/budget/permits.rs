@@ -137,7 +137,8 @@ impl Permits {
     /// The connections of these are to be closed at once.
     pub(super) fn abort(&self, ids: &[PermitId], now: Instant) {
         for open in self.open.values().filter(|open| ids.contains(&open.id)) {
-            open.validity.send_replace(now);
+            open.validity
+                .send_modify(|validity| *validity = (*validity).min(now));
         }
     }
 }

@@ -126,6 +126,8 @@ struct Memory {
     generation: Option<(i64, Instant)>,
     /// Another planner's unsettled plan, and since when it has been seen so.
     busy: Option<(sancho_crds::PlanStatus, Instant)>,
+    /// This replica says how long the Certificate waits for the budget.
+    speaks: bool,
     /// The version whose status is to be replaced, and since when.
     outdated_since: Option<(Option<String>, Instant)>,
 }
@@ -196,6 +198,7 @@ async fn reconcile(
     if is_settled && is_as_planned(&planned, &own) {
         let now = clock::now();
         let wait = budget_wait(context, certificate, &own);
+        memory.speaks = matches!(wait, BudgetWait::Is(Some(_)));
         let status = summary(certificate, plan.as_ref(), &own, &issuer, wait, now);
         let is_ready = condition(&status.conditions, "Ready").is_some_and(|ready| ready.status == "True");
         // No event comes when a certificate expires.
@@ -242,23 +245,36 @@ async fn reconcile(
     }
 }
 
-/// How long the budget takes to come to the last of these shards, said by the first of those replicas
-/// that hold slots.
+/// How long the budget takes to come to the last of these shards. Said by the first of those replicas
+/// that hold slots, or by the planner while nobody does.
 fn budget_wait(context: &Context, certificate: &Certificate, own: &[&CertificateShard]) -> BudgetWait {
     let namespace = certificate.namespace().unwrap_or_default();
     let key = IssuerKey::of(&certificate.spec.issuer_ref, &namespace);
     let Some(issuer) = context.issuers.get(&key) else {
         return BudgetWait::Is(None);
     };
+    let keys: Vec<ShardKey> = own.iter().map(|shard| ShardKey::of(shard)).collect();
+    let Some(requests) = issuer.budget.queue().until_last(&keys) else {
+        return BudgetWait::Is(None);
+    };
     let view = issuer.budget.view().borrow().clone();
-    if view.holders.first() != Some(&context.replica) {
+    let speaks = match view.holders.first() {
+        Some(holder) => *holder == context.replica,
+        None => is_planner(context, certificate.status.as_ref()),
+    };
+    if !speaks {
         return BudgetWait::SaidByAnother;
     }
-    let keys: Vec<ShardKey> = own.iter().map(|shard| ShardKey::of(shard)).collect();
-    let requests = issuer.budget.queue().until_last(&keys);
     // Floats of no great size; a rate of nothing gives no estimate.
-    let wait = requests.and_then(|requests| Duration::try_from_secs_f64(requests as f64 / view.rate).ok());
+    let wait = Duration::try_from_secs_f64(requests as f64 / view.rate).ok();
     BudgetWait::Is(wait)
+}
+
+/// Did this replica, or an earlier process of this pod, plan it last?
+fn is_planner(context: &Context, status: Option<&CertificateStatus>) -> bool {
+    status
+        .and_then(|status| status.plan.as_ref())
+        .is_none_or(|plan| context.is_own(&plan.planner))
 }
 
 /// How much longer to wait for further edits before planning, if at all.
@@ -277,7 +293,7 @@ fn wait_for_more_edits(memory: &mut Memory, generation: i64, is_planned: bool) -
 }
 
 /// Writes a status that says something new. The replica that planned the Certificate does so at
-/// once, the others only if nobody else does.
+/// once, and so does the one that knows how long it waits; the others only if nobody else does.
 async fn write_status(
     context: &Context,
     certificate: &Certificate,
@@ -288,10 +304,7 @@ async fn write_status(
         memory.outdated_since = None;
         return Ok(None);
     }
-    let is_ours = status
-        .plan
-        .as_ref()
-        .is_none_or(|plan| context.is_own(&plan.planner));
+    let is_ours = memory.speaks || is_planner(context, Some(&status));
     let version = certificate.resource_version();
     let since = match &memory.outdated_since {
         Some((seen, since)) if *seen == version => *since,

@@ -73,7 +73,7 @@ pub(super) fn refused(certificate: &Certificate, refused: &Refused, now: Timesta
 pub(super) enum BudgetWait {
     /// So long; nothing if none waits.
     Is(Option<Duration>),
-    /// Another replica says so; what it said stays while the Certificate is not ready. Replicas estimate
+    /// It waits, and another replica says how long; what it said stays. Replicas estimate
     /// a little differently, and would overwrite one another's words for ever.
     SaidByAnother,
 }
@@ -145,7 +145,7 @@ pub(super) fn summary(
     );
     match (tally.rate_limited.is_empty(), wait) {
         (false, _) => set("RateLimited", true, "QuotaUsedUp", &tally.rate_limited.join("; ")),
-        (true, BudgetWait::SaidByAnother) if !is_ready && waits_for_budget => {}
+        (true, BudgetWait::SaidByAnother) if waits_for_budget => {}
         (true, BudgetWait::Is(Some(wait))) if wait >= SHOWN_WAIT => {
             let message = format!(
                 "{} until the request budget has come to all its orders",

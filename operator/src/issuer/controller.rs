@@ -51,6 +51,11 @@ pub trait AnyIssuer:
     fn all_seen(context: &Context) -> Vec<Arc<Self>>;
     /// Where it is read and written.
     fn api(&self, context: &Context) -> Api<Self>;
+    /// Does its status speak of its present spec?
+    fn is_current(&self) -> bool {
+        let observed = self.status().and_then(|status| status.observed_generation);
+        observed.is_some() && observed == self.meta().generation
+    }
     /// Its key.
     fn key(&self) -> IssuerKey {
         IssuerKey {
@@ -178,7 +183,10 @@ where
             },
             Ok(()) = changes.changed() => {
                 for key in reconciler.with_gone_accounts() {
-                    due.set_latest(&key, Instant::now());
+                    // One that is looked at is being registered again.
+                    if !running.contains_key(&key) {
+                        due.set_latest(&key, Instant::now());
+                    }
                 }
             }
             Ok(()) = news.changed() => {
@@ -301,7 +309,7 @@ impl<K: AnyIssuer> Reconciler<K> {
     }
 
     fn forget(&self, key: &IssuerKey) {
-        self.context.issuers.set(key.clone(), None);
+        self.context.issuers.forget(key);
         self.transports
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -332,7 +340,12 @@ impl<K: AnyIssuer> Reconciler<K> {
         let words = || match &given {
             Some((in_force, others)) => {
                 let view = budget.view().borrow().clone();
-                budget_words(view.words.as_deref(), in_force.as_ref(), others)
+                // Until this process has read the Lease, what was said before stands.
+                let said = issuer.status().filter(|_| issuer.is_current());
+                match (view.words, said.and_then(|status| status.budget.clone())) {
+                    (None, Some(said)) => said,
+                    (words, _) => budget_words(words.as_deref(), in_force.as_ref(), others),
+                }
             }
             None => "shared with every issuer of this CA; set by ClusterIssuers".into(),
         };
@@ -369,7 +382,9 @@ impl<K: AnyIssuer> Reconciler<K> {
             Some(session) => session,
             None => {
                 let _unrecorded = budget.unrecorded().begin();
-                account::register(&transport, acme, &account_key).await?
+                let session = account::register(&transport, acme, &account_key).await?;
+                context.issuers.registered(key);
+                session
             }
         };
         let words = words();

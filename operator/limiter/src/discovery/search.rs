@@ -81,7 +81,7 @@ impl Discovery {
     }
 
     fn count_throttle(&mut self, budget: &Budget, epoch: u64) {
-        self.throttles += 1;
+        self.throttles = self.throttles.saturating_add(1);
         self.last_throttle = Some(LastThrottle {
             requests_per_second: PerSecond(budget.rate()),
             max_in_flight: budget.max_in_flight,
@@ -141,7 +141,7 @@ impl Discovery {
     /// The next rate after a refusal of `rate` while searching.
     fn below(&mut self, rate: f64) -> f64 {
         self.borne = self.borne.filter(|borne| borne.0 < rate);
-        let in_a_row = self.refusals + 1;
+        let in_a_row = self.refusals.saturating_add(1);
         match self.borne {
             Some(PerSecond(borne)) if in_a_row <= 2 && rate / borne > CLOSE => f64::midpoint(borne, rate),
             Some(PerSecond(borne)) => borne,
@@ -309,7 +309,7 @@ impl Discovery {
     /// Within what may be sought, and short enough to be read.
     fn bounded(&self, rate: f64) -> f64 {
         let digits = 10_f64.powi(3 - rate.log10().floor() as i32);
-        ((rate * digits).round() / digits).clamp(SLOWEST, self.most())
+        ((rate * digits).round() / digits).max(SLOWEST).min(self.most())
     }
 }
 

@@ -91,6 +91,18 @@ fn the_last_of_several_is_the_one_that_is_served_last() {
 }
 
 #[test]
+fn who_is_not_admitted_for_a_while_does_not_lose_its_turn() {
+    let mut queue = queue();
+    queue.put(2, &"waits", &0, QUANTUM);
+    for round in 0..10 {
+        queue.put(2, &"other", &(10 + round), QUANTUM);
+        assert_eq!(queue.take(|tenant| *tenant == "other"), Some(10 + round));
+        queue.put(2, &"third", &(100 + round), QUANTUM);
+    }
+    assert_eq!(queue.take(|_| true), Some(0));
+}
+
+#[test]
 fn what_is_not_kept_is_gone() {
     let mut queue = queue();
     queue.put(2, &"shop", &1, 6);

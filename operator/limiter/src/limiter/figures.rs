@@ -53,6 +53,13 @@ impl Limiter {
         for (number, share, new_nonce) in shares {
             if let Some(slot) = self.slots.get_mut(&number) {
                 let lower = slot.pacer.share().lower(share);
+                // A part of newNonce's own limit is not there yet, or binds at once if it is the smaller one.
+                let held = slot.new_nonce.as_ref().map(|pacer| pacer.share());
+                let new_nonce = match (held, new_nonce) {
+                    (Some(held), Some(wanted)) => Some(held.lower(wanted)),
+                    (None, wanted) => wanted,
+                    (held, None) => held,
+                };
                 slot.reshare(lower, new_nonce, now);
             }
         }

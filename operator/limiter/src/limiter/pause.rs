@@ -48,18 +48,20 @@ impl Paused {
 
     /// A request that left at `sent` was refused.
     ///
-    /// Without a Retry-After the pause is two `spacing`s of the budget, at least 1 s, doubled for each such
-    /// refusal in a row, up to 30 s. Requests that were under way when the pause began count as one refusal.
+    /// The pause is two `spacing`s of the budget, at least 1 s, doubled for each refusal in a row, up to 30 s;
+    /// a Retry-After makes it longer, never shorter. Requests that were under way when the pause began count
+    /// as one refusal.
     pub(super) fn refused(&mut self, refusal: Refusal, sent: Moment, spacing: Duration, now: Moment) {
-        let pause = match refusal.retry_after {
-            Some(asked) => asked.min(LONGEST),
-            None if self.began.is_some_and(|began| sent <= began) => return,
-            None => {
-                let first = spacing.saturating_mul(2).max(SHORTEST_BARE);
-                let doubled = first.saturating_mul(2_u32.saturating_pow(self.bare_throttles));
-                self.bare_throttles = self.bare_throttles.saturating_add(1);
-                doubled.min(LONGEST_BARE)
-            }
+        let is_new = self.began.is_none_or(|began| sent > began);
+        let own = is_new.then(|| {
+            let first = spacing.saturating_mul(2).max(SHORTEST_BARE);
+            let doubled = first.saturating_mul(2_u32.saturating_pow(self.bare_throttles));
+            self.bare_throttles = self.bare_throttles.saturating_add(1);
+            doubled.min(LONGEST_BARE)
+        });
+        let asked = refusal.retry_after.map(|asked| asked.min(LONGEST));
+        let Some(pause) = own.max(asked) else {
+            return;
         };
         self.began = Some(now);
         let end = now + pause;

@@ -148,7 +148,7 @@ impl Limiter {
     /// `base` with everything that is due.
     pub(super) fn compose(&self, base: &Record, plan: &Plan, now: Moment) -> Write {
         let mut record = base.clone();
-        record.revision += 1;
+        record.revision = record.revision.saturating_add(1);
         let brings_budget = self.configuration_is_news;
         if brings_budget && let Some((budget, source)) = &self.configured {
             let unknown = std::mem::take(&mut record.budget.unknown);
@@ -159,7 +159,7 @@ impl Limiter {
                 ..discovery
             };
             record.source = *source;
-            record.epoch += 1;
+            record.epoch = record.epoch.saturating_add(1);
         }
         let evidence = if brings_budget {
             Evidence::about(base.epoch)
@@ -192,7 +192,7 @@ impl Limiter {
             .collect();
         for number in takes.keys() {
             if let Some(row) = record.slots.get_mut(*number as usize) {
-                record.turns += 1;
+                record.turns = record.turns.saturating_add(1);
                 let unknown = std::mem::take(&mut row.unknown);
                 *row = Row {
                     holder: Some(self.me.clone()),
@@ -270,7 +270,7 @@ impl Limiter {
             }
         }
         if record.slots.len() != before {
-            record.epoch += 1;
+            record.epoch = record.epoch.saturating_add(1);
         }
     }
 
