@@ -161,8 +161,8 @@ impl Issuers {
     }
 
     /// From now on the issuer is ready, or not. A look that began before its account was heard to be gone
-    /// does not bring that account back, and one that found nothing new changes nothing: the session keeps
-    /// its directory, and nobody is woken.
+    /// does not bring that account back, and one that found the same session again changes nothing: it keeps
+    /// its directory, and nobody is woken. That it is not ready, and perhaps why, is news each time.
     fn set(&self, key: IssuerKey, issuer: Option<ReadyIssuer>) {
         if let Some(issuer) = &issuer {
             let mut gone = self.gone();
@@ -171,12 +171,9 @@ impl Issuers {
             }
             gone.remove(&key);
         }
-        let is_same = match (self.get(&key), &issuer) {
-            (Some(present), Some(issuer)) => present.is_same(issuer),
-            (None, None) => true,
-            (Some(_), None) | (None, Some(_)) => false,
-        };
-        if is_same {
+        if let (Some(present), Some(issuer)) = (self.get(&key), &issuer)
+            && present.is_same(issuer)
+        {
             return;
         }
         let mut ready = self.inner.ready.lock().unwrap_or_else(PoisonError::into_inner);
