@@ -4,9 +4,23 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+use crate::private_key::PrivateKey;
+
+/// On a Certificate, at a new value: what is valid is renewed at once, and stays in use until the new one is there.
+pub const RENEW_ANNOTATION: &str = "sancho.dev/renew";
+
+/// On a Certificate, at a new value: what has failed is tried again at once.
+pub const RETRY_ANNOTATION: &str = "sancho.dev/retry";
+
+/// On a Certificate, with the value `true`: Secrets that somebody else made may become its own.
+pub const ADOPT_ANNOTATION: &str = "sancho.dev/adopt";
+
+/// On a Certificate, with the value `true`: no order is begun for it.
+pub const PAUSED_ANNOTATION: &str = "sancho.dev/paused";
+
 /// What a user asks for: one or more names, the issuer that is to certify them, and the Secret
 /// (the first of several, when the names are split) that receives the result.
-#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[kube(
     group = "sancho.dev",
     version = "v1alpha1",
@@ -19,6 +33,10 @@ use serde::{Deserialize, Serialize};
     doc = "Names that are to have TLS certificates. Sancho splits them into shards, and each shard into a Secret.",
     validation = Rule::new("size(self.metadata.name) <= 180")
         .message("metadata.name has more than 180 characters: shorten it, Sancho appends to it for each shard"),
+    validation = Rule::new("!has(self.spec.duration) || !has(self.spec.renewBefore) || duration(self.spec.renewBefore) < duration(self.spec.duration)")
+        .message("spec.renewBefore is not shorter than spec.duration, so certificates would be renewed without end: make it shorter"),
+    validation = Rule::new("!has(self.spec.renewBefore) || !has(self.spec.renewBeforePercentage)")
+        .message("spec.renewBefore and spec.renewBeforePercentage say the same in two ways: remove one of them"),
     printcolumn(
         name = "Ready",
         type_ = "string",
@@ -36,6 +54,13 @@ use serde::{Deserialize, Serialize};
         type_ = "string",
         description = "the earliest expiry among the shards",
         json_path = ".status.notAfter"
+    ),
+    printcolumn(
+        name = "Quarantined",
+        type_ = "integer",
+        description = "names that cannot be validated, and that no longer hold the others up",
+        priority = 1,
+        json_path = ".status.quarantinedNames"
     ),
     printcolumn(name = "Waiting", type_ = "string", json_path = ".status.waitingFor"),
     printcolumn(
@@ -61,18 +86,52 @@ pub struct CertificateSpec {
     /// use `kubectl apply --server-side`.
     #[schemars(schema_with = "crate::rules::dns_names")]
     pub dns_names: Vec<String>,
-    /// How long before expiry a certificate is renewed, as a Go duration (`720h`). Two thirds of
-    /// the lifetime have then passed if this is left out.
+    /// How long a certificate is to be valid, as a Go duration (`2160h`): asked of the CA as `notAfter` of the order
+    /// (RFC 8555 §7.4), which many CAs refuse. An edit has the certificates issued anew. If this is left out, the CA
+    /// decides.
+    #[schemars(schema_with = "crate::rules::duration")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration: Option<String>,
+    /// How long before expiry a certificate is renewed at the latest, as a Go duration (`720h`). If
+    /// this is left out, when the CA suggests it (RFC 9773), else after two thirds of the lifetime.
     #[schemars(schema_with = "crate::rules::duration")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renew_before: Option<String>,
+    /// The same as a share of the certificate's lifetime, whatever that is: with 25 a certificate of 90 days is renewed
+    /// after 67.5 days at the latest. In place of `renewBefore`.
+    #[x_kube(validation = Rule::new("self >= 1 && self <= 99")
+        .message("must be a whole number of percent of the lifetime from 1 to 99, without a percent sign, such as 33"))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renew_before_percentage: Option<u32>,
+    /// Which of the CA's profiles the certificates are to have (draft-ietf-acme-profiles), in place of the issuer's. An
+    /// edit has them issued anew.
+    #[schemars(schema_with = "crate::rules::profile")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// The private keys: algorithm, size, and whether each certificate has a new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private_key: Option<PrivateKey>,
+    /// What is done about a name that cannot be validated. `Quarantine`, the default: it is taken out of its
+    /// certificate until it can be, and the others go on. `Strict`: all names of a shard or none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<NamePolicy>,
     /// How the names are split into shards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sharding: Option<Sharding>,
 }
 
+/// What is done about a name that cannot be validated. `Quarantine`, the default: it is taken out of its
+/// certificate until it can be, and the others go on. `Strict`: all names of a shard or none.
+#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamePolicy {
+    /// It is taken out of its certificate until it can be validated; the others go on.
+    Quarantine,
+    /// All names of a shard or none.
+    Strict,
+}
+
 /// A reference to an Issuer of the same namespace or to a ClusterIssuer.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct IssuerRef {
     /// The issuer's name.
@@ -159,7 +218,7 @@ pub struct CertificateStatus {
     /// The `metadata.generation` that this status speaks of; -1 before the first look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`, `Reconciling`, `Stalled`, `Renewing`, `RateLimited`.
+    /// `Ready`, `Degraded`, `Reconciling`, `Stalled`, `Renewing`, `RateLimited`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -169,12 +228,18 @@ pub struct CertificateStatus {
     /// How many of them stand in a valid certificate in their Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_names: Option<u32>,
+    /// How many of them cannot be validated, and are named with the reason in their shards' status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantined_names: Option<u32>,
     /// `readyNames/names`, for `kubectl get`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready: Option<String>,
     /// How many shards the names are split into.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shards: Option<u32>,
+    /// At most how many names a shard gets, by `maxNames` of the Certificate and its issuer and by what the CA takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_names: Option<u32>,
     /// How many shards have the certificate that is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_shards: Option<u32>,

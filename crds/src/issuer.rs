@@ -86,14 +86,24 @@ pub struct Acme {
         .message("not an e-mail address: write one alone, without mailto:, such as ops@example.com"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
-    /// The Secret that holds the account's private key under `tls.key`; made if absent.
+    /// The Secret that holds the account's private key under `tls.key`, as PEM: P-256, P-384 or RSA (2048 bits or more).
+    /// If it is absent, a P-256 key is made.
     pub private_key_secret_ref: SecretRef,
+    /// An account that you have at the CA already and that the ACME account is bound to (RFC 8555 §7.3.4), where the
+    /// CA wants that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_account_binding: Option<ExternalAccountBinding>,
     /// PEM certificates (base64) that the CA's own TLS certificate is checked against, in place of the public roots.
     #[schemars(length(min = 1, max = 262144))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9+/=]+$')")
         .message("not base64: write the PEM file as one line, as `base64 -w0 ca.pem` prints it"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_bundle: Option<String>,
+    /// Which of the CA's profiles certificates are to have (draft-ietf-acme-profiles), unless their Certificate names
+    /// another. Counts from the next order on.
+    #[schemars(schema_with = "crate::rules::profile")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
     /// At most this many names in one certificate of this CA.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
@@ -101,6 +111,38 @@ pub struct Acme {
     /// How challenges are answered; at least one way.
     #[schemars(length(min = 1, max = 16))]
     pub solvers: Vec<Solver>,
+}
+
+/// What a CA gives its customers to bind ACME accounts with.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ExternalAccountBinding {
+    /// The key's ID.
+    #[serde(rename = "keyID")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub key_id: String,
+    /// The Secret that holds the MAC key in base64url, as the CA gives it. Beside an Issuer it is in its namespace,
+    /// of a ClusterIssuer in the operator's.
+    pub key_secret_ref: SecretKeyRef,
+}
+
+/// A field of a Secret.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct SecretKeyRef {
+    /// The Secret's name.
+    #[schemars(schema_with = "crate::rules::object_name")]
+    pub name: String,
+    /// The field; `secret` if left out.
+    #[schemars(length(min = 1, max = 253))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+impl SecretKeyRef {
+    /// The field.
+    pub fn key(&self) -> &str {
+        self.key.as_deref().unwrap_or("secret")
+    }
 }
 
 /// A Secret by name.
@@ -120,9 +162,23 @@ pub struct Solver {
 
 /// HTTP-01.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
 pub struct Http01 {
     /// You route `/.well-known/acme-challenge/` of each name to Sancho's Service yourself.
     pub external: ExternalSolver,
+    /// Whether each name's path is looked at before the CA is asked about it. `Enabled` if left out, unless the
+    /// operator runs with `--self-check=false`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub self_check: Option<SelfCheck>,
+}
+
+/// Whether each name's path is looked at before the CA is asked about it.
+#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SelfCheck {
+    /// A name whose path does not lead to Sancho costs the CA nothing.
+    Enabled,
+    /// Where Sancho cannot reach the names' public addresses: the CA alone says which can be validated.
+    Disabled,
 }
 
 /// Nothing to set: the user routes the path.
@@ -175,4 +231,25 @@ pub struct IssuerStatus {
     /// The budget in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<String>,
+    /// How many names the CA turned out to take in one certificate, for each profile that it was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub name_caps: Vec<NameCap>,
+}
+
+/// How many names a CA turned out to take in one certificate. Counts until the issuer's `maxNames` or `server` is edited.
+#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct NameCap {
+    /// The profile that was asked for; none if none was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// At most so many.
+    pub max_names: u32,
+    /// The CA's words.
+    pub message: String,
+    /// The directory URL of the CA that said so.
+    pub server: String,
+    /// The issuer's `maxNames` at that time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given: Option<u32>,
 }

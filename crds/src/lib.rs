@@ -8,21 +8,25 @@
 mod certificate;
 mod condition;
 mod issuer;
+mod private_key;
 mod rules;
 mod shard;
 
 pub use certificate::{
-    Certificate, CertificateSpec, CertificateStatus, IssuerKind, IssuerRef, PlanStatus, Sharding,
-    ShardingGroup, ShardingStrategy,
+    ADOPT_ANNOTATION, Certificate, CertificateSpec, CertificateStatus, IssuerKind, IssuerRef, NamePolicy,
+    PAUSED_ANNOTATION, PlanStatus, RENEW_ANNOTATION, RETRY_ANNOTATION, Sharding, ShardingGroup,
+    ShardingStrategy,
 };
 pub use condition::{condition, set_condition};
 pub use issuer::{
-    Acme, Budget, ClusterIssuer, ClusterIssuerSpec, ExternalSolver, Http01, Issuer, IssuerSpec, IssuerStatus,
-    SecretRef, Solver,
+    Acme, Budget, ClusterIssuer, ClusterIssuerSpec, ExternalAccountBinding, ExternalSolver, Http01, Issuer,
+    IssuerSpec, IssuerStatus, NameCap, SecretKeyRef, SecretRef, SelfCheck, Solver,
 };
+pub use private_key::{KeyAlgorithm, PrivateKey, RotationPolicy};
 pub use shard::{
-    AuthorizationStatus, CertificateShard, CertificateShardSpec, CertificateShardStatus, Claim, IssuedStatus,
-    OrderStatus, ShardFailure,
+    AuthorizationStatus, CertificateShard, CertificateShardSpec, CertificateShardStatus, Claim, FoundBy,
+    IssuedStatus, OrderStatus, QuarantinePlace, QuarantinedName, QuotaScope, RenewalInfoStatus, ShardFailure,
+    ShardQuota, SuggestedWindow,
 };
 
 /// The API group of all kinds.

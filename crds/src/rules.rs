@@ -103,6 +103,19 @@ pub(crate) fn object_name(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// The name of a CA's profile.
+pub(crate) fn profile(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "nullable": true,
+        "maxLength": 64,
+        "x-kubernetes-validations": [rule((
+            "self.matches('^[-A-Za-z0-9._]+$')",
+            "not a profile's name: write one that the CA's directory has under meta.profiles, such as tlsserver, or leave it out",
+        ))],
+    })
+}
+
 /// A Go duration, more than zero and less than ten years.
 pub(crate) fn duration(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

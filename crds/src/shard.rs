@@ -4,11 +4,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::certificate::IssuerRef;
+use crate::certificate::{IssuerRef, NamePolicy};
+use crate::private_key::PrivateKey;
 
 /// A stable group of a Certificate's names with one Secret. Sancho makes, changes and retires
 /// these; users read them.
-#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[kube(
     group = "sancho.dev",
     version = "v1alpha1",
@@ -64,10 +65,36 @@ pub struct CertificateShardSpec {
     /// Its names, sorted.
     #[schemars(length(min = 1, max = 100), inner(length(min = 1, max = 253)))]
     pub dns_names: Vec<String>,
+    /// How long its certificate is to be valid, as a Go duration.
+    #[schemars(schema_with = "crate::rules::duration")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration: Option<String>,
     /// How long before expiry it is renewed, as a Go duration.
     #[schemars(schema_with = "crate::rules::duration")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renew_before: Option<String>,
+    /// The same as a percentage of the lifetime.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renew_before_percentage: Option<u32>,
+    /// Which of the CA's profiles its certificate is to have, if the Certificate names one.
+    #[schemars(schema_with = "crate::rules::profile")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// A hash of the Certificate's annotation `sancho.dev/retry`: another one has what failed tried again at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<String>,
+    /// Its private key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private_key: Option<PrivateKey>,
+    /// What is done about a name that cannot be validated; `Quarantine` if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<NamePolicy>,
+    /// A hash of the Certificate's annotation `sancho.dev/renew`: another one has the certificate renewed at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renew: Option<String>,
+    /// Whether the Certificate has the annotation `sancho.dev/paused`: then no order is begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<bool>,
 }
 
 /// Where a shard stands.
@@ -78,7 +105,7 @@ pub struct CertificateShardStatus {
     /// The `metadata.generation` that this status speaks of; -1 before the first look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`, `Reconciling`, `Stalled`, `Renewing`, `RateLimited`.
+    /// `Ready`, `Degraded`, `Reconciling`, `Stalled`, `Renewing`, `RateLimited`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -94,6 +121,15 @@ pub struct CertificateShardStatus {
     /// What went wrong last, and when it is tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<ShardFailure>,
+    /// The names that cannot be validated, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quarantine: Vec<QuarantinedName>,
+    /// When names came back into the certificate between two renewals, in the last 7 days.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub joins: Vec<Time>,
+    /// What `spec.renew` was when the certificate in the Secret was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewed: Option<String>,
     /// Orders that were recorded for this shard since it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub orders: Option<u32>,
@@ -136,6 +172,9 @@ pub struct OrderStatus {
     /// Nothing is asked of the CA before this moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Time>,
+    /// The certID of the certificate that it replaces (RFC 9773 §5).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<String>,
 }
 
 /// One authorization of an order.
@@ -174,6 +213,48 @@ pub struct IssuedStatus {
     pub not_after: Time,
     /// When it is renewed.
     pub renewal_time: Time,
+    /// The account that it was issued for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account_url: Option<String>,
+    /// The name under which the CA tells when to renew it (RFC 9773).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cert_id: Option<String>,
+    /// When the CA suggests to renew it, and when it is asked about that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewal_info: Option<RenewalInfoStatus>,
+}
+
+/// What the CA suggests for the renewal of a certificate (RFC 9773).
+#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct RenewalInfoStatus {
+    /// The time in which the CA suggests to renew; absent as long as it has not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suggested_window: Option<SuggestedWindow>,
+    /// The moment in the window that was chosen for this shard. `renewBefore` can make it earlier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen_time: Option<Time>,
+    /// A page of the CA that says why, bounded and escaped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explanation_url: Option<String>,
+    /// When the CA is asked next, if its directory has `renewalInfo`.
+    pub next_look: Time,
+    /// How often in a row it was asked in vain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failures: Option<u32>,
+    /// Why it was in vain, bounded and escaped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// The time in which a CA suggests to renew.
+#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct SuggestedWindow {
+    /// Where it begins.
+    pub start: Time,
+    /// Where it ends.
+    pub end: Time,
 }
 
 /// What went wrong last.
@@ -190,4 +271,84 @@ pub struct ShardFailure {
     pub count: u32,
     /// When it is tried again.
     pub retry_time: Time,
+    /// The shard's `metadata.generation` at that time: after an edit it is tried at once, and counted anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i64>,
+    /// The profile that the CA does not offer; another one is tried at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// Set if there were too many names: how many the CA takes at most. The same names are not asked for together again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most_names: Option<u32>,
+    /// Set if a quota of the CA is used up that holds back other orders too, until `retryTime`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<ShardQuota>,
+}
+
+/// A name that cannot be validated.
+#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct QuarantinedName {
+    /// The name.
+    pub name: String,
+    /// What becomes of it.
+    pub place: QuarantinePlace,
+    /// Who found that it cannot be validated.
+    pub found_by: FoundBy,
+    /// A CamelCase reason.
+    pub reason: String,
+    /// What is wrong and what can be done about it, bounded and escaped; the CA's words, if it is the CA's finding.
+    pub message: String,
+    /// Since when.
+    pub since: Time,
+    /// How often in a row it was tried in vain.
+    pub count: u32,
+    /// When it is tried again, or comes back.
+    pub next_try: Time,
+}
+
+/// What becomes of a name that cannot be validated.
+#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QuarantinePlace {
+    /// It is left out of its shard's certificate.
+    Out,
+    /// It stands in the certificate in use, and holds its renewal up as long as that is without risk for the others.
+    Served,
+    /// It can be validated again, and comes back at `nextTry`.
+    Passing,
+    /// It can be validated again, and is part of the next order.
+    Joining,
+}
+
+/// Who found that a name cannot be validated.
+#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FoundBy {
+    /// Sancho, when it looked before it asked.
+    Check,
+    /// The CA.
+    Ca,
+}
+
+/// A quota of the CA that is used up.
+#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ShardQuota {
+    /// The account that was told so, by its URL at the CA.
+    pub account: String,
+    /// What it counts.
+    pub scope: QuotaScope,
+    /// The registered domain, or the names; none for an account.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+}
+
+/// What a quota counts.
+#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QuotaScope {
+    /// Orders of the issuer's account.
+    Account,
+    /// Certificates with names of a registered domain.
+    RegisteredDomain,
+    /// What has to do with single names, such as failed validations.
+    Names,
 }

@@ -1,5 +1,7 @@
 //! What arrived at the CA front: the data that the front writes and the checker reads.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
 /// Everything that reached the front from its start until the log was taken.
@@ -78,7 +80,9 @@ pub enum RequestKind {
     Finalize,
     /// A certificate.
     Certificate,
-    /// revokeCert, keyChange, renewalInfo.
+    /// renewalInfo (RFC 9773).
+    RenewalInfo,
+    /// revokeCert, keyChange.
     Management,
     /// Anything else.
     Other,
@@ -99,7 +103,8 @@ impl RequestKind {
             "chalZ" => Self::Challenge,
             "finalize-order" => Self::Finalize,
             "certZ" => Self::Certificate,
-            "revoke-cert" | "rollover-account-key" | "draft-ietf-acme-ari-03" => Self::Management,
+            "draft-ietf-acme-ari-03" => Self::RenewalInfo,
+            "revoke-cert" | "rollover-account-key" => Self::Management,
             _ => Self::Other,
         }
     }
@@ -117,9 +122,34 @@ impl ArrivalLog {
         self.arrivals.iter().filter(made).count()
     }
 
+    /// How many challenges the CA was told to validate: those whose URL was answered 200.
+    pub fn challenges(&self) -> usize {
+        let told = |arrival: &&Arrival| arrival.kind == RequestKind::Challenge && arrival.status == Some(200);
+        let urls: BTreeSet<&str> = self
+            .arrivals
+            .iter()
+            .filter(told)
+            .map(|arrival| arrival.path.as_str())
+            .collect();
+        urls.len()
+    }
+
+    /// How the CA answered so far, by code: `12 requests (200: 11, 503: 1)`. Code 0: not yet.
+    pub fn answers(&self) -> String {
+        let mut codes: BTreeMap<u16, usize> = BTreeMap::new();
+        for arrival in &self.arrivals {
+            *codes.entry(arrival.status.unwrap_or_default()).or_default() += 1;
+        }
+        let codes: Vec<String> = codes
+            .iter()
+            .map(|(code, count)| format!("{code}: {count}"))
+            .collect();
+        format!("{} requests ({})", self.arrivals.len(), codes.join(", "))
+    }
+
     /// Requests by client, sorted by client.
-    pub fn by_client(&self) -> std::collections::BTreeMap<&str, usize> {
-        let mut counts = std::collections::BTreeMap::new();
+    pub fn by_client(&self) -> BTreeMap<&str, usize> {
+        let mut counts = BTreeMap::new();
         for arrival in &self.arrivals {
             *counts.entry(arrival.client.as_str()).or_default() += 1;
         }
@@ -154,5 +184,48 @@ impl ArrivalLog {
             arrivals,
             connections: self.connections.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arrival(path: &str, status: Option<u16>) -> Arrival {
+        Arrival {
+            at_us: 0,
+            ended_us: None,
+            connection: 0,
+            method: "POST".into(),
+            kind: RequestKind::of_path(path),
+            path: path.into(),
+            status,
+            throttled: status == Some(503),
+            client: "client".into(),
+        }
+    }
+
+    fn log() -> ArrivalLog {
+        ArrivalLog {
+            arrivals: vec![
+                arrival("/chalZ/1", Some(200)),
+                arrival("/chalZ/1", Some(200)),
+                arrival("/chalZ/2", Some(503)),
+                arrival("/chalZ/3", Some(200)),
+                arrival("/chalZ/4", None),
+                arrival("/authZ/5", Some(200)),
+            ],
+            ..ArrivalLog::default()
+        }
+    }
+
+    #[test]
+    fn a_challenge_counts_once_and_only_when_the_ca_took_it() {
+        assert_eq!(log().challenges(), 2);
+    }
+
+    #[test]
+    fn answers_are_counted_by_code() {
+        assert_eq!(log().answers(), "6 requests (0: 1, 200: 4, 503: 1)");
     }
 }

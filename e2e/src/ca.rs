@@ -1,12 +1,14 @@
 //! Pebble, and pebble-challtestsrv as its DNS: a real ACME CA that takes every name for
 //! 127.0.0.1.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 use serde_json::json;
 
 use crate::front::Upstream;
@@ -16,6 +18,9 @@ use crate::tools::{self, Tool};
 
 /// How long the two servers may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Pebble answers 400 to requests without one.
+const USER_AGENT: &str = "sancho-e2e";
 
 /// Pebble's knobs. The default is Pebble's own default, save that validation does not wait up to
 /// 15 s at random.
@@ -35,6 +40,11 @@ pub struct PebbleOptions {
     pub retry_after: Duration,
     /// Names that are refused with `rejectedIdentifier`, with everything below them.
     pub blocked_domains: Vec<String>,
+    /// The profiles that are offered beside `default`: name, description, and how long their certificates are
+    /// valid, in whole seconds. Pebble takes any of them for an order that asks for none.
+    pub profiles: Vec<(String, String, Duration)>,
+    /// A key ID and its MAC key in base64url: accounts must be bound by it.
+    pub external_account: Option<(String, String)>,
 }
 
 impl Default for PebbleOptions {
@@ -46,6 +56,8 @@ impl Default for PebbleOptions {
             validity: Duration::from_secs(90 * 24 * 3600),
             retry_after: Duration::from_secs(3),
             blocked_domains: Vec::new(),
+            profiles: Vec::new(),
+            external_account: None,
         }
     }
 }
@@ -59,6 +71,7 @@ pub struct Pebble {
     ca_pem: String,
     port: u16,
     management_port: u16,
+    dns_port: u16,
     dns_management_port: u16,
     client: reqwest::Client,
 }
@@ -108,6 +121,12 @@ impl Pebble {
         let dns = Process::spawn("pebble-challtestsrv", &launch, log_dir)?;
 
         let (port, management_port) = (free_port()?, free_port()?);
+        let mut profiles = json!({
+            "default": { "description": "the usual one", "validityPeriod": options.validity.as_secs() },
+        });
+        for (name, description, validity) in &options.profiles {
+            profiles[name] = json!({ "description": description, "validityPeriod": validity.as_secs() });
+        }
         let config = json!({ "pebble": {
             "listenAddress": format!("127.0.0.1:{port}"),
             "managementListenAddress": format!("127.0.0.1:{management_port}"),
@@ -117,13 +136,13 @@ impl Pebble {
             "tlsPort": free_port()?,
             "keyAlgorithm": "ecdsa",
             "domainBlocklist": options.blocked_domains,
+            "externalAccountBindingRequired": options.external_account.is_some(),
+            "externalAccountMACKeys": BTreeMap::from_iter(options.external_account.clone()),
             "retryAfter": {
                 "authz": options.retry_after.as_secs(),
                 "order": options.retry_after.as_secs(),
             },
-            "profiles": {
-                "default": { "description": "the only one", "validityPeriod": options.validity.as_secs() },
-            },
+            "profiles": profiles,
         }});
         let config_file = dir.join("pebble.json");
         fs::write(&config_file, config.to_string())?;
@@ -156,6 +175,7 @@ impl Pebble {
             ca_pem: authority.pem().to_owned(),
             port,
             management_port,
+            dns_port,
             dns_management_port,
             client,
         };
@@ -178,7 +198,7 @@ impl Pebble {
                 let answer = self
                     .client
                     .get(directory)
-                    .header("User-Agent", "sancho-e2e")
+                    .header("User-Agent", USER_AGENT)
                     .send()
                     .await?;
                 Ok(answer.status().is_success().then_some(()))
@@ -250,6 +270,37 @@ impl Pebble {
     /// When the DNS server's management does not answer.
     pub async fn mend_name(&self, name: &str) -> Result<()> {
         self.dns_command("clear-servfail", name).await
+    }
+
+    /// Has it suggest to renew the first certificate of a PEM chain between two moments.
+    ///
+    /// # Errors
+    ///
+    /// When Pebble does not answer, or does not know the certificate.
+    pub async fn suggest(
+        &self,
+        chain: &[u8],
+        window: (Timestamp, Timestamp),
+        explanation: Option<&str>,
+    ) -> Result<()> {
+        let mut info = json!({ "suggestedWindow": { "start": window.0, "end": window.1 } });
+        if let Some(url) = explanation {
+            info["explanationURL"] = url.into();
+        }
+        let command = json!({
+            "certificate": std::str::from_utf8(chain)?,
+            "ariResponse": info.to_string(),
+        });
+        let url = format!("https://localhost:{}/set-renewal-info/", self.management_port);
+        let request = self.client.post(url).header("User-Agent", USER_AGENT);
+        let request = request.body(command.to_string());
+        request.send().await?.error_for_status()?;
+        Ok(())
+    }
+
+    /// Where its DNS answers.
+    pub fn dns_address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.dns_port))
     }
 
     /// The server process, to be stopped or killed.

@@ -1,7 +1,11 @@
 //! What stands in a certificate, read with a library of its own and not with the operator's code.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result};
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, ResourceExt};
 use rcgen::{KeyPair, PublicKeyData};
 use x509_parser::extensions::GeneralName;
 use x509_parser::pem::parse_x509_pem;
@@ -55,4 +59,25 @@ impl Leaf {
         let key = KeyPair::from_pem(std::str::from_utf8(key)?).context("no key")?;
         Ok(key.subject_public_key_info() == self.public_key)
     }
+}
+
+/// All names in the leaf certificates of the TLS Secrets of a namespace, and the Secrets' names in order.
+///
+/// # Errors
+/// When the API server does not answer or a Secret holds no certificate.
+pub async fn in_secrets(secrets: &Api<Secret>) -> Result<(BTreeSet<String>, Vec<String>)> {
+    let mut names = BTreeSet::new();
+    let mut secret_names = Vec::new();
+    for secret in secrets.list(&Default::default()).await? {
+        if secret.type_.as_deref() != Some("kubernetes.io/tls") {
+            continue;
+        }
+        secret_names.push(secret.name_any());
+        let chain = secret.data.as_ref().and_then(|data| data.get("tls.crt"));
+        if let Some(chain) = chain {
+            names.extend(Leaf::read(&chain.0)?.dns_names);
+        }
+    }
+    secret_names.sort();
+    Ok((names, secret_names))
 }

@@ -17,7 +17,7 @@ use crate::certificates::Leaf;
 use crate::replica::NAMESPACE;
 
 /// Fields that differ from run to run wherever they stand.
-const OF_ONE_RUN: [&str; 12] = [
+const OF_ONE_RUN: [&str; 14] = [
     "uid",
     "resourceVersion",
     "creationTimestamp",
@@ -30,6 +30,8 @@ const OF_ONE_RUN: [&str; 12] = [
     "notBefore",
     "notAfter",
     "renewalTime",
+    "certId",
+    "nextLook",
 ];
 
 /// All that Sancho has written that has an end, as one value: Certificates, shards, ClusterIssuers, the

@@ -15,9 +15,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header;
+use hyper::http::request::Parts;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -48,6 +51,33 @@ pub struct FrontOptions {
     pub refusal: Refusal,
     /// Time added on the way. `None`: none.
     pub latency: Option<Latency>,
+}
+
+impl FrontOptions {
+    /// Refuses as nginx does more than `per_second` requests a second, with `burst` more at once, and
+    /// more than `in_flight` at once; `None`: any number.
+    pub fn limited(per_second: f64, burst: u32, in_flight: Option<u32>) -> Self {
+        FrontOptions {
+            rate: Some(RateLimit { per_second, burst }),
+            max_in_flight: in_flight,
+            ..FrontOptions::default()
+        }
+    }
+
+    /// What is refused, in words: `more than 5 requests a second, burst 0, 1 connections`.
+    pub fn refused(&self) -> String {
+        let rate = self.rate.map_or("no number of requests".into(), |limit| {
+            format!(
+                "more than {} requests a second, burst {}",
+                limit.per_second, limit.burst
+            )
+        });
+        let connections = match self.max_in_flight {
+            Some(number) => format!("{number} connections"),
+            None => "any number of connections".into(),
+        };
+        format!("{rate}, {connections}")
+    }
 }
 
 /// The answer to a request over a limit.
@@ -203,7 +233,19 @@ impl Front {
     /// Asks `choose` for each request that no limit refused whether something goes wrong with it.
     /// Replaces an earlier choice.
     pub fn set_faults(&self, choose: impl Fn(&Arrival) -> Option<Fault> + Send + Sync + 'static) {
-        self.shared.faults.set(choose);
+        self.shared
+            .faults
+            .set(move |asked: &Asked| choose(&asked.arrival));
+    }
+
+    /// The same for what depends on the request's payload.
+    pub fn set_payload_faults(
+        &self,
+        choose: impl Fn(&Arrival, &serde_json::Value) -> Option<Fault> + Send + Sync + 'static,
+    ) {
+        self.shared
+            .faults
+            .set(move |asked: &Asked| choose(&asked.arrival, &payload(&asked.body)));
     }
 }
 
@@ -211,7 +253,21 @@ struct Shared {
     record: Record,
     upstream: String,
     client: reqwest::Client,
-    faults: Faults<Arrival>,
+    faults: Faults<Asked>,
+}
+
+/// A request that no limit refused.
+struct Asked {
+    arrival: Arrival,
+    body: Bytes,
+}
+
+/// The payload of a signed request (RFC 8555 §6.2); null if it has none.
+fn payload(body: &[u8]) -> serde_json::Value {
+    let signed: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let payload = signed["payload"].as_str().unwrap_or_default();
+    let decoded = URL_SAFE_NO_PAD.decode(payload).unwrap_or_default();
+    serde_json::from_slice(&decoded).unwrap_or_default()
 }
 
 async fn connection(shared: Arc<Shared>, tls: TlsAcceptor, stream: TcpStream, peer: SocketAddr) {
@@ -249,9 +305,14 @@ async fn answer(
             return Ok(response);
         }
     };
-    let fault = shared.faults.choose(&entry.arrival());
+    let (head, body) = request.into_parts();
+    let body = body.collect().await?.to_bytes();
+    let fault = shared.faults.choose(&Asked {
+        arrival: entry.arrival(),
+        body: body.clone(),
+    });
     let forward = async {
-        let response = forward(&shared, request)
+        let response = forward(&shared, head, body)
             .await
             .unwrap_or_else(|error| bad_gateway(&error));
         entry.answered(response.status());
@@ -267,9 +328,7 @@ async fn answer(
     Ok(response)
 }
 
-async fn forward(shared: &Shared, request: Request<Incoming>) -> Result<Response<Full<Bytes>>> {
-    let (mut parts, body) = request.into_parts();
-    let body = body.collect().await?.to_bytes();
+async fn forward(shared: &Shared, mut parts: Parts, body: Bytes) -> Result<Response<Full<Bytes>>> {
     remove_hop_headers(&mut parts.headers);
     // The client counts the body again, and only when there is one.
     parts.headers.remove(header::CONTENT_LENGTH);

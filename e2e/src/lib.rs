@@ -1,4 +1,4 @@
-//! Real parts for end-to-end tests and the demo: etcd, kube-apiserver, Pebble, a CA front that
+//! Real parts for end-to-end tests, the demo and the comparison with peers: etcd, kube-apiserver, Pebble, a CA front that
 //! throttles, a router for HTTP-01, operator processes, and a checker that judges what arrived.
 //!
 //! The way of a test: [`world::World::start`] starts the parts and installs Sancho; the test
@@ -15,6 +15,7 @@ pub mod ca;
 pub mod certificates;
 pub mod checker;
 pub mod cluster;
+pub mod command_line;
 pub mod crash;
 pub mod end_state;
 pub mod faults;
@@ -26,5 +27,6 @@ pub mod process;
 mod progress;
 pub mod replica;
 pub mod router;
+pub mod screen;
 pub mod tools;
 pub mod world;

@@ -158,6 +158,29 @@ impl Process {
         self.child().try_wait().ok().flatten()
     }
 
+    /// The processor time that it has used so far, its threads and the kernel's work for it included, to a
+    /// hundredth of a second. Linux alone tells it.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended, or the system does not tell.
+    pub fn cpu_time(&self) -> Result<Duration> {
+        let path = format!("/proc/{}/stat", self.pid());
+        let stat = fs::read_to_string(&path).with_context(|| path.clone())?;
+        cpu_time(&stat).with_context(|| format!("{path}: {stat}"))
+    }
+
+    /// The memory that it has in use, in bytes: its resident set. Linux alone tells it.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended, or the system does not tell.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let path = format!("/proc/{}/status", self.pid());
+        let status = fs::read_to_string(&path).with_context(|| path.clone())?;
+        resident_bytes(&status).with_context(|| format!("{path}: {status}"))
+    }
+
     /// SIGKILL, and waits until it is gone. Nothing happens to one that has ended.
     pub fn kill(&self) {
         let mut child = self.child();
@@ -226,6 +249,28 @@ impl Process {
 
     fn child(&self) -> MutexGuard<'_, Child> {
         self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// From `VmRSS:     4028 kB`.
+fn resident_bytes(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(1024 * line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?)
+}
+
+/// utime and stime of a `/proc/PID/stat`, which counts in hundredths of a second (proc_pid_stat(5)).
+fn cpu_time(stat: &str) -> Option<Duration> {
+    // The name stands in parentheses, and may have some of its own.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let ticks: Vec<u64> = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse().ok())
+        .collect();
+    match ticks.as_slice() {
+        [user, system] => Some(Duration::from_millis((user + system) * 10)),
+        _ => None,
     }
 }
 

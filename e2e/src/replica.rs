@@ -20,13 +20,44 @@ pub const NAMESPACE: &str = "sancho-system";
 /// The operator's service account in [`NAMESPACE`].
 pub const SERVICE_ACCOUNT: &str = "sancho";
 
+/// The service account of the responder's own Pods.
+pub const RESPONDER_ACCOUNT: &str = "sancho-responder";
+
 /// How long a replica may take to be ready.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Which part of Sancho a process is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Part {
+    /// `sancho operator`: everything.
+    #[default]
+    Operator,
+    /// `sancho responder`: challenges alone.
+    Responder,
+}
+
+impl Part {
+    fn subcommand(self) -> &'static str {
+        match self {
+            Part::Operator => "operator",
+            Part::Responder => "responder",
+        }
+    }
+
+    fn service_account(self) -> &'static str {
+        match self {
+            Part::Operator => SERVICE_ACCOUNT,
+            Part::Responder => RESPONDER_ACCOUNT,
+        }
+    }
+}
 
 /// How a replica differs from the plain one.
 #[derive(Debug, Clone, Default)]
 pub struct ReplicaOptions {
-    /// Further flags for `sancho operator`.
+    /// Which part of Sancho it is.
+    pub part: Part,
+    /// Further flags.
     pub flags: Vec<String>,
     /// Environment variables on top of the usual ones.
     pub env: Vec<(String, String)>,
@@ -52,7 +83,7 @@ struct Pod {
 }
 
 impl Replica {
-    /// Starts `sancho operator` as the Pod `name` of a cluster, under the service account that
+    /// Starts `sancho operator`, or another part, as the Pod `name` of a cluster, under the service account that
     /// Sancho's manifests make. Its files are in `dir`, its log is `<log_dir>/<name>.log`. Does
     /// not wait; see [`Replica::ready`].
     ///
@@ -71,7 +102,7 @@ impl Replica {
         let file = dir.join(format!("{name}.kubeconfig"));
         let server = options.api_server.as_ref();
         let kubeconfig = cluster
-            .service_account_kubeconfig(NAMESPACE, SERVICE_ACCOUNT, server)
+            .service_account_kubeconfig(NAMESPACE, options.part.service_account(), server)
             .await?;
         fs::write(&file, kubeconfig)?;
         let pod = Pod {
@@ -115,15 +146,23 @@ impl Replica {
     ///
     /// When it does not in time, or the process ends; the end of its log is told.
     pub async fn ready(&self) -> Result<()> {
-        let client = client()?;
-        let url = format!("http://{}/readyz", self.pod.health);
         wait_for(
             &format!("{} to be ready", self.pod.name),
             START_TIMEOUT,
             &[&self.process],
-            async || Ok(client.get(&url).send().await?.status().is_success().then_some(())),
+            async || Ok((self.probe("/readyz").await? == 200).then_some(())),
         )
         .await
+    }
+
+    /// The HTTP status of `/livez` or `/readyz`.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer.
+    pub async fn probe(&self, path: &str) -> Result<u16> {
+        let url = format!("http://{}{path}", self.pod.health);
+        Ok(client()?.get(&url).send().await?.status().as_u16())
     }
 
     /// What it tells Prometheus: each sample's name with its labels, and its value.
@@ -142,6 +181,21 @@ impl Replica {
                 Some((sample.to_owned(), value.parse().ok()?))
             })
             .collect())
+    }
+
+    /// The samples of the metric `name` added up, whatever their labels.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer.
+    pub async fn metric(&self, name: &str) -> Result<f64> {
+        let samples = self.metrics().await?;
+        let of_it = samples.iter().filter(|(sample, _)| {
+            sample
+                .strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with('{'))
+        });
+        Ok(of_it.map(|(_, value)| value).sum())
     }
 
     /// Kills the process, if it runs, and starts another in the same Pod: same name, UID and
@@ -168,7 +222,7 @@ fn client() -> Result<reqwest::Client> {
 impl Pod {
     async fn run(&self) -> Result<Arc<Process>> {
         let mut launch = Launch::new(binaries::operator().await?)
-            .arg("operator")
+            .arg(self.options.part.subcommand())
             .args(["--http-listen".to_owned(), self.responder.to_string()])
             .args(["--health-listen".to_owned(), self.health.to_string()])
             .args(self.options.flags.clone())

@@ -5,6 +5,7 @@
 //! version is another folder. Processes that want the same module at once wait for each other.
 
 mod build;
+mod published;
 
 use std::collections::HashMap;
 use std::env;
@@ -12,6 +13,8 @@ use std::path::PathBuf;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
+
+pub use published::prometheus_crds;
 
 /// One program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

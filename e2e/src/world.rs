@@ -25,6 +25,8 @@ pub struct WorldOptions {
     /// Where the router to the replicas' HTTP-01 responders listens. `None`: a free port, which
     /// Pebble is told.
     pub http01_listen: Option<SocketAddr>,
+    /// Whether `install.yaml` is applied. If not, the test installs Sancho before it adds replicas.
+    pub manifests: bool,
     /// How many replicas.
     pub replicas: usize,
     /// How they differ from the plain ones.
@@ -47,6 +49,7 @@ impl Default for WorldOptions {
             cluster: ClusterOptions::default(),
             ca: Some(CaOptions::default()),
             http01_listen: None,
+            manifests: true,
             replicas: 3,
             replica: ReplicaOptions::default(),
         }
@@ -87,6 +90,7 @@ impl World {
             cluster,
             ca,
             http01_listen,
+            manifests,
             replicas,
             replica,
         } = options;
@@ -118,7 +122,9 @@ impl World {
             cluster: Arc::new(cluster),
             dir,
         };
-        world.install().await?;
+        if manifests {
+            world.install().await?;
+        }
         for _ in 0..replicas {
             world.add_replica(replica.clone()).await?;
         }
@@ -136,6 +142,9 @@ impl World {
     /// When it cannot be started.
     pub async fn add_replica(&mut self, options: ReplicaOptions) -> Result<&mut Replica> {
         let index = self.replicas.len();
+        let mut options = options;
+        // What a test asks for comes later and wins.
+        options.flags.splice(0..0, self.self_check());
         let replica = Replica::start(
             &format!("{SERVICE_ACCOUNT}-{index}"),
             &self.cluster,
@@ -148,6 +157,17 @@ impl World {
         self.router
             .set_responders(self.replicas.iter().map(Replica::responder).collect());
         Ok(&mut self.replicas[index])
+    }
+
+    /// How its replicas look at names: as Pebble does. Of a CA that runs elsewhere nobody knows where it looks.
+    fn self_check(&self) -> Vec<String> {
+        match &self.ca {
+            Some(ca) => vec![
+                format!("--self-check-resolvers={}", ca.pebble.dns_address()),
+                format!("--self-check-port={}", self.router.address().port()),
+            ],
+            None => vec!["--self-check=false".to_owned()],
+        }
     }
 
     /// The replica of this name.

@@ -43,7 +43,7 @@ fn main() {
 fn filled() -> WorkQueue {
     let queue = WorkQueue::default();
     for number in 0..ORDERS {
-        queue.put(&key(number), Priority::New, 204);
+        queue.put(&key(number), Priority::New, None, 204.into());
     }
     queue
 }

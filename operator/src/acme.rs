@@ -4,12 +4,14 @@
 //! an account's key and directory on top of it and performs the order machine's requests.
 
 pub mod account;
+pub mod binding;
 mod connection;
 pub mod csr;
 pub mod dial;
 pub mod directory;
 pub mod error;
 pub mod jws;
+pub mod key_kind;
 #[cfg(test)]
 mod loopback;
 pub mod nonce;

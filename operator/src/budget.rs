@@ -10,15 +10,17 @@ mod task;
 mod unrecorded;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use sancho_limiter::{Read, Source};
+use sancho_limiter::{AnswerTime, Cost, Moment, Read, Source, SubRate};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::registry::{Budgets, Figures};
 pub use self::unrecorded::{Unrecorded, UnrecordedGuard};
 use crate::acme::transport::Transport;
+use crate::clock;
 use crate::gate::Gate;
 use crate::queue::WorkQueue;
 
@@ -37,6 +39,14 @@ struct Shared {
     queue: WorkQueue,
     unrecorded: Unrecorded,
     wishes: AtomicUsize,
+    answers: Mutex<AnswerTime>,
+    transports: Mutex<Vec<Kept>>,
+}
+
+/// Connections to the CA, and the roots that they are checked by.
+struct Kept {
+    ca_bundle: Option<String>,
+    transport: Transport,
 }
 
 /// Somebody asks for a slot, as long as this lives.
@@ -68,7 +78,9 @@ pub struct BudgetView {
     pub rate_held: f64,
     /// Requests a second that all replicas may send together.
     pub rate: f64,
-    /// Requests beyond that at once.
+    /// Of these, requests for newOrder, if that has a limit of its own.
+    pub new_order: Option<f64>,
+    /// Requests beyond the rate at once.
     pub burst: u32,
     /// Requests that they may leave unanswered.
     pub max_in_flight: u32,
@@ -78,6 +90,8 @@ pub struct BudgetView {
     pub throttles: u64,
     /// The budget in a sentence, once its Lease was seen.
     pub words: Option<String>,
+    /// The end of a pause of the whole budget, on the boot-time clock.
+    pub paused_until: Option<Moment>,
     /// The replicas that hold slots and are alive, as far as is known.
     pub holders: BTreeSet<String>,
     /// Why nothing is sent at all, if that is so.
@@ -89,7 +103,6 @@ enum Command {
     Configure(sancho_limiter::Budget, Source),
     Seen(Read),
     QueueChanged,
-    Transport(Transport),
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -145,9 +158,53 @@ impl Budget {
         self.tell(Command::Configure(budget, source));
     }
 
-    /// Makes the budget answer for a transport's connections.
-    pub fn adopt(&self, transport: Transport) {
-        self.tell(Command::Transport(transport));
+    /// The connections to the CA by these roots, which the budget answers for; made by `make` if there are none yet.
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub fn transport<E>(
+        &self,
+        ca_bundle: Option<&str>,
+        make: impl FnOnce() -> Result<Transport, E>,
+    ) -> Result<Transport, E> {
+        let mut transports = self.transports();
+        if let Some(kept) = transports
+            .iter()
+            .find(|kept| kept.ca_bundle.as_deref() == ca_bundle)
+        {
+            return Ok(kept.transport.clone());
+        }
+        let transport = make()?;
+        transports.push(Kept {
+            ca_bundle: ca_bundle.map(str::to_owned),
+            transport: transport.clone(),
+        });
+        Ok(transport)
+    }
+
+    /// Closes unused connections until at most `keep` are open. Those whose issuers have gone are closed all.
+    async fn close_connections(&self, keep: usize) {
+        let mut closing = Vec::new();
+        {
+            let mut transports = self.transports();
+            let abandoned = transports.extract_if(.., |kept| kept.transport.is_abandoned());
+            closing.extend(abandoned.map(|kept| (kept.transport, 0)));
+            // What is kept open is kept once, whatever the number of roots.
+            let in_use = transports.iter().rev().map(|kept| kept.transport.clone());
+            let kept = std::iter::once(keep).chain(std::iter::repeat(0));
+            closing.extend(in_use.zip(kept));
+        }
+        let closed = closing
+            .iter()
+            .map(|(transport, keep)| transport.close_connections(*keep));
+        futures::future::join_all(closed).await;
+    }
+
+    fn transports(&self) -> MutexGuard<'_, Vec<Kept>> {
+        self.shared
+            .transports
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives all slots up, once the requests under way are answered and recorded. Returns when the
@@ -173,6 +230,25 @@ impl Budget {
     pub async fn want_slot(&self) {
         let _wish = Wish::new(self.clone());
         self.held().await;
+    }
+
+    /// How long all replicas together take for so much, all of it waiting already. See
+    /// [`AnswerTime::estimate`].
+    #[must_use]
+    pub fn estimate(&self, cost: Cost) -> Duration {
+        let view = self.shared.view.borrow();
+        let mut figures = sancho_limiter::Budget::new(view.rate, view.burst, view.max_in_flight);
+        figures.new_order = view.new_order.map(|rate| SubRate::new(rate, 0));
+        let now = clock::boot();
+        let pause = view.paused_until.map_or(Duration::ZERO, |until| until.since(now));
+        let answers = self.shared.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.estimate(cost, &figures, pause)
+    }
+
+    /// An answer of the CA took this long.
+    fn answered_in(&self, took: Duration) {
+        let mut answers = self.shared.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.note(took);
     }
 
     /// How many ask for a slot without a request yet.

@@ -4,6 +4,7 @@
 //! reads and committed by one compare-and-swap on the Certificate's status; the winner writes the
 //! shards. Nothing here sends anything to a CA.
 
+mod cap;
 mod commit;
 mod controller;
 mod rebuild;

@@ -8,11 +8,12 @@ use jiff::Timestamp;
 use rcgen::KeyPair;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use sancho_core::renewal::CertId;
 use sancho_core::shown::shown;
 use sha2::{Digest, Sha256};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::error::X509Error;
-use x509_parser::extensions::GeneralName;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
 
 /// The longest chain that is looked at: 100 long names, and a few links of any usual key.
@@ -39,6 +40,8 @@ pub struct IssuedFacts {
     pub fingerprint: String,
     /// The leaf's serial number, hexadecimal.
     pub serial: String,
+    /// Its name in the CA's RenewalInfo (RFC 9773 §4.1), if it says which key of the CA signed it.
+    pub cert_id: Option<CertId>,
     /// The leaf's issuer, fit to be shown.
     pub issuer: String,
     /// How many certificates the chain has.
@@ -131,6 +134,7 @@ pub fn check(
         not_after,
         fingerprint: fingerprint(chain_pem),
         serial: hexadecimal(leaf.raw_serial()),
+        cert_id: cert_id(leaf),
         issuer: shown(&leaf.issuer().to_string()),
         links: chain.len(),
     })
@@ -233,6 +237,17 @@ fn leaf_names(leaf: &X509Certificate<'_>) -> Result<BTreeSet<String>, ChainError
             other => other.to_string(),
         })
         .collect())
+}
+
+fn cert_id(leaf: &X509Certificate<'_>) -> Option<CertId> {
+    let key_identifier =
+        leaf.extensions()
+            .iter()
+            .find_map(|extension| match extension.parsed_extension() {
+                ParsedExtension::AuthorityKeyIdentifier(authority) => authority.key_identifier.as_ref(),
+                _ => None,
+            })?;
+    CertId::new(key_identifier.0, leaf.raw_serial()).ok()
 }
 
 fn check_dates(leaf: &X509Certificate<'_>, now: Timestamp) -> Result<(Timestamp, Timestamp), ChainError> {

@@ -20,6 +20,17 @@ pub fn time(at: Timestamp) -> Time {
     Time(at)
 }
 
+/// The first whole second that is not before `at`: a wait that is written down is not cut short by it.
+#[must_use]
+pub fn whole_second_after(at: Timestamp) -> Timestamp {
+    let second = if at.subsec_nanosecond() > 0 {
+        at.as_second().saturating_add(1)
+    } else {
+        at.as_second()
+    };
+    Timestamp::from_second(second).unwrap_or(at)
+}
+
 /// CLOCK_BOOTTIME: it does not jump, and goes on while the machine sleeps. Slots are judged by it.
 #[must_use]
 pub fn boot() -> Moment {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ObjectReference, Secret};
+use kube::core::PartialObjectMeta;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Api, Client, Resource, ResourceExt};
 use sancho_crds::{Certificate, CertificateShard, ClusterIssuer, Issuer};
@@ -10,7 +11,9 @@ use sancho_crds::{Certificate, CertificateShard, ClusterIssuer, Issuer};
 use crate::budget::Budgets;
 use crate::issuer::Issuers;
 use crate::metrics::Metrics;
+use crate::quotas::Quotas;
 use crate::responder::ChallengeTable;
+use crate::self_check::SelfCheck;
 use crate::watching::Seen;
 
 /// A replica is named after its pod, with a dash and so many hexadecimal digits of its own.
@@ -31,6 +34,10 @@ pub struct Context {
     pub budgets: Budgets,
     /// The issuers that are ready.
     pub issuers: Issuers,
+    /// The CAs' quotas that are used up.
+    pub quotas: Quotas,
+    /// Looks at names before the CA is asked.
+    pub self_check: SelfCheck,
     /// What the responder answers.
     pub challenges: ChallengeTable,
     /// What the watches have seen.
@@ -52,6 +59,8 @@ pub struct AllSeen {
     pub issuers: Seen<Issuer>,
     /// ClusterIssuers.
     pub cluster_issuers: Seen<ClusterIssuer>,
+    /// The Secrets that are labelled as a Certificate's: their metadata.
+    pub secrets: Seen<PartialObjectMeta<Secret>>,
 }
 
 impl Context {

@@ -65,8 +65,8 @@ pub enum Outcome {
 /// What a permit tells its budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Report {
-    /// The request's first byte is about to leave.
-    Begun,
+    /// The request's first byte is about to leave, to this endpoint.
+    Begun(Endpoint),
     /// What became of it. The last word.
     Ended(Outcome),
 }
@@ -77,6 +77,7 @@ pub enum Report {
 #[derive(Debug)]
 pub struct Permit {
     id: u64,
+    endpoint: Endpoint,
     validity: watch::Receiver<Instant>,
     reports: mpsc::UnboundedSender<(u64, Report)>,
     state: State,
@@ -151,6 +152,7 @@ impl Permit {
     ) -> Self {
         Permit {
             id,
+            endpoint: Endpoint::Other,
             validity,
             reports,
             state: State::Fresh,
@@ -163,6 +165,11 @@ impl Permit {
         self.id
     }
 
+    /// What its request is for, to be told before it begins. [`Endpoint::Other`] if nothing is.
+    pub fn use_for(&mut self, endpoint: Endpoint) {
+        self.endpoint = endpoint;
+    }
+
     /// To be called right before the request's first byte leaves.
     ///
     /// # Errors
@@ -173,7 +180,7 @@ impl Permit {
         }
         self.state = State::Begun;
         // A budget that has ended wants no reports.
-        let _ = self.reports.send((self.id, Report::Begun));
+        let _ = self.reports.send((self.id, Report::Begun(self.endpoint)));
         Ok(())
     }
 
@@ -247,8 +254,10 @@ mod tests {
     #[tokio::test]
     async fn a_begun_permit_that_is_dropped_in_silence_is_reported_lost_once() {
         let (mut permit, _validity, mut outcomes) = permit(7, Instant::now() + Duration::from_secs(10));
+        permit.use_for(Endpoint::NewOrder);
         permit.begin(Instant::now()).unwrap();
-        assert_eq!(outcomes.recv().await, Some((7, Report::Begun)));
+        let begun = Report::Begun(Endpoint::NewOrder);
+        assert_eq!(outcomes.recv().await, Some((7, begun)));
         drop(permit);
         assert_eq!(outcomes.recv().await, Some((7, Report::Ended(Outcome::Lost))));
         assert_eq!(outcomes.recv().await, None);

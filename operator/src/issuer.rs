@@ -5,11 +5,12 @@
 
 mod account;
 mod controller;
+pub mod name_caps;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use sancho_crds::{IssuerKind, IssuerRef};
+use sancho_crds::{Acme, IssuerKind, IssuerRef, IssuerStatus, NameCap};
 use tokio::sync::watch;
 
 pub use self::controller::{AnyIssuer, run};
@@ -58,6 +59,35 @@ pub struct ReadyIssuer {
     pub session: Session,
     /// Its CA's budget.
     pub budget: Budget,
+    /// What else its spec says of orders.
+    pub terms: IssuerTerms,
+}
+
+/// What an issuer says of orders, whatever the account.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct IssuerTerms {
+    /// The CA's profile that is asked for, unless a Certificate names another.
+    pub profile: Option<String>,
+    /// At most so many names in one certificate.
+    pub max_names: Option<u32>,
+    /// How many the CA turned out to take.
+    pub name_caps: Vec<NameCap>,
+}
+
+impl IssuerTerms {
+    fn of(acme: &Acme, status: Option<&IssuerStatus>) -> Self {
+        Self {
+            profile: acme.profile.clone(),
+            max_names: acme.max_names,
+            name_caps: name_caps::in_force(acme, status).cloned().collect(),
+        }
+    }
+
+    /// How many names the CA turned out to take in one certificate of this profile.
+    #[must_use]
+    pub fn most_names(&self, profile: Option<&str>) -> Option<u32> {
+        name_caps::of_profile(self.name_caps.iter(), profile)
+    }
 }
 
 impl ReadyIssuer {
@@ -161,8 +191,8 @@ impl Issuers {
     }
 
     /// From now on the issuer is ready, or not. A look that began before its account was heard to be gone
-    /// does not bring that account back, and one that found the same session again changes nothing: it keeps
-    /// its directory, and nobody is woken. That it is not ready, and perhaps why, is news each time.
+    /// does not bring that account back, and one that found the same session again keeps its directory,
+    /// and wakes nobody unless it says something else of orders. That it is not ready, and perhaps why, is news each time.
     fn set(&self, key: IssuerKey, issuer: Option<ReadyIssuer>) {
         if let Some(issuer) = &issuer {
             let mut gone = self.gone();
@@ -171,11 +201,18 @@ impl Issuers {
             }
             gone.remove(&key);
         }
-        if let (Some(present), Some(issuer)) = (self.get(&key), &issuer)
-            && present.is_same(issuer)
-        {
-            return;
-        }
+        let issuer = match (self.get(&key), issuer) {
+            (Some(present), Some(issuer)) if present.is_same(&issuer) => {
+                if present.terms == issuer.terms {
+                    return;
+                }
+                Some(ReadyIssuer {
+                    session: present.session,
+                    ..issuer
+                })
+            }
+            (_, issuer) => issuer,
+        };
         let mut ready = self.inner.ready.lock().unwrap_or_else(PoisonError::into_inner);
         match issuer {
             Some(issuer) => ready.insert(key, issuer),

@@ -1,9 +1,14 @@
 //! `sancho`: the operator's binary.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use sancho::cluster_issuers;
 use sancho::operator::{self, Settings};
+use sancho::responder::alone;
+use sancho::self_check::SelfCheckSettings;
 use tracing_subscriber::EnvFilter;
 
 /// A Kubernetes certificate operator: shards names into ACME orders and shares one request budget.
@@ -24,10 +29,18 @@ struct Cli {
 enum Command {
     /// Run one replica: all controllers and the HTTP-01 responder.
     Operator(OperatorArgs),
+    /// Answer HTTP-01 challenges and nothing else, without a right to any Secret.
+    Responder(WatcherArgs),
+    /// Apply the ClusterIssuers of a file once. The chart's hook does.
+    ClusterIssuers {
+        /// A JSON object: the specs by name.
+        #[arg(long)]
+        file: PathBuf,
+    },
 }
 
 #[derive(Args)]
-struct OperatorArgs {
+struct WatcherArgs {
     /// Where HTTP-01 challenges are answered.
     #[arg(long, default_value = "0.0.0.0:8080")]
     http_listen: SocketAddr,
@@ -35,11 +48,28 @@ struct OperatorArgs {
     #[arg(long, default_value = "0.0.0.0:8081")]
     health_listen: SocketAddr,
     /// The namespaces to watch, separated by commas; all of them if left out.
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', value_parser = namespace)]
     watch_namespaces: Vec<String>,
+}
+
+#[derive(Args)]
+struct OperatorArgs {
+    #[command(flatten)]
+    watcher: WatcherArgs,
     /// The operator's own namespace: Leases, and the account Secrets of ClusterIssuers.
     #[arg(long, env = "POD_NAMESPACE", default_value = "sancho-system")]
     namespace: String,
+    /// Look at each name's own path before a CA is asked about it. `false` where this process cannot reach the
+    /// names' public addresses.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    self_check: bool,
+    /// The DNS resolvers that are asked for that, as addresses with port (1.1.1.1:53), separated by commas; those of
+    /// /etc/resolv.conf if left out.
+    #[arg(long, value_delimiter = ',')]
+    self_check_resolvers: Vec<SocketAddr>,
+    /// The port at which CAs ask for HTTP-01 answers. All public ones ask at 80.
+    #[arg(long, default_value_t = 80)]
+    self_check_port: u16,
     /// The pod's name.
     #[arg(long, env = "POD_NAME", default_value = "sancho")]
     pod_name: String,
@@ -68,29 +98,76 @@ async fn main() -> anyhow::Result<()> {
         .map_err(|_| anyhow::anyhow!("another crypto provider is installed already"))?;
     match cli.command {
         Command::Operator(args) => operator::run(args.into(), terminated()?).await,
+        Command::Responder(args) => alone::run(args.into(), terminated()?).await,
+        Command::ClusterIssuers { file } => cluster_issuers::apply(&file).await,
+    }
+}
+
+/// A namespace's name: a DNS label (RFC 1123).
+fn namespace(text: &str) -> Result<String, String> {
+    let is_inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let is_label = (1..=63).contains(&text.len())
+        && text.chars().all(is_inner)
+        && !text.starts_with('-')
+        && !text.ends_with('-');
+    if is_label {
+        Ok(text.to_owned())
+    } else {
+        Err("a namespace's name has 1 to 63 of a-z, 0-9 and -, and neither begins nor ends with -".into())
+    }
+}
+
+impl WatcherArgs {
+    /// The namespaces, each once: one that is watched twice would be seen twice.
+    fn namespaces(&self) -> Vec<String> {
+        let all: BTreeSet<String> = self.watch_namespaces.iter().cloned().collect();
+        all.into_iter().collect()
+    }
+}
+
+impl From<WatcherArgs> for alone::Settings {
+    fn from(args: WatcherArgs) -> Self {
+        let watch_namespaces = args.namespaces();
+        let WatcherArgs {
+            http_listen,
+            health_listen,
+            watch_namespaces: _,
+        } = args;
+        Self {
+            http_listen,
+            health_listen,
+            watch_namespaces,
+        }
     }
 }
 
 impl From<OperatorArgs> for Settings {
     fn from(args: OperatorArgs) -> Self {
         let OperatorArgs {
-            http_listen,
-            health_listen,
-            watch_namespaces,
+            watcher,
             namespace,
+            self_check,
+            self_check_resolvers,
+            self_check_port,
             pod_name,
             pod_uid,
             container,
         } = args;
-        let watch_namespaces = watch_namespaces
-            .into_iter()
-            .filter(|namespace| !namespace.is_empty())
-            .collect();
+        let alone::Settings {
+            http_listen,
+            health_listen,
+            watch_namespaces,
+        } = watcher.into();
         Self {
             http_listen,
             health_listen,
             watch_namespaces,
             namespace,
+            self_check: SelfCheckSettings {
+                enabled: self_check,
+                resolvers: self_check_resolvers,
+                port: self_check_port,
+            },
             pod_name,
             pod_uid,
             container,
@@ -121,4 +198,25 @@ fn terminated() -> anyhow::Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watched(list: &str) -> Option<Vec<String>> {
+        let words = ["sancho", "responder", "--watch-namespaces", list];
+        match Cli::try_parse_from(words).ok()?.command {
+            Command::Responder(args) => Some(alone::Settings::from(args).watch_namespaces),
+            Command::Operator(_) | Command::ClusterIssuers { .. } => None,
+        }
+    }
+
+    #[test]
+    fn namespaces_are_watched_once_each_and_only_real_names() {
+        assert_eq!(watched("shop,blog,shop").unwrap(), ["blog", "shop"]);
+        for wrong in ["", "shop,", "Shop", "shop/blog", "-shop"] {
+            assert_eq!(watched(wrong), None, "{wrong}");
+        }
+    }
 }

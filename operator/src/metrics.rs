@@ -47,6 +47,8 @@ struct Inner {
     source: Family<SourceLabels, Gauge>,
     slots: Family<CaLabels, Gauge>,
     blocked: Family<CaLabels, Gauge>,
+    paused: Family<CaLabels, Gauge>,
+    pauses: Family<CaLabels, Counter>,
     throttles: Family<CaLabels, Gauge>,
     waiting: Family<CaLabels, Gauge>,
 }
@@ -113,6 +115,12 @@ impl Default for Metrics {
             "Requests that may have left after their slot had ended, because the process had been stopped",
             Family::clone(&late),
         );
+        let pauses = Family::default();
+        registry.register(
+            "budget_pauses",
+            "Pauses of the whole budget that this replica has seen begin, after a refusal or with the CA out of reach",
+            Family::clone(&pauses),
+        );
         let mut gauges = |name: &str, help: &str| {
             let family: Family<CaLabels, Gauge> = Family::default();
             registry.register(name, help, family.clone());
@@ -129,8 +137,9 @@ impl Default for Metrics {
         let slots = gauges("budget_slots_held", "Slots of the budget that this replica holds");
         let blocked = gauges(
             "budget_blocked",
-            "1 while this replica may send nothing at all: the CA asked for a pause, or no slot is held",
+            "1 while this replica may not send as the rate allows: a pause, one probe at a time, or no slot is held",
         );
+        let paused = gauges("budget_paused", "1 during a pause of the whole budget");
         let throttles = gauges(
             "budget_throttles",
             "Refusals of the CA (429 or 503) that have counted since the budget's Lease was made, over all replicas",
@@ -169,6 +178,8 @@ impl Default for Metrics {
             source,
             slots,
             blocked,
+            paused,
+            pauses,
             throttles,
             waiting,
         };
@@ -222,10 +233,19 @@ impl Metrics {
         self.inner.late.get_or_create(&labels).inc();
     }
 
+    /// A pause of the whole budget begins.
+    pub fn paused(&self, ca: &str) {
+        let labels = CaLabels { ca: ca.to_owned() };
+        self.inner.pauses.get_or_create(&labels).inc();
+    }
+
     /// Where a budget stands, with so many shards in its queue.
     pub fn budget(&self, ca: &str, view: &BudgetView, waiting: usize) {
         let inner = &self.inner;
         let labels = CaLabels { ca: ca.to_owned() };
+        // From 0 on: of a count that begins with 1, Prometheus takes the 1 for no increase.
+        let _ = inner.late.get_or_create(&labels);
+        let _ = inner.pauses.get_or_create(&labels);
         inner.rate.get_or_create(&labels).set(view.rate);
         inner.rate_held.get_or_create(&labels).set(view.rate_held);
         inner.burst.get_or_create(&labels).set(i64::from(view.burst));
@@ -238,6 +258,10 @@ impl Metrics {
             .blocked
             .get_or_create(&labels)
             .set(i64::from(view.blocked.is_some()));
+        inner
+            .paused
+            .get_or_create(&labels)
+            .set(i64::from(view.paused_until.is_some()));
         inner
             .throttles
             .get_or_create(&labels)
@@ -271,6 +295,7 @@ mod tests {
         metrics.requested("https://ca", "newOrder", "201", Duration::from_millis(40));
         metrics.requested("https://ca", "newOrder", "503", Duration::from_millis(4));
         metrics.late("https://ca");
+        metrics.paused("https://ca");
         let view = BudgetView {
             held: 2,
             rate: 5.0,
@@ -285,6 +310,8 @@ mod tests {
             r#"sancho_budget_permits_total{ca="https://ca"} 1"#,
             r#"sancho_budget_wait_seconds_bucket{le="0.05",ca="https://ca"} 1"#,
             r#"sancho_late_sends_total{ca="https://ca"} 1"#,
+            r#"sancho_budget_pauses_total{ca="https://ca"} 1"#,
+            r#"sancho_budget_paused{ca="https://ca"} 0"#,
             r#"sancho_budget_requests_per_second{ca="https://ca"} 5.0"#,
             r#"sancho_budget_slots_held{ca="https://ca"} 2"#,
             r#"sancho_budget_source{ca="https://ca",source="given"} 1"#,
@@ -294,5 +321,33 @@ mod tests {
         ] {
             assert!(text.contains(line), "no {line} in\n{text}");
         }
+    }
+
+    #[test]
+    fn the_charts_alerts_and_dashboard_speak_of_metrics_that_exist() {
+        let metrics = Metrics::default();
+        let ca = "https://ca";
+        metrics.permitted(ca, Duration::from_millis(40));
+        metrics.requested(ca, "newOrder", "201", Duration::from_millis(40));
+        metrics.late(ca);
+        metrics.paused(ca);
+        metrics.budget(ca, &BudgetView::default(), 0);
+        let text = metrics.text();
+        let exist: Vec<&str> = text
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| line.split('{').next())
+            .collect();
+        let mut mentioned = Vec::new();
+        for file in [
+            include_str!("../../charts/sancho/alerts.yaml"),
+            include_str!("../../charts/sancho/dashboard.json"),
+        ] {
+            let words = file.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            mentioned.extend(words.filter(|word| word.starts_with("sancho_")));
+        }
+        assert!(mentioned.len() > 15, "{mentioned:?}");
+        mentioned.retain(|word| !exist.contains(word));
+        assert!(mentioned.is_empty(), "there are no metrics {mentioned:?}");
     }
 }

@@ -2,19 +2,15 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use anyhow::Context as _;
 use futures::StreamExt;
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{self, Event};
-use kube::{Api, Client, Config, Resource, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use sancho_crds::{Certificate, CertificateShard, ClusterIssuer, Issuer};
 use sancho_limiter::{Holder, LEASE_LABEL, Read};
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::budget::Budgets;
@@ -23,11 +19,13 @@ use crate::health::Health;
 use crate::issuer::{self, Issuers};
 use crate::lease_store;
 use crate::metrics::Metrics;
+use crate::quotas::Quotas;
 use crate::responder::{self, ChallengeTable};
 use crate::secrets::CERTIFICATE_LABEL;
-use crate::watching::watch;
-use crate::watching::{Seen, Watched};
-use crate::{certificate, health, shard};
+use crate::self_check::{SelfCheck, SelfCheckSettings};
+use crate::startup::{api_server, listen, told, until};
+use crate::watching::{Seen, Watched, apis, watch};
+use crate::{certificate, found_by, health, shard};
 
 /// What a replica is told on its command line and by its pod.
 #[derive(Debug, Clone)]
@@ -40,6 +38,8 @@ pub struct Settings {
     pub watch_namespaces: Vec<String>,
     /// The operator's own namespace: Leases, and the account Secrets of ClusterIssuers.
     pub namespace: String,
+    /// How names are looked at before a CA is asked about them.
+    pub self_check: SelfCheckSettings,
     /// The pod's name.
     pub pod_name: String,
     /// The pod's UID; empty outside Kubernetes.
@@ -58,10 +58,7 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let http = listen(settings.http_listen, "--http-listen").await?;
     let probes = listen(settings.health_listen, "--health-listen").await?;
-    let config = Config::infer()
-        .await
-        .context("no way to the API server: neither a kubeconfig nor a pod's own")?;
-    let config = with_timeouts(config);
+    let config = api_server().await?;
     let client = Client::try_from(config.clone())?;
     // The limiter decides itself what is sent again, and when.
     let mut unrepeated = config;
@@ -76,25 +73,49 @@ pub async fn run(
     };
     tracing::info!(replica = process, namespace = settings.namespace, "starting");
 
+    let namespaces = &settings.watch_namespaces;
     let everything = watcher::Config::default();
     let ours = everything.clone().labels(CERTIFICATE_LABEL);
-    let (certificates_seen, certificates) = watch(apis::<Certificate>(&client, &settings), &everything);
-    let (shards_seen, shards) = watch(apis::<CertificateShard>(&client, &settings), &everything);
-    let (issuers_seen, issuers) = watch(apis::<Issuer>(&client, &settings), &everything);
-    let (cluster_issuers_seen, cluster_issuers) =
-        watch(vec![Api::<ClusterIssuer>::all(client.clone())], &everything);
-    let (secrets_seen, secrets) = watch(apis::<PartialObjectMeta<Secret>>(&client, &settings), &ours);
+    let (certificates_seen, certificates) = watch(
+        apis::<Certificate>(&client, namespaces),
+        &everything,
+        found_by::certificate,
+    );
+    let (shards_seen, shards) = watch(
+        apis::<CertificateShard>(&client, namespaces),
+        &everything,
+        found_by::shard,
+    );
+    let (issuers_seen, issuers) = watch(apis::<Issuer>(&client, namespaces), &everything, |_| Vec::new());
+    let (cluster_issuers_seen, cluster_issuers) = watch(
+        vec![Api::<ClusterIssuer>::all(client.clone())],
+        &everything,
+        |_| Vec::new(),
+    );
+    let (secrets_seen, secrets) = watch(
+        apis::<PartialObjectMeta<Secret>>(&client, namespaces),
+        &ours,
+        found_by::secret,
+    );
+
+    let own_leases: Api<Lease> = Api::namespaced(client.clone(), &settings.namespace);
+    let (key, value) = LEASE_LABEL;
+    let budgets_only = watcher::Config::default().labels(&format!("{key}={value}"));
+    let (leases_seen, leases) = watch(vec![own_leases], &budgets_only, |_| Vec::new());
 
     let metrics = Metrics::default();
     let context = Context {
         budgets: Budgets::new(lease_client, settings.namespace.clone(), holder, metrics.clone()),
         issuers: Issuers::default(),
+        quotas: Quotas::default(),
+        self_check: SelfCheck::new(&settings.self_check),
         challenges: ChallengeTable::default(),
         seen: AllSeen {
             certificates: certificates_seen,
             shards: shards_seen,
             issuers: issuers_seen,
             cluster_issuers: cluster_issuers_seen,
+            secrets: secrets_seen.clone(),
         },
         events: Events::new(client.clone(), &process),
         metrics: metrics.clone(),
@@ -113,29 +134,15 @@ pub async fn run(
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(responder::serve(http, context.challenges.clone(), over()));
     tasks.spawn(health::serve(probes, health.clone(), metrics, over()));
+    tasks.spawn(until(over(), tell_budgets(leases, context.budgets.clone())));
     tasks.spawn(until(
         over(),
-        watch_leases(
-            client.clone(),
-            settings.namespace.clone(),
-            context.budgets.clone(),
-        ),
-    ));
-    tasks.spawn(until(
-        over(),
-        mark_ready(context.seen.clone(), secrets_seen.clone(), health),
+        mark_ready(context.seen.clone(), leases_seen, health),
     ));
     tasks.spawn(until(over(), issuer::run(context.clone(), issuers)));
     tasks.spawn(until(over(), issuer::run(context.clone(), cluster_issuers)));
     tasks.spawn(certificate::run(context.clone(), certificates, nudges, over()));
-    let drives = shard::watch::run(
-        context.clone(),
-        shards,
-        secrets,
-        secrets_seen,
-        nudge,
-        told(stopped),
-    );
+    let drives = shard::watch::run(context.clone(), shards, secrets, nudge, told(stopped));
     tasks.spawn(drives);
 
     tokio::select! {
@@ -157,34 +164,6 @@ pub async fn run(
     Ok(())
 }
 
-async fn listen(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address}: choose another {flag}"))
-}
-
-fn with_timeouts(mut config: Config) -> Config {
-    config.connect_timeout = Some(Duration::from_secs(5));
-    config.read_timeout = Some(Duration::from_secs(60));
-    config.write_timeout = Some(Duration::from_secs(30));
-    config
-}
-
-/// The API of a namespaced kind: for all namespaces, or for each of those that are watched.
-fn apis<K>(client: &Client, settings: &Settings) -> Vec<Api<K>>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-{
-    if settings.watch_namespaces.is_empty() {
-        return vec![Api::all(client.clone())];
-    }
-    settings
-        .watch_namespaces
-        .iter()
-        .map(|namespace| Api::namespaced(client.clone(), namespace))
-        .collect()
-}
-
 /// Tells this process from every other, and from an earlier one of the same pod.
 fn random_suffix() -> anyhow::Result<String> {
     let mut bytes = [0_u8; SUFFIX_DIGITS / 2];
@@ -192,25 +171,9 @@ fn random_suffix() -> anyhow::Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Returns once the word is given. A sender that is gone says the same.
-async fn told(mut word: tokio::sync::watch::Receiver<bool>) {
-    let _ = word.wait_for(|given| *given).await;
-}
-
-async fn until(over: impl Future<Output = ()>, work: impl Future<Output = ()>) {
-    tokio::select! {
-        () = over => {}
-        () = work => {}
-    }
-}
-
 /// Every change of a budget's Lease is told to its budget, so that an idle replica knows who is
 /// alive without asking.
-async fn watch_leases(client: Client, namespace: String, budgets: Budgets) {
-    let api: Api<Lease> = Api::namespaced(client, &namespace);
-    let (key, value) = LEASE_LABEL;
-    let config = watcher::Config::default().labels(&format!("{key}={value}"));
-    let (_, mut leases): (Seen<Lease>, Watched<Lease>) = watch(vec![api], &config);
+async fn tell_budgets(mut leases: Watched<Lease>, budgets: Budgets) {
     while let Some(event) = leases.next().await {
         match event {
             Event::Apply(lease) | Event::InitApply(lease) => {
@@ -222,22 +185,21 @@ async fn watch_leases(client: Client, namespace: String, budgets: Budgets) {
     }
 }
 
-async fn mark_ready<K>(seen: AllSeen, secrets: Seen<K>, health: Health)
-where
-    K: Resource<DynamicType = ()> + Clone + Send + Sync,
-{
+async fn mark_ready(seen: AllSeen, leases: Seen<Lease>, health: Health) {
     let AllSeen {
         certificates,
         shards,
         issuers,
         cluster_issuers,
+        secrets,
     } = seen;
     tokio::join!(
         certificates.ready(),
         shards.ready(),
         issuers.ready(),
         cluster_issuers.ready(),
-        secrets.ready()
+        secrets.ready(),
+        leases.ready()
     );
     health.set_ready();
     std::future::pending().await

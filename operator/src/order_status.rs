@@ -1,6 +1,5 @@
 //! The order machine's state as a shard's status holds it, and back.
 
-use jiff::Timestamp;
 use sancho_core::order::{Authorization, OrderState, UnknownWord};
 use sancho_crds::{AuthorizationStatus, OrderStatus};
 
@@ -18,6 +17,7 @@ pub fn to_status(target: &str, state: &OrderState) -> OrderStatus {
         authorizations,
         polls,
         not_before,
+        replaces,
     } = state.clone();
     OrderStatus {
         target: target.into(),
@@ -28,7 +28,8 @@ pub fn to_status(target: &str, state: &OrderState) -> OrderStatus {
         expires: expires.map(clock::time),
         authorizations: authorizations.into_iter().map(authorization_to_status).collect(),
         polls,
-        not_before: not_before.map(whole_second_after).map(clock::time),
+        not_before: not_before.map(clock::whole_second_after).map(clock::time),
+        replaces: replaces.map(String::from),
     }
 }
 
@@ -47,6 +48,7 @@ pub fn from_status(status: &OrderStatus) -> Result<OrderState, UnknownWord> {
         authorizations,
         polls,
         not_before,
+        replaces,
     } = status.clone();
     Ok(OrderState {
         stage: stage.parse()?,
@@ -60,6 +62,8 @@ pub fn from_status(status: &OrderStatus) -> Result<OrderState, UnknownWord> {
             .collect::<Result<_, _>>()?,
         polls,
         not_before: not_before.map(|time| time.0),
+        // One that cannot be read is left out: the order does without it.
+        replaces: replaces.and_then(|text| text.parse().ok()),
     })
 }
 
@@ -101,19 +105,10 @@ fn authorization_from_status(status: AuthorizationStatus) -> Result<Authorizatio
     })
 }
 
-/// Statuses hold whole seconds; a wait must not become shorter by that.
-fn whole_second_after(at: Timestamp) -> Timestamp {
-    let second = if at.subsec_nanosecond() > 0 {
-        at.as_second().saturating_add(1)
-    } else {
-        at.as_second()
-    };
-    Timestamp::from_second(second).unwrap_or(at)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jiff::Timestamp;
     use sancho_core::order::{AuthorizationState, Stage};
 
     #[test]
@@ -134,6 +129,7 @@ mod tests {
             }],
             polls: 2,
             not_before: Timestamp::from_second(1_700_000_000).ok(),
+            replaces: "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE".parse().ok(),
         };
         assert_eq!(from_status(&to_status("t", &state)), Ok(state));
     }

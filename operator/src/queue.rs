@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
 use kube::ResourceExt;
 use sancho_crds::CertificateShard;
-use sancho_limiter::FairQueue;
+use sancho_limiter::{Cost, FairQueue};
 
 /// Who goes first. The order of the variants is the order of service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,8 +17,12 @@ pub enum Priority {
     NearExpiry,
     /// A certificate that is not there yet.
     New,
+    /// A name that could not be validated and is tried again.
+    Retry,
     /// A routine renewal.
     Renewal,
+    /// A look at what the CA suggests for a renewal.
+    RenewalInfo,
 }
 
 /// The name of a shard: namespace and name.
@@ -43,6 +48,15 @@ impl ShardKey {
 impl std::fmt::Display for ShardKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// What is served first among shards of one priority and namespace: the lowest.
+fn rank(priority: Priority, expiry: Option<Timestamp>) -> i64 {
+    match priority {
+        Priority::NearExpiry | Priority::Renewal => expiry.map_or(0, Timestamp::as_second),
+        // These come in the order in which they were found.
+        Priority::UnderWay | Priority::New | Priority::Retry | Priority::RenewalInfo => 0,
     }
 }
 
@@ -75,14 +89,18 @@ impl Default for WorkQueue {
 }
 
 impl WorkQueue {
-    /// Puts a shard in that takes about `requests`, or changes its priority. One that is being
+    /// Puts a shard in that takes about as much as `cost`, or changes its priority. One that is being
     /// driven is left alone: its end is followed by another look. Says whether anything changed.
-    pub fn put(&self, key: &ShardKey, priority: Priority, requests: u64) -> bool {
+    ///
+    /// `expiry`: the end of the certificate that a renewal replaces. Within its priority and namespace what
+    /// expires first is renewed first, however many came due at once.
+    pub fn put(&self, key: &ShardKey, priority: Priority, expiry: Option<Timestamp>, cost: Cost) -> bool {
         let mut inner = self.lock();
         if inner.driven.contains(key) {
             return false;
         }
-        inner.waiting.put(priority, &key.namespace, key, requests)
+        let rank = rank(priority, expiry);
+        inner.waiting.put(priority, &key.namespace, key, rank, cost)
     }
 
     /// Takes a shard out that needs nothing now. Says whether it was there.
@@ -123,10 +141,9 @@ impl WorkQueue {
         self.lock().waiting.len()
     }
 
-    /// About how many requests are served until the last of these shards is done. Nothing if none of
-    /// them waits.
+    /// About how much is served until the last of these shards is done. Nothing if none of them waits.
     #[must_use]
-    pub fn until_last(&self, keys: &[ShardKey]) -> Option<u64> {
+    pub fn until_last(&self, keys: &[ShardKey]) -> Option<Cost> {
         self.lock().waiting.until_last(keys)
     }
 
@@ -150,11 +167,11 @@ mod tests {
     fn a_shard_that_is_driven_is_not_queued_until_it_is_done() {
         let queue = WorkQueue::default();
         let a = key("shop", "a");
-        queue.put(&a, Priority::New, 6);
+        queue.put(&a, Priority::New, None, 6.into());
         assert_eq!(queue.take(1), Some(a.clone()));
-        assert!(!queue.put(&a, Priority::New, 6));
+        assert!(!queue.put(&a, Priority::New, None, 6.into()));
         queue.done(&a);
-        assert!(queue.put(&a, Priority::New, 6));
+        assert!(queue.put(&a, Priority::New, None, 6.into()));
         assert!(queue.remove(&a));
         assert!(!queue.remove(&a));
     }
@@ -163,17 +180,46 @@ mod tests {
     fn a_namespace_of_which_nothing_is_driven_does_not_wait_for_the_end_of_anothers_order() {
         let queue = WorkQueue::default();
         for number in 0..5 {
-            queue.put(&key("large", &format!("large-{number}")), Priority::New, 204);
+            queue.put(
+                &key("large", &format!("large-{number}")),
+                Priority::New,
+                None,
+                204.into(),
+            );
         }
         let driven: Vec<_> = std::iter::from_fn(|| queue.take(2)).collect();
         assert_eq!(driven.len(), 2);
         let small = key("small", "small");
-        queue.put(&small, Priority::New, 6);
+        queue.put(&small, Priority::New, None, 6.into());
         assert_eq!(queue.take(2), Some(small));
         assert_eq!(queue.take(2), None);
-        queue.put(&key("third", "third"), Priority::New, 6);
+        queue.put(&key("third", "third"), Priority::New, None, 6.into());
         assert!(queue.take(2).is_some());
-        queue.put(&key("fourth", "fourth"), Priority::New, 6);
+        queue.put(&key("fourth", "fourth"), Priority::New, None, 6.into());
         assert_eq!(queue.take(2), None, "twice as many and no more");
+    }
+
+    #[test]
+    fn of_renewals_that_are_due_at_once_what_expires_first_goes_first() {
+        let queue = WorkQueue::default();
+        let at = |second| Timestamp::from_second(second).ok();
+        for (name, expiry) in [("c", 300), ("a", 100), ("d", 400), ("b", 200)] {
+            queue.put(&key("shop", name), Priority::Renewal, at(expiry), 7.into());
+        }
+        queue.put(&key("shop", "new"), Priority::New, at(900), 7.into());
+        queue.put(&key("shop", "near"), Priority::NearExpiry, at(50), 7.into());
+        queue.put(&key("shop", "nearer"), Priority::NearExpiry, at(40), 7.into());
+        // Another namespace's renewals have their turn, however late they expire.
+        queue.put(&key("other", "late"), Priority::Renewal, at(9_000), 7.into());
+        let order: Vec<String> = std::iter::from_fn(|| queue.take(usize::MAX / 2))
+            .map(|key| key.name)
+            .collect();
+        let others: Vec<&str> = order
+            .iter()
+            .map(String::as_str)
+            .filter(|name| *name != "late")
+            .collect();
+        assert_eq!(others, ["nearer", "near", "new", "a", "b", "c", "d"]);
+        assert!(order.contains(&"late".to_owned()));
     }
 }

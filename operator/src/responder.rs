@@ -2,6 +2,8 @@
 //!
 //! connection → host and token → [`ChallengeTable`] → the key authorization, or 404
 
+pub mod alone;
+pub mod challenges;
 pub mod table;
 
 use std::convert::Infallible;

@@ -1,15 +1,16 @@
-//! The Secrets that Sancho writes: certificates, keys that wait for theirs, account keys.
+//! The Secrets that Sancho writes: certificates here, keys that wait for theirs and account keys in [`keys`].
 //!
 //! Assumption: whoever may write Secrets in a namespace may do what they like there; what is
 //! guarded against is overwriting by mistake.
+
+pub mod keys;
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
-use kube::{Api, Resource, ResourceExt};
+use kube::{Api, ResourceExt};
 use sancho_crds::CertificateShard;
 use zeroize::Zeroizing;
 
@@ -27,6 +28,9 @@ pub const GROUP_ANNOTATION: &str = "sancho.dev/group";
 pub const INDEX_ANNOTATION: &str = "sancho.dev/index";
 /// The field manager of all that Sancho applies.
 pub const FIELD_MANAGER: &str = "sancho";
+
+/// The type of a certificate's Secret.
+pub const TLS_TYPE: &str = "kubernetes.io/tls";
 
 const CERT: &str = "tls.crt";
 const KEY: &str = "tls.key";
@@ -76,8 +80,7 @@ pub fn label_value(name: &str) -> String {
 /// [`SecretError::NotOurs`] if it may not be overwritten.
 pub async fn read(api: &Api<Secret>, shard: &CertificateShard) -> Result<Option<Secret>, SecretError> {
     let name = &shard.spec.secret_name;
-    let found = api.get_opt(name).await.map_err(|error| failed(name, &error))?;
-    match found {
+    match read_any(api, name).await? {
         Some(secret) => match foreign(&secret, &shard.spec.certificate) {
             Some(whose) => Err(SecretError::NotOurs {
                 name: name.clone(),
@@ -87,6 +90,14 @@ pub async fn read(api: &Api<Secret>, shard: &CertificateShard) -> Result<Option<
         },
         None => Ok(None),
     }
+}
+
+/// Reads a Secret, whosever it is. Nothing if there is none.
+///
+/// # Errors
+/// [`SecretError::Api`] if the API server refused or did not answer.
+pub async fn read_any(api: &Api<Secret>, name: &str) -> Result<Option<Secret>, SecretError> {
+    api.get_opt(name).await.map_err(|error| failed(name, &error))
 }
 
 /// Whose a Secret is, in words, if it is not `certificate`'s.
@@ -127,11 +138,10 @@ pub async fn publish(
     key: &str,
 ) -> Result<(), SecretError> {
     let name = &shard.spec.secret_name;
-    let present = read(api, shard).await?;
-    let mut secret = certificate_secret(shard, target, chain, key);
-    let written = match present {
-        None => {
-            api.create(
+    let secret = certificate_secret(shard, target, chain.as_bytes(), key.as_bytes());
+    match read(api, shard).await? {
+        None => api
+            .create(
                 &PostParams {
                     field_manager: Some(FIELD_MANAGER.into()),
                     ..Default::default()
@@ -139,23 +149,42 @@ pub async fn publish(
                 &secret,
             )
             .await
-        }
-        Some(present) => {
-            // With these two the API server refuses the write if the Secret is another by now.
-            secret.metadata.uid = present.metadata.uid;
-            secret.metadata.resource_version = present.metadata.resource_version;
-            api.patch(
-                name,
-                &PatchParams::apply(FIELD_MANAGER).force(),
-                &Patch::Apply(&secret),
-            )
-            .await
-        }
-    };
-    written.map(drop).map_err(|error| failed(name, &error))
+            .map(drop)
+            .map_err(|error| failed(name, &error)),
+        Some(present) => replace(api, present, secret).await,
+    }
 }
 
-fn certificate_secret(shard: &CertificateShard, target: &str, chain: &str, key: &str) -> Secret {
+/// Makes `present`, which somebody else made, the shard's: the certificate and the key in it stay as they are.
+///
+/// # Errors
+/// [`SecretError::Conflict`] if somebody wrote it since it was read.
+pub async fn take_over(
+    api: &Api<Secret>,
+    shard: &CertificateShard,
+    target: &str,
+    present: Secret,
+) -> Result<(), SecretError> {
+    let (chain, key) = contents(&present).unwrap_or_default();
+    replace(api, present, certificate_secret(shard, target, &chain, &key)).await
+}
+
+async fn replace(api: &Api<Secret>, present: Secret, mut secret: Secret) -> Result<(), SecretError> {
+    let name = present.name_any();
+    // With these two the API server refuses the write if the Secret is another by now.
+    secret.metadata.uid = present.metadata.uid;
+    secret.metadata.resource_version = present.metadata.resource_version;
+    api.patch(
+        &name,
+        &PatchParams::apply(FIELD_MANAGER).force(),
+        &Patch::Apply(&secret),
+    )
+    .await
+    .map(drop)
+    .map_err(|error| failed(&name, &error))
+}
+
+fn certificate_secret(shard: &CertificateShard, target: &str, chain: &[u8], key: &[u8]) -> Secret {
     let spec = &shard.spec;
     let mut annotations = BTreeMap::from([
         (CERTIFICATE_ANNOTATION.to_owned(), spec.certificate.clone()),
@@ -176,10 +205,10 @@ fn certificate_secret(shard: &CertificateShard, target: &str, chain: &str, key: 
             annotations: Some(annotations),
             ..Default::default()
         },
-        type_: Some("kubernetes.io/tls".into()),
+        type_: Some(TLS_TYPE.into()),
         data: Some(BTreeMap::from([
-            (CERT.into(), ByteString(chain.as_bytes().to_vec())),
-            (KEY.into(), ByteString(key.as_bytes().to_vec())),
+            (CERT.into(), ByteString(chain.to_vec())),
+            (KEY.into(), ByteString(key.to_vec())),
         ])),
         ..Default::default()
     }
@@ -199,126 +228,8 @@ pub async fn label(api: &Api<Secret>, shard: &CertificateShard) -> Result<(), Se
     written.map(drop).map_err(|error| failed(name, &error))
 }
 
-/// The name of the Secret that holds a shard's next key until its certificate is there.
-#[must_use]
-pub fn next_key_name(shard: &CertificateShard) -> String {
-    format!("{}-next-key", shard.name_any())
-}
-
-/// The shard's next key as PEM: the one in its Secret, else `fresh`, which is then in its Secret.
-///
-/// # Errors
-/// [`SecretError::NotOurs`] if a Secret of that name is not this shard's.
-pub async fn next_key(
-    api: &Api<Secret>,
-    shard: &CertificateShard,
-    fresh: &str,
-) -> Result<Zeroizing<String>, SecretError> {
-    let name = next_key_name(shard);
-    let owner = shard.controller_owner_ref(&());
-    let secret = key_secret(&name, shard.namespace(), owner.clone(), fresh);
-    match keep_or_create(api, &name, &secret).await? {
-        None => Ok(Zeroizing::new(fresh.to_owned())),
-        Some(present) => {
-            let ours =
-                owner.is_some_and(|owner| present.owner_references().iter().any(|o| o.uid == owner.uid));
-            let pem = pem_key(&present);
-            match pem {
-                Some(pem) if ours => Ok(pem),
-                _ => Err(SecretError::NotOurs {
-                    name,
-                    whose: "it holds no key of this shard".into(),
-                }),
-            }
-        }
-    }
-}
-
-/// Deletes the shard's next key. One that is not there is fine.
-///
-/// # Errors
-/// [`SecretError::Api`] if the API server refused or did not answer.
-pub async fn forget_next_key(api: &Api<Secret>, shard: &CertificateShard) -> Result<(), SecretError> {
-    let name = next_key_name(shard);
-    match api.delete(&name, &Default::default()).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        Err(error) => Err(failed(&name, &error)),
-    }
-}
-
-/// An account's key as PEM: the one in its Secret, else `fresh`, which is then in its Secret.
-///
-/// # Errors
-/// [`SecretError::NotOurs`] if the Secret has no `tls.key`.
-pub async fn account_key(
-    api: &Api<Secret>,
-    name: &str,
-    fresh: &str,
-) -> Result<Zeroizing<String>, SecretError> {
-    let secret = key_secret(name, None, None, fresh);
-    match keep_or_create(api, name, &secret).await? {
-        None => Ok(Zeroizing::new(fresh.to_owned())),
-        Some(present) => pem_key(&present).ok_or_else(|| SecretError::NotOurs {
-            name: name.to_owned(),
-            whose: "it has no tls.key with a PEM private key".into(),
-        }),
-    }
-}
-
-/// The Secret that is there; nothing if `secret` was created, by this call alone.
-async fn keep_or_create(
-    api: &Api<Secret>,
-    name: &str,
-    secret: &Secret,
-) -> Result<Option<Secret>, SecretError> {
-    if let Some(present) = api.get_opt(name).await.map_err(|error| failed(name, &error))? {
-        return Ok(Some(present));
-    }
-    match api
-        .create(
-            &PostParams {
-                field_manager: Some(FIELD_MANAGER.into()),
-                ..Default::default()
-            },
-            secret,
-        )
-        .await
-    {
-        Ok(_) => Ok(None),
-        // Another replica was first: its key counts.
-        Err(kube::Error::Api(status)) if status.code == 409 => api
-            .get(name)
-            .await
-            .map(Some)
-            .map_err(|error| failed(name, &error)),
-        Err(error) => Err(failed(name, &error)),
-    }
-}
-
-fn key_secret(name: &str, namespace: Option<String>, owner: Option<OwnerReference>, pem: &str) -> Secret {
-    Secret {
-        metadata: ObjectMeta {
-            name: Some(name.to_owned()),
-            namespace,
-            owner_references: owner.map(|owner| vec![owner]),
-            ..Default::default()
-        },
-        data: Some(BTreeMap::from([(
-            KEY.into(),
-            ByteString(pem.as_bytes().to_vec()),
-        )])),
-        type_: Some("Opaque".into()),
-        ..Default::default()
-    }
-}
-
-fn pem_key(secret: &Secret) -> Option<Zeroizing<String>> {
-    let key = secret.data.as_ref()?.get(KEY)?;
-    String::from_utf8(key.0.clone()).ok().map(Zeroizing::new)
-}
-
-fn failed(name: &str, error: &kube::Error) -> SecretError {
+/// What the API server's answer about Secret `name` means.
+pub(crate) fn failed(name: &str, error: &kube::Error) -> SecretError {
     match error {
         kube::Error::Api(status) if status.code == 409 => SecretError::Conflict {
             name: name.to_owned(),

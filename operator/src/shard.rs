@@ -2,11 +2,20 @@
 //!
 //! [`decide`] says what a shard needs, [`watch`] looks at every shard and puts those with work into
 //! their budget's queue, [`drive`] takes one and performs it, [`record`] writes each step by
-//! compare-and-swap, and [`finish`] publishes what was issued.
+//! compare-and-swap, and [`finish`] publishes what was issued. `adopt` takes a Secret over that somebody else made, `key` has the key
+//! that it is for, and `look` asks the CA when to renew it.
 
+pub mod adopt;
 pub mod decide;
 pub mod drive;
 pub mod finish;
+mod key;
+mod look;
+mod looks;
+pub mod profile;
+pub mod quarantine;
 pub mod record;
 pub mod renewal;
+mod retry;
+mod send;
 pub mod watch;

@@ -1,18 +1,36 @@
 //! What a certificate is for: the hash that tells whether the one in hand is the one that is asked for.
 
-use sancho_crds::{IssuerKind, IssuerRef};
+use sancho_crds::{CertificateShardSpec, IssuerKind};
 use sha2::{Digest, Sha256};
 
-/// A hash of the sorted names, the issuer and its server. Another hash means another certificate.
+use crate::acme::key_kind::KeyKind;
+
+/// A hash of the sorted names, of the profile, the duration and the kind of key that the Certificate asks for, of the
+/// issuer and its server. Another hash means another certificate.
+///
+/// The issuer's own profile is not in it: its edit counts from the next order on, and re-issues nothing.
 #[must_use]
-pub fn target(names: &[String], issuer: &IssuerRef, server: &str) -> String {
+pub fn target(shard: &CertificateShardSpec, server: &str) -> String {
+    let issuer = &shard.issuer_ref;
     let kind = match issuer.kind() {
         IssuerKind::Issuer => "Issuer",
         IssuerKind::ClusterIssuer => "ClusterIssuer",
     };
-    let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut names: Vec<&str> = shard.dns_names.iter().map(String::as_str).collect();
     names.sort_unstable();
-    digest([kind, issuer.name.as_str(), server].into_iter().chain(names))
+    let parts = [kind, issuer.name.as_str(), server].into_iter().chain(names);
+    // No name has a colon in it, so that none of these is taken for one.
+    let profile = shard.profile.as_ref().map(|profile| format!("profile:{profile}"));
+    let duration = shard
+        .duration
+        .as_ref()
+        .map(|duration| format!("duration:{duration}"));
+    // The planner refuses a kind that does not exist.
+    let key = KeyKind::of(shard.private_key.as_ref())
+        .ok()
+        .and_then(KeyKind::in_target);
+    let asked = [profile.as_deref(), duration.as_deref(), key];
+    digest(parts.chain(asked.into_iter().flatten()))
 }
 
 /// The first 32 hexadecimal digits of a SHA-256 over the parts, each with its length.
@@ -33,57 +51,71 @@ pub fn digest<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sancho_crds::{IssuerRef, KeyAlgorithm, PrivateKey, RotationPolicy};
 
-    fn issuer(name: &str, kind: Option<IssuerKind>) -> IssuerRef {
-        IssuerRef {
-            name: name.into(),
-            kind,
+    fn shard(names: &[&str], issuer: &str, kind: Option<IssuerKind>) -> CertificateShardSpec {
+        CertificateShardSpec {
+            certificate: "shop".into(),
+            secret_name: "shop-tls".into(),
+            issuer_ref: IssuerRef {
+                name: issuer.into(),
+                kind,
+            },
+            dns_names: names.iter().map(|name| (*name).to_owned()).collect(),
+            ..Default::default()
         }
     }
 
     #[test]
     fn the_order_of_names_does_not_matter_and_everything_else_does() {
-        let names = |list: &[&str]| list.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
-        let base = target(
-            &names(&["a.example", "b.example"]),
-            &issuer("ca", None),
-            "https://ca/",
-        );
-        assert_eq!(
-            base,
+        let both = ["a.example", "b.example"];
+        let key = |algorithm, size, rotation_policy| CertificateShardSpec {
+            private_key: Some(PrivateKey {
+                algorithm,
+                size,
+                rotation_policy,
+            }),
+            ..shard(&both, "ca", None)
+        };
+        let base = target(&shard(&both, "ca", None), "https://ca/");
+        let same = [
+            shard(&["b.example", "a.example"], "ca", None),
+            shard(&both, "ca", Some(IssuerKind::Issuer)),
+            CertificateShardSpec {
+                renew_before: Some("1h".into()),
+                ..shard(&both, "ca", None)
+            },
+            key(Some(KeyAlgorithm::Ecdsa), Some(256), Some(RotationPolicy::Never)),
+        ];
+        for spec in same {
+            assert_eq!(target(&spec, "https://ca/"), base);
+        }
+        let profile = |profile: &str| CertificateShardSpec {
+            profile: Some(profile.into()),
+            ..shard(&both, "ca", None)
+        };
+        let lasting = CertificateShardSpec {
+            duration: Some("24h".into()),
+            ..shard(&both, "ca", None)
+        };
+        let others = [
+            target(&shard(&["a.example"], "ca", None), "https://ca/"),
+            target(&shard(&both, "cb", None), "https://ca/"),
             target(
-                &names(&["b.example", "a.example"]),
-                &issuer("ca", None),
-                "https://ca/"
-            )
-        );
-        assert_eq!(
-            base,
-            target(
-                &names(&["a.example", "b.example"]),
-                &issuer("ca", Some(IssuerKind::Issuer)),
-                "https://ca/"
-            )
-        );
-        for other in [
-            target(&names(&["a.example"]), &issuer("ca", None), "https://ca/"),
-            target(
-                &names(&["a.example", "b.example"]),
-                &issuer("cb", None),
+                &shard(&both, "ca", Some(IssuerKind::ClusterIssuer)),
                 "https://ca/",
             ),
-            target(
-                &names(&["a.example", "b.example"]),
-                &issuer("ca", Some(IssuerKind::ClusterIssuer)),
-                "https://ca/",
-            ),
-            target(
-                &names(&["a.example", "b.example"]),
-                &issuer("ca", None),
-                "https://cb/",
-            ),
-        ] {
-            assert_ne!(base, other);
+            target(&shard(&both, "ca", None), "https://cb/"),
+            target(&profile("tlsserver"), "https://ca/"),
+            target(&profile("shortlived"), "https://ca/"),
+            target(&lasting, "https://ca/"),
+            target(&key(Some(KeyAlgorithm::Ecdsa), Some(384), None), "https://ca/"),
+            target(&key(Some(KeyAlgorithm::Rsa), None, None), "https://ca/"),
+            target(&key(Some(KeyAlgorithm::Rsa), Some(4096), None), "https://ca/"),
+        ];
+        for (position, other) in others.iter().enumerate() {
+            assert_ne!(*other, base);
+            assert!(!others[..position].contains(other));
         }
     }
 }

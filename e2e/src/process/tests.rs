@@ -84,3 +84,25 @@ async fn a_child_dies_with_a_killed_parent() {
         .await
         .unwrap();
 }
+
+#[tokio::test]
+async fn a_process_that_turns_in_a_circle_uses_time_and_one_that_waits_does_not() {
+    let (busy, _busy_dir) = shell("while :; do :; done");
+    let (waiting, _waiting_dir) = shell("exec sleep 600");
+    wait_for(
+        "a second of work",
+        Duration::from_secs(60),
+        &[&busy],
+        async || Ok((busy.cpu_time()? >= Duration::from_secs(1)).then_some(())),
+    )
+    .await
+    .unwrap();
+    assert!(waiting.cpu_time().unwrap() < Duration::from_millis(500));
+}
+
+#[test]
+fn a_name_with_parentheses_and_blanks_does_not_shift_the_processor_time() {
+    let stat = "7 (a) 1 (b) S 1 7 7 0 -1 4194304 93 0 0 0 120 3 0 0 20 0 1 0 5 6 7";
+    assert_eq!(cpu_time(stat), Some(Duration::from_millis(1230)));
+    assert_eq!(cpu_time("7 (a) S 1"), None);
+}

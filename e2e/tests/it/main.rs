@@ -2,23 +2,33 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed test may panic, in its helpers too")]
 
+mod accounts;
+mod adoption;
 mod api_proxy_cuts;
 mod ca_forgets;
-mod chart_installs;
+mod chart;
 mod cluster_starts;
 mod crashes;
 mod discovery;
+mod durations;
 mod edits;
 mod front_throttles;
 mod history;
+mod keys;
 mod limiter_faults;
 mod main_job;
 mod manifests;
 mod mistakes;
+mod name_caps;
 mod outages;
 mod plugin;
+mod profiles;
+mod quarantine;
 mod quiet;
+mod quotas;
+mod renewal_info;
 mod renewals;
+mod retries;
 mod router_routes;
 mod stories;
 mod tenants;

@@ -3,13 +3,37 @@
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
+use sancho_crds::CertificateShard;
 use sancho_e2e::binaries;
 use sancho_e2e::ca::PebbleOptions;
 use sancho_e2e::manifests::names;
+use sancho_e2e::process::wait_for;
 use sancho_e2e::world::{CaOptions, World};
 use tokio::process::Command;
 
-use crate::stories::{FAST, apply_certificate, apply_issuer, not_ready, ready, world};
+use crate::stories::{FAST, apply_certificate, apply_issuer, not_ready, ready, secrets, shards, world};
+
+/// An issuer and a Certificate of cert-manager.
+const THEIRS: &str = r#"
+apiVersion: cert-manager.io/v1
+kind: ClusterIssuer
+metadata: { name: theirs }
+spec:
+  acme:
+    server: https://ca.theirs.example/directory
+    privateKeySecretRef: { name: account }
+    solvers: [{ http01: { ingress: { ingressClassName: nginx } } }]
+---
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: { name: theirs, namespace: default }
+spec:
+  secretName: theirs-tls
+  dnsNames: [www.theirs.example]
+  renewBefore: 360h0m0s
+  keystores: { jks: { create: true } }
+  issuerRef: { name: theirs, kind: ClusterIssuer }
+"#;
 
 /// Runs the plugin through kubectl, which finds it on the PATH.
 async fn sancho(world: &World, args: &[&str]) -> Output {
@@ -77,6 +101,23 @@ async fn the_plugin_tells_what_is_ready_what_is_not_and_who_serves_a_host() {
     has(&all, &["NAMESPACE", "shop", "5/5", "RejectedIdentifier"]);
     let bad = said(&sancho(&world, &["status", "bad", "-n", "default"]).await, 1);
     has(&bad, &["not ready", "RejectedIdentifier", "tried again in"]);
+    let retried = said(&sancho(&world, &["retry", "bad"]).await, 0);
+    has(
+        &retried,
+        &["Certificate default/bad has what failed tried again now"],
+    );
+    wait_for(
+        "the shard to know of it",
+        Duration::from_secs(60),
+        &[],
+        async || {
+            let is_told =
+                |shard: &CertificateShard| shard.spec.certificate == "bad" && shard.spec.retry.is_some();
+            Ok(shards(&world).await.iter().any(is_told).then_some(()))
+        },
+    )
+    .await
+    .unwrap();
     let watched = said(&sancho(&world, &["status", "shop", "--watch"]).await, 0);
     has(&watched, &["Certificate default/shop  Ready"]);
 
@@ -101,10 +142,112 @@ async fn the_plugin_tells_what_is_ready_what_is_not_and_who_serves_a_host() {
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json[0]["shards"][2]["secret"], "shop-tls-2");
 
+    // The replicas here are plain processes and not Pods, and one Certificate is bad.
+    let doctor = said(&sancho(&world, &["doctor"]).await, 1);
+    has(
+        &doctor,
+        &[
+            "fine      CRDs: all 4 kinds are served",
+            "fine      your rights: all 6",
+            "fine      versions of the CRDs",
+            "fine      clock",
+            "broken    Certificate default/bad: RejectedIdentifier",
+            "-> kubectl sancho status bad -n default",
+            "broken    replicas in sancho-system: 0 of 3 are ready",
+            "fine      ClusterIssuer ca: ready",
+        ],
+    );
+
+    // There is no cert-manager here; a file has what it would serve.
+    let absent = said(&sancho(&world, &["import-from-cert-manager"]).await, 2);
+    has(
+        &absent,
+        &["this cluster has no cert-manager: give its manifests by -f"],
+    );
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("theirs.yaml");
+    std::fs::write(&file, THEIRS).unwrap();
+    let import = ["import-from-cert-manager", "-f", file.to_str().unwrap()];
+    let manifests = said(&sancho(&world, &import).await, 0);
+    has(
+        &manifests,
+        &[
+            "sancho.dev/adopt: 'true'",
+            "# - spec.keystores does not carry over",
+        ],
+    );
+    world.cluster.apply_yaml(&manifests).await.unwrap();
+
     let missing = said(&sancho(&world, &["status", "nothing"]).await, 2);
     has(&missing, &["namespace default has no Certificate nothing", "-A"]);
     let no_issuer = said(&sancho(&world, &["budget", "nobody"]).await, 2);
     has(&no_issuer, &["there is no ClusterIssuer nobody"]);
     let context = said(&sancho(&world, &["status", "--context", "elsewhere"]).await, 2);
     has(&context, &["no cluster: check --kubeconfig"]);
+}
+
+#[tokio::test]
+async fn the_plugin_renews_once_pauses_and_resumes() {
+    let world = world(1, FAST, CaOptions::default()).await;
+    apply_issuer(&world, FAST).await;
+    apply_certificate(&world, "shop", &names(3), 2).await;
+    ready(&world, "shop", Duration::from_secs(90)).await;
+    let before = secrets(&world).await;
+
+    let renewed = said(&sancho(&world, &["renew", "shop"]).await, 0);
+    has(&renewed, &["Certificate default/shop is renewed now"]);
+    orders_are(&world, &[2, 2]).await;
+    let after = secrets(&world).await;
+    for (secret, (names, chain)) in &before {
+        assert_eq!(&after[secret].0, names);
+        assert_ne!(&after[secret].1, chain, "{secret} was not renewed");
+    }
+
+    let paused = said(&sancho(&world, &["pause", "shop"]).await, 0);
+    has(&paused, &["is paused"]);
+    let refused = said(&sancho(&world, &["renew", "shop"]).await, 2);
+    has(&refused, &["kubectl sancho resume shop"]);
+    // One finds room, one gets a shard of its own.
+    apply_certificate(&world, "shop", &names(5), 2).await;
+    wait_for("the pause to show", Duration::from_secs(60), &[], async || {
+        let tree = said(&sancho(&world, &["status", "shop"]).await, 1);
+        Ok(tree
+            .contains("waits for the annotation sancho.dev/paused to be removed")
+            .then_some(()))
+    })
+    .await
+    .unwrap();
+    said(&sancho(&world, &["resume", "shop"]).await, 0);
+    ready(&world, "shop", Duration::from_secs(90)).await;
+    // The renewal was not made again.
+    orders_are(&world, &[2, 3, 1]).await;
+}
+
+/// Waits until each shard has had so many orders, and all of them are done.
+async fn orders_are(world: &World, expected: &[u32]) {
+    wait_for(
+        "the orders to be done",
+        Duration::from_secs(90),
+        &[],
+        async || {
+            let shards = shards(world).await;
+            let is_done = |shard: &CertificateShard| {
+                let status = shard.status.as_ref();
+                status.is_some_and(|status| status.order.is_none() && status.claim.is_none())
+            };
+            let counts: Vec<u32> = shards
+                .iter()
+                .map(|shard| {
+                    shard
+                        .status
+                        .as_ref()
+                        .and_then(|status| status.orders)
+                        .unwrap_or_default()
+                })
+                .collect();
+            Ok((counts == expected && shards.iter().all(is_done)).then_some(()))
+        },
+    )
+    .await
+    .unwrap();
 }

@@ -1,4 +1,4 @@
-//! What Sancho costs the API server: nothing when idle, little for a budget in use.
+//! What Sancho costs: nothing when idle, and the API server little for a budget in use.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use sancho_e2e::cluster::Write;
 use sancho_e2e::manifests::{certificate, names};
 use sancho_e2e::process::wait_for;
 use sancho_e2e::replica::NAMESPACE;
-use sancho_e2e::world::CaOptions;
+use sancho_e2e::world::{CaOptions, World};
 use serde_json::json;
 
 use crate::history::History;
@@ -19,9 +19,11 @@ use crate::stories::{FAST, apply_issuer, holders, judged, ready, world};
 const CERTIFICATES: u32 = 100;
 /// Lease writes a second for each replica that holds slots, at most: one every 3 s, and a little.
 const RENEWALS: f64 = 0.35;
+/// Processor time in an idle minute, at most. One that turns in a circle uses most of a core.
+const IDLE_WORK: Duration = Duration::from_secs(5);
 
 #[tokio::test]
-async fn a_hundred_issued_certificates_cost_no_write_and_a_busy_budget_few() {
+async fn a_hundred_issued_certificates_cost_no_write_and_no_work_and_a_busy_budget_few_writes() {
     let begin = Timestamp::now();
     let world = world(3, FAST, CaOptions::default()).await;
     let leases = History::start(Api::<Lease>::namespaced(world.cluster.client(), NAMESPACE));
@@ -68,10 +70,31 @@ async fn a_hundred_issued_certificates_cost_no_write_and_a_busy_budget_few() {
     )
     .await
     .unwrap();
+    let before = cpu_times(&world);
     // The time itself is what is judged here.
     tokio::time::sleep(Duration::from_secs(60)).await;
+    for (replica, (before, after)) in world
+        .replicas
+        .iter()
+        .zip(before.into_iter().zip(cpu_times(&world)))
+    {
+        let used = after - before;
+        assert!(
+            used <= IDLE_WORK,
+            "{} used {used:?} of an idle minute",
+            replica.name()
+        );
+    }
     let idle = world.writes_by_sancho(quiet_since).unwrap();
     assert!(idle.is_empty(), "written in an idle minute: {idle:?}");
+}
+
+/// The processor time that each replica has used so far.
+fn cpu_times(world: &World) -> Vec<Duration> {
+    let replicas = world.replicas.iter();
+    replicas
+        .map(|replica| replica.process().cpu_time().unwrap())
+        .collect()
 }
 
 /// The moment of now, if nothing was written for a few seconds before it.

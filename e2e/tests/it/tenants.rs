@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use kube::Api;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{Api, ResourceExt};
 use sancho_crds::Certificate;
-use sancho_e2e::manifests::{certificate, names};
+use sancho_e2e::arrivals::RequestKind;
+use sancho_e2e::manifests::{certificate, cluster_issuer, names};
 use sancho_e2e::process::wait_for;
+use sancho_e2e::replica::NAMESPACE;
 use sancho_e2e::world::CaOptions;
 
-use crate::stories::{SLOW, apply_certificate, apply_issuer, is_ready, orders, world};
+use crate::stories::{SLOW, apply_certificate, apply_issuer, is_ready, judged, orders, ready, world};
 
 #[tokio::test]
 async fn one_name_does_not_wait_for_another_namespaces_hundreds() {
@@ -58,4 +61,38 @@ async fn one_name_does_not_wait_for_another_namespaces_hundreds() {
     .unwrap();
     let after = world.front().unwrap().log().arrivals.len() - before;
     assert!(after >= 60, "{after} requests of the many came after the one");
+}
+
+#[tokio::test]
+async fn two_issuers_of_one_ca_share_its_budget() {
+    let world = world(3, SLOW, CaOptions::default()).await;
+    apply_issuer(&world, SLOW).await;
+    // A namespace's own issuer, with an account of its own; it has no budget to give.
+    let front = world.front().unwrap();
+    let mut own = cluster_issuer("own", &front.directory_url(), front.ca_pem(), None);
+    own["kind"] = "Issuer".into();
+    own["metadata"]["namespace"] = "default".into();
+    world.cluster.apply_yaml(&own.to_string()).await.unwrap();
+    let all = names(42);
+    let mut by_own = certificate("by-own", "own", &all[..21], 7);
+    by_own["spec"]["issuerRef"]["kind"] = "Issuer".into();
+    world.cluster.apply_yaml(&by_own.to_string()).await.unwrap();
+    apply_certificate(&world, "by-shared", &all[21..], 7).await;
+    for name in ["by-own", "by-shared"] {
+        ready(&world, name, Duration::from_secs(120)).await;
+    }
+
+    judged(&world, SLOW);
+    let leases: Api<Lease> = Api::namespaced(world.cluster.client(), NAMESPACE);
+    let leases = leases.list(&Default::default()).await.unwrap();
+    let budgets = leases
+        .iter()
+        .filter(|lease| lease.name_any().starts_with("sancho-budget"));
+    assert_eq!(budgets.count(), 1);
+    let log = front.log();
+    let accounts = log
+        .arrivals
+        .iter()
+        .filter(|arrival| arrival.kind == RequestKind::NewAccount && arrival.status == Some(201));
+    assert_eq!(accounts.count(), 2);
 }

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Span, SpanRelativeTo};
 
 use crate::output::Format;
 
-/// Sees what Sancho does: certificates, their shards and orders, and the request budgets.
+/// Sees what Sancho does (certificates, their shards and orders, and the request budgets) and has it do things.
 ///
 /// Exit status: 0 if everything asked for is ready (or nothing expires), 1 if something is not
 /// ready or not there, 2 if the question could not be answered.
@@ -65,11 +65,46 @@ pub enum Command {
         #[arg(long, default_value = "14d")]
         within: Within,
     },
+    /// Renews a Certificate now, whatever its certificates' age. They stay in use until the new ones are there.
+    Renew(Named),
+    /// Tries again now what has failed, in place of when its wait is over. A quota of the CA, and names in quarantine,
+    /// keep their time.
+    Retry(Named),
+    /// Begins no order for a Certificate, not even for a renewal, until it is resumed.
+    Pause(Named),
+    /// Ends a pause.
+    Resume(Named),
+    /// Looks for what is wrong: rights, CRDs, replicas, budgets, issuers, Certificates, clocks; with the next step for each.
+    ///
+    /// Exit status: 0 if all is fine, 1 if something is broken or doubtful, 2 if the API server cannot be asked.
+    Doctor,
+    /// Prints Sancho's manifests for cert-manager's Certificates and issuers, and what does not carry over. Writes nothing.
+    ///
+    /// The Certificates ask to adopt the Secrets that are there. Exit status: 0 if all objects can be imported, 1 if some
+    /// cannot or there are none, 2 if they cannot be read. Remarks stand in comments above each manifest.
+    ImportFromCertManager {
+        /// A file of manifests, `-` for standard input; else what is in the cluster is read, in all namespaces unless
+        /// one is named.
+        #[arg(short, long)]
+        file: Option<PathBuf>,
+    },
     /// Completions for a shell.
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
     },
+    /// Writes man pages, one for each command.
+    ManPages {
+        /// The directory, which is made if it is absent.
+        directory: PathBuf,
+    },
+}
+
+/// A Certificate of one namespace.
+#[derive(Args)]
+pub struct Named {
+    /// The Certificate.
+    pub name: String,
 }
 
 #[derive(Args)]

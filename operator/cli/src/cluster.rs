@@ -1,15 +1,19 @@
-//! Reads from the API server, with the user's own rights.
+//! Reads from the API server and writes to it, with the user's own rights.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::api::ListParams;
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, Resource};
-use sancho_crds::{Certificate, CertificateShard, ClusterIssuer};
+use sancho_crds::{Certificate, CertificateShard, ClusterIssuer, Issuer};
 use sancho_limiter::LEASE_LABEL;
 use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::by_hand::Written;
+use crate::import;
 
 /// How many objects are asked for at once.
 const PAGE: u32 = 500;
@@ -56,6 +60,11 @@ impl Cluster {
         })
     }
 
+    /// Asks the API server.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// The context's namespace.
     pub fn default_namespace(&self) -> &str {
         &self.namespace
@@ -79,6 +88,14 @@ impl Cluster {
             }
         }
         Ok(found)
+    }
+
+    /// All Issuers in the scope.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub async fn issuers(&self, scope: &Scope) -> Result<Vec<Issuer>> {
+        list(&self.api(scope)).await
     }
 
     /// All CertificateShards in the scope.
@@ -115,6 +132,58 @@ impl Cluster {
         Ok(api.list(&marked).await.map_err(explained)?.items)
     }
 
+    /// cert-manager's Certificates and issuers, as it serves them.
+    ///
+    /// # Errors
+    /// When the API server refuses, or there is no cert-manager.
+    pub async fn of_cert_manager(&self, scope: &Scope) -> Result<Vec<Value>> {
+        let mut found = Vec::new();
+        for kind in ["ClusterIssuer", "Issuer", "Certificate"] {
+            let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(import::GROUP, "v1", kind));
+            let client = self.client.clone();
+            let api: Api<DynamicObject> = match scope {
+                Scope::Namespace(namespace) if kind != "ClusterIssuer" => {
+                    Api::namespaced_with(client, namespace, &resource)
+                }
+                Scope::All | Scope::Namespace(_) => Api::all_with(client, &resource),
+            };
+            let objects = api
+                .list(&ListParams::default())
+                .await
+                .map_err(|error| match error {
+                    kube::Error::Api(status) if status.code == 404 => {
+                        anyhow!("this cluster has no cert-manager: give its manifests by -f")
+                    }
+                    other => explained(other),
+                })?;
+            for object in objects {
+                let mut value = serde_json::to_value(object)?;
+                // The items of a list do not say what they are.
+                value["apiVersion"] = json!(resource.api_version);
+                value["kind"] = json!(kind);
+                found.push(value);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Writes an annotation of a Certificate, or removes it.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub async fn annotate(&self, written: &Written) -> Result<()> {
+        let api: Api<Certificate> = self.api(&Scope::Namespace(written.namespace.clone()));
+        let patch = json!({ "metadata": { "annotations": { written.annotation: written.value } } });
+        let params = PatchParams {
+            field_manager: Some("kubectl-sancho".into()),
+            ..PatchParams::default()
+        };
+        api.patch(&written.certificate, &params, &Patch::Merge(&patch))
+            .await
+            .map_err(explained)?;
+        Ok(())
+    }
+
     fn api<K>(&self, scope: &Scope) -> Api<K>
     where
         K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
@@ -146,7 +215,7 @@ fn explained(error: kube::Error) -> anyhow::Error {
             anyhow!("{}: are Sancho's CRDs installed in this cluster?", status.message)
         }
         kube::Error::Api(status) if status.code == 403 => {
-            anyhow!("{}: your account needs the right to read that", status.message)
+            anyhow!("{}: your account needs the right to do that", status.message)
         }
         _ => anyhow::Error::new(error).context("the API server does not answer as it should"),
     }

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
-use sancho_crds::{CertificateShard, condition};
+use sancho_crds::{CertificateShard, QuarantinePlace, QuarantinedName, condition};
 use serde::Serialize;
 
 use crate::output::table;
@@ -37,7 +37,11 @@ pub fn which(host: &str, shards: &[CertificateShard], now: Timestamp) -> Vec<Ser
     let mut found: Vec<Served> = shards
         .iter()
         .filter(|shard| shard.spec.dns_names.iter().any(serves))
-        .map(|shard| served(shard, now))
+        .map(|shard| {
+            let served = served(shard, now);
+            let ready = served.ready && !is_left_out(shard, serves);
+            Served { ready, ..served }
+        })
         .collect();
     found.sort_by(|a, b| (&a.namespace, &a.secret).cmp(&(&b.namespace, &b.secret)));
     found
@@ -53,6 +57,13 @@ pub fn expiring(shards: &[CertificateShard], within: SignedDuration, now: Timest
         .collect();
     found.sort_by(|a, b| (a.not_after, &a.namespace, &a.secret).cmp(&(b.not_after, &b.namespace, &b.secret)));
     found
+}
+
+/// Is the certificate without such a name, because it cannot be validated?
+fn is_left_out(shard: &CertificateShard, serves: impl Fn(&String) -> bool) -> bool {
+    let quarantine = shard.status.as_ref().map_or(&[][..], |status| &status.quarantine);
+    let left_out = |entry: &QuarantinedName| entry.place != QuarantinePlace::Served && serves(&entry.name);
+    quarantine.iter().any(left_out)
 }
 
 fn served(shard: &CertificateShard, now: Timestamp) -> Served {

@@ -3,26 +3,33 @@
 //!
 //! `cluster (reads) -> status | budget | hosts (pure: objects -> view) -> output`
 //!
-//! It reads with the user's own rights and writes nothing.
+//! It works with the user's own rights. All that it writes are annotations of Certificates (`by_hand`).
 
 mod args;
 mod budget;
+mod by_hand;
 mod cluster;
+mod doctor;
 mod hosts;
+mod import;
+mod manual;
 mod output;
 mod span;
 mod status;
 
-use std::io::{IsTerminal, Write, stdout};
+use std::io::{IsTerminal, Write, stdin, stdout};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result, anyhow};
 use clap::{CommandFactory, Parser};
 use jiff::Timestamp;
 
 use crate::args::{Cli, Command, Which};
+use crate::by_hand::Change;
 use crate::cluster::{Cluster, Scope};
+use crate::doctor::Weight;
 use crate::output::Answer;
 
 /// Everything that was asked for is ready, or there.
@@ -51,6 +58,18 @@ async fn run(cli: &Cli) -> Result<u8> {
     if let Command::Completions { shell } = &cli.command {
         clap_complete::generate(*shell, &mut Cli::command(), "kubectl-sancho", &mut stdout());
         return Ok(DONE);
+    }
+    if let Command::ManPages { directory } = &cli.command {
+        let pages = manual::write(directory)?;
+        let text = || pages.iter().map(|page| format!("{page}\n")).collect();
+        output::print(&Answer::new(&pages, true, text)?.text(cli.output)?)?;
+        return Ok(DONE);
+    }
+    if let Command::ImportFromCertManager { file: Some(file) } = &cli.command {
+        let text = read_file(file).with_context(|| format!("{}", file.display()))?;
+        let answer = imported(&import::objects(&text)?)?;
+        output::print(&answer.text(cli.output)?)?;
+        return Ok(code(&answer));
     }
     let cluster = Cluster::connect(cli.kubeconfig.as_deref(), cli.context.as_deref()).await?;
     let scope = match (cli.all_namespaces, &cli.namespace) {
@@ -100,11 +119,54 @@ async fn answer(cli: &Cli, cluster: &Cluster, scope: &Scope) -> Result<Answer> {
             };
             Answer::new(&views, views.is_empty(), text)?
         }
-        Command::Completions { .. } => Answer::new(&(), true, String::new)?,
+        Command::Renew(named) => change(cluster, scope, &named.name, Change::Renew(now)).await?,
+        Command::Retry(named) => change(cluster, scope, &named.name, Change::Retry(now)).await?,
+        Command::Pause(named) => change(cluster, scope, &named.name, Change::Pause).await?,
+        Command::Resume(named) => change(cluster, scope, &named.name, Change::Resume).await?,
+        Command::Doctor => {
+            let facts = doctor::survey(cluster, &wide(cli, scope), &cli.operator_namespace).await?;
+            let findings = doctor::findings(&facts, now);
+            let is_fine = findings.iter().all(|finding| finding.weight == Weight::Fine);
+            Answer::new(&findings, is_fine, || doctor::text(&findings))?
+        }
+        Command::ImportFromCertManager { .. } => {
+            imported(&cluster.of_cert_manager(&wide(cli, scope)).await?)?
+        }
+        Command::Completions { .. } | Command::ManPages { .. } => Answer::new(&(), true, String::new)?,
     })
 }
 
-/// Questions about hosts are about the whole cluster, unless a namespace is named.
+/// What cert-manager's `objects` become.
+fn imported(objects: &[serde_json::Value]) -> Result<Answer> {
+    let imported = import::import(objects);
+    let is_whole = !imported.is_empty() && imported.iter().all(|one| one.manifest.is_some());
+    let text = import::text(&imported)?;
+    Answer::new(&imported, is_whole, || text)
+}
+
+/// The text of a file, or of standard input for `-`.
+fn read_file(file: &Path) -> std::io::Result<String> {
+    match file.to_str() {
+        Some("-") => std::io::read_to_string(stdin()),
+        _ => std::fs::read_to_string(file),
+    }
+}
+
+/// Has Sancho do something with one Certificate.
+async fn change(cluster: &Cluster, scope: &Scope, name: &str, change: Change) -> Result<Answer> {
+    let found = cluster.certificates(scope, Some(name)).await?;
+    let [certificate] = found.as_slice() else {
+        return Err(anyhow!(
+            "{} namespaces have a Certificate {name}: name one by -n",
+            found.len()
+        ));
+    };
+    let written = change.on(certificate).map_err(|refused| anyhow!(refused))?;
+    cluster.annotate(&written).await?;
+    Answer::new(&written, true, || by_hand::text(&written))
+}
+
+/// Questions about hosts, and about what is wrong, are about the whole cluster, unless a namespace is named.
 fn wide(cli: &Cli, scope: &Scope) -> Scope {
     match cli.namespace {
         Some(_) => scope.clone(),

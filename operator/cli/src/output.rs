@@ -1,7 +1,8 @@
 //! How answers are written.
 
-use std::io::{Write, stdout};
+use std::io::Write;
 
+use anstyle::{AnsiColor, Style};
 use anyhow::Result;
 use comfy_table::{Table, presets};
 use serde::Serialize;
@@ -56,12 +57,20 @@ impl Answer {
     }
 }
 
-/// Writes to standard output. A reader that has gone away (`| head`) is no error.
+/// `text` in green if it says something good, else in red. On a terminal only: see [`print`].
+pub fn coloured(text: &str, is_good: bool) -> String {
+    let colour = if is_good { AnsiColor::Green } else { AnsiColor::Red };
+    let style = Style::new().fg_color(Some(colour.into()));
+    format!("{style}{text}{style:#}")
+}
+
+/// Writes to standard output, without colours if that is no terminal or `NO_COLOR` is set. A reader that has gone away
+/// (`| head`) is no error.
 ///
 /// # Errors
 /// When it cannot be written for another reason.
 pub fn print(text: &str) -> Result<()> {
-    match stdout().write_all(text.as_bytes()) {
+    match anstream::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => Ok(other?),
     }

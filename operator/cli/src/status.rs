@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
-use sancho_crds::{Certificate, CertificateShard, IssuerKind, condition};
+use sancho_crds::{Certificate, CertificateShard, IssuerKind, QuarantinePlace, condition};
 use serde::Serialize;
 
 pub use self::text::text;
@@ -26,6 +26,8 @@ pub struct CertificateView {
     pub reason: String,
     /// What it waits for, or what is wrong.
     pub message: String,
+    /// What its `Degraded` condition says, if that is so: names that cannot be validated.
+    pub degraded: Option<String>,
     /// Names in valid certificates.
     pub ready_names: u32,
     /// Names asked for.
@@ -122,6 +124,9 @@ fn view(certificate: &Certificate, mut shards: Vec<&CertificateShard>, now: Time
         ready: is_ready,
         reason,
         message,
+        degraded: condition(&status.conditions, "Degraded")
+            .filter(|degraded| degraded.status == "True")
+            .map(|degraded| format!("{}: {}", degraded.reason, degraded.message)),
         ready_names: status.ready_names.unwrap_or_default(),
         names: u32::try_from(certificate.spec.dns_names.len()).unwrap_or(u32::MAX),
         issuer: format!("{kind} {}", reference.name),
@@ -142,6 +147,9 @@ fn shard_view(shard: &CertificateShard, now: Timestamp) -> ShardView {
             span::until(issued.not_after.0, now),
             span::text(issued.renewal_time.0.duration_since(now))
         ));
+    }
+    if shard.spec.paused == Some(true) {
+        state.push("paused".into());
     }
     let mut open_names = BTreeMap::new();
     if let Some(order) = &status.order {
@@ -178,8 +186,27 @@ fn shard_view(shard: &CertificateShard, now: Timestamp) -> ShardView {
             failure.message,
             span::text(failure.retry_time.0.duration_since(now))
         ));
-    } else if !ready {
+    } else if !ready && shard.spec.paused != Some(true) {
         state.push("waits for the budget".into());
+    }
+    for entry in &status.quarantine {
+        let words = match entry.place {
+            QuarantinePlace::Out => "left out",
+            QuarantinePlace::Served => "holds the renewal up",
+            QuarantinePlace::Passing => "comes back",
+            QuarantinePlace::Joining => "joins",
+        };
+        let since = span::text(now.duration_since(entry.since.0));
+        let next = span::text(entry.next_try.0.duration_since(now));
+        let (reason, message) = (&entry.reason, &entry.message);
+        let words = match entry.place {
+            QuarantinePlace::Out | QuarantinePlace::Served => {
+                format!("{words} for {since}: {reason}: {message}; tried again in {next}")
+            }
+            QuarantinePlace::Passing => format!("{words} in {next}"),
+            QuarantinePlace::Joining => words.to_owned(),
+        };
+        open_names.insert(entry.name.clone(), words);
     }
     ShardView {
         name: shard.name_any(),

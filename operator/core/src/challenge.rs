@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use sha2::{Digest, Sha256};
+
 /// What the path of every HTTP-01 question starts with.
 pub const HTTP01_PREFIX: &str = "/.well-known/acme-challenge/";
 
@@ -69,6 +71,18 @@ pub fn key_authorization(token: &Token, thumbprint: &str) -> String {
     format!("{token}.{thumbprint}")
 }
 
+/// The token at which Sancho itself looks whether a name's path leads to it, before it asks a CA. Every replica that
+/// sees the shard (`uid`) and its account (`thumbprint`) computes the same one, so that none has to be handed out.
+pub fn self_check_token(uid: &str, thumbprint: &str) -> Token {
+    let hash = Sha256::new()
+        .chain_update("sancho self-check\0")
+        .chain_update(uid)
+        .chain_update([0])
+        .chain_update(thumbprint)
+        .finalize();
+    Token(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +109,14 @@ mod tests {
         }
         assert_eq!(Token::in_path(&format!("/{TOKEN}")), None);
         assert_eq!(Token::in_path(&format!("{HTTP01_PREFIX}{TOKEN}/x")), None);
+    }
+
+    #[test]
+    fn the_self_checks_token_is_a_token_and_each_shards_own() {
+        let token = self_check_token("uid", "thumbprint");
+        assert_eq!(Token::parse(token.as_str()), Ok(token.clone()));
+        assert_ne!(token, self_check_token("another", "thumbprint"));
+        assert_ne!(token, self_check_token("uid", "another"));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 pub mod challenge;
+pub mod check;
 pub mod names;
 pub mod order;
 pub mod plan;

@@ -8,6 +8,8 @@
 //!   never each authorization. An order that is ready at once takes 3.
 //! - Once an [`OrderState`] with a `url` is recorded, no second order is made for it, unless the
 //!   CA has lost or ended the first ([`Step::Restart`], [`Effect::Restart`]).
+//! - What the CA refuses because of `replaces` (RFC 9773 §5) is asked for once more without it, and is no
+//!   failure.
 //! - 429, 503 and a missing answer are never failures: the state stays and waits.
 //!
 //! # Assumptions

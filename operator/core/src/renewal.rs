@@ -3,14 +3,25 @@
 //! Each moment has a jitter that is fixed by a seed (the shard), so that every replica computes
 //! the same one, and ten thousand shards that were issued in one night are not renewed in one.
 
+//!
+//! A CA may suggest when to renew ([`RenewalInfo`], RFC 9773). Its word counts instead of the usual two thirds
+//! of the lifetime, and can bring a `renewBefore` that was given forward, but not put it off:
+//! [`suggested_renewal_time`].
+
+mod cert_id;
 mod go_duration;
+mod info;
+mod looks;
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 
+pub use cert_id::{CertId, NotACertId};
 pub use go_duration::{GoDurationError, parse_go_duration};
+pub use info::{RenewalInfo, Unusable, Window};
+pub use looks::{Suggestion, heard, look_time};
 
 /// The first wait after a failure.
 pub const BACKOFF_MIN: Duration = Duration::from_secs(60);
@@ -49,6 +60,38 @@ pub fn renewal_time(
     let window = (lifetime as f64 * JITTER).min(due as f64 / 2.0);
     let earlier = (window * fraction(&["renewal", seed])) as i64;
     Timestamp::from_second(not_before.as_second() + due - earlier).unwrap_or(not_after)
+}
+
+/// How long before its expiry a certificate that is valid from `not_before` to `not_after` has this share of its
+/// lifetime left: `renew_before` of [`renewal_time`], by a `percentage` from 1 to 99.
+///
+/// Guarantees: in whole seconds, and shorter than the lifetime.
+pub fn share_of_lifetime(not_before: Timestamp, not_after: Timestamp, percentage: u32) -> Duration {
+    let lifetime = not_after.as_second().saturating_sub(not_before.as_second());
+    let lifetime = u64::try_from(lifetime).unwrap_or_default();
+    Duration::from_secs(lifetime * u64::from(percentage.min(99)) / 100)
+}
+
+/// When a certificate is renewed for which the CA suggests `suggested`, a moment of its window
+/// ([`Window::moment`]).
+///
+/// At that moment, but no later than `renew_before`, if it is given, asks for; and if it is not, no
+/// later than when a sixth of the lifetime is left, whatever the CA says: a certificate that works is
+/// not put at risk. With the jitter of [`renewal_time`], so that many that are bounded so do not
+/// come together. A moment that is over means now.
+///
+/// Guarantees: before `not_after` and not before `not_before`, as [`renewal_time`].
+pub fn suggested_renewal_time(
+    not_before: Timestamp,
+    not_after: Timestamp,
+    renew_before: Option<Duration>,
+    suggested: Timestamp,
+    seed: &str,
+) -> Timestamp {
+    let lifetime = not_after.as_second().saturating_sub(not_before.as_second());
+    let sixth = u64::try_from(lifetime / 6).ok().map(Duration::from_secs);
+    let latest = renewal_time(not_before, not_after, renew_before.or(sixth), seed);
+    suggested.max(not_before).min(latest)
 }
 
 /// How long to wait after `count` failures in a row: [`BACKOFF_MIN`] after the first, then twice as

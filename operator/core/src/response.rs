@@ -1,18 +1,22 @@
 //! A CA's answer to one request, as far as decisions depend on it.
 
+mod name_limit;
 mod problem;
+mod quota;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 
+pub(crate) use name_limit::most_names;
 pub(crate) use problem::null_as_empty;
 pub use problem::{Identifier, Problem, Subproblem, kind};
+pub use quota::{Quota, Scope};
 
 /// The longest wait that a `Retry-After` is believed for: 30 days. No published quota is longer.
 pub const RETRY_AFTER_MAX: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// From how long a wait on a `rateLimited` problem speaks of a quota that is used up and not of
-/// the pace: 5 minutes.
+/// From how long a wait on a `rateLimited` problem of unknown text speaks of a quota that is used up and
+/// not of the pace: 5 minutes.
 pub const QUOTA_FROM: SignedDuration = SignedDuration::from_mins(5);
 
 /// An HTTP answer: status, the headers that matter (as they came), and the body, whose size the
@@ -38,13 +42,12 @@ pub struct Response {
 }
 
 /// A CA that says "slower".
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Throttle {
     /// It was asked too fast, or is overloaded. The wait ends at the moment given, if it gave one.
     Pace(Option<Timestamp>),
-    /// A quota (of an account, a domain, a set of names) is used up until that moment. Others may
-    /// go on sending.
-    Quota(Timestamp),
+    /// A quota (of an account, a domain, a set of names) is used up. Others may go on sending.
+    Quota(Quota),
 }
 
 impl Response {
@@ -75,20 +78,15 @@ impl Response {
     }
 
     /// Does the CA ask for a slower pace, or is a quota used up? Any 429 or 503 does, whatever its
-    /// body. A quota is told by the problem `rateLimited` with a wait of [`QUOTA_FROM`] or more.
+    /// body. A quota is told by the problem `rateLimited`, by its text or with a wait of [`QUOTA_FROM`] or more.
     pub fn throttle(&self, now: Timestamp) -> Option<Throttle> {
         if self.status != 429 && self.status != 503 {
             return None;
         }
-        let until = self.retry_after(now);
-        match until {
-            Some(until)
-                if until.duration_since(now) >= QUOTA_FROM && self.problem().kind() == kind::RATE_LIMITED =>
-            {
-                Some(Throttle::Quota(until))
-            }
-            _ => Some(Throttle::Pace(until)),
-        }
+        Some(match quota::quota(self, now) {
+            Some(quota) => Throttle::Quota(quota),
+            None => Throttle::Pace(self.retry_after(now)),
+        })
     }
 
     /// What the CA says is wrong, from a problem document, an HTML page, plain text or nothing.

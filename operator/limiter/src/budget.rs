@@ -8,6 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::endpoint::{Apart, Endpoint};
+
 /// Requests per second that are worth one slot.
 const RATE_PER_SLOT: f64 = 20.0;
 /// More slots than this only add bookkeeping.
@@ -37,6 +39,9 @@ pub struct Budget {
     /// What newNonce bears, where that is less. Such requests count toward the budget as well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new_nonce: Option<SubRate>,
+    /// The same of newOrder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_order: Option<SubRate>,
     /// Fields of a later minor format, kept as they are.
     #[serde(flatten)]
     pub unknown: BTreeMap<String, Value>,
@@ -50,6 +55,9 @@ pub struct SubRate {
     pub requests_per_second: PerSecond,
     /// Requests that may arrive at once beyond the first.
     pub burst: u32,
+    /// Fields of a later minor format, kept as they are.
+    #[serde(flatten)]
+    pub unknown: BTreeMap<String, Value>,
 }
 
 /// Requests per second.
@@ -95,11 +103,27 @@ impl SubRate {
         Self {
             requests_per_second: PerSecond(requests_per_second),
             burst,
+            unknown: BTreeMap::new(),
         }
+    }
+
+    fn same_figures(&self, other: &Self) -> bool {
+        (self.requests_per_second, self.burst) == (other.requests_per_second, other.burst)
     }
 
     fn as_budget(&self) -> Budget {
         Budget::new(self.requests_per_second.0, self.burst, u32::MAX)
+    }
+
+    /// The lower of the two, figure by figure; where there is only one, that.
+    fn lower(a: Option<&Self>, b: Option<&Self>) -> Option<Self> {
+        match (a, b) {
+            (Some(a), Some(b)) => Some(Self::new(
+                a.requests_per_second.0.min(b.requests_per_second.0),
+                a.burst.min(b.burst),
+            )),
+            (only, None) | (None, only) => only.cloned(),
+        }
     }
 }
 
@@ -111,6 +135,7 @@ impl Budget {
             burst,
             max_in_flight,
             new_nonce: None,
+            new_order: None,
             unknown: BTreeMap::new(),
         }
     }
@@ -121,15 +146,39 @@ impl Budget {
     }
 
     /// The number of slots that suits this budget: one per 20 requests a second (rounded), at least 1, at
-    /// most 4, `burst + 1` and `max_in_flight`.
+    /// most 4, `max_in_flight` and `burst + 1`, also that of each endpoint with a limit of its own: who holds a
+    /// slot can send anything.
     pub fn slots(&self) -> u32 {
         // The figure is between 0 and 50, so the cast is exact.
         let by_rate = (self.rate() / RATE_PER_SLOT).round() as u32;
+        let bursts = Endpoint::APART
+            .into_iter()
+            .filter_map(|endpoint| self.sub_rate(endpoint))
+            .map(|sub_rate| sub_rate.burst);
+        let burst = bursts.fold(self.burst, u32::min);
         by_rate
             .min(MOST_SLOTS)
-            .min(self.burst.saturating_add(1))
+            .min(burst.saturating_add(1))
             .min(self.max_in_flight)
             .max(1)
+    }
+
+    /// The limit that `endpoint` has of its own, if any.
+    pub fn sub_rate(&self, endpoint: Endpoint) -> Option<&SubRate> {
+        match endpoint {
+            Endpoint::NewNonce => self.new_nonce.as_ref(),
+            Endpoint::NewOrder => self.new_order.as_ref(),
+            Endpoint::Other => None,
+        }
+    }
+
+    /// Changes it. [`Endpoint::Other`] has none.
+    pub(crate) fn set_sub_rate(&mut self, endpoint: Endpoint, sub_rate: Option<SubRate>) {
+        match endpoint {
+            Endpoint::NewNonce => self.new_nonce = sub_rate,
+            Endpoint::NewOrder => self.new_order = sub_rate,
+            Endpoint::Other => {}
+        }
     }
 
     /// The rate that is paced by: `requests_per_second`, held to sane bounds.
@@ -148,16 +197,9 @@ impl Budget {
 
     /// Figure by figure the lower of the two.
     pub(crate) fn lower(&self, other: &Self) -> Self {
-        let new_nonce = match (&self.new_nonce, &other.new_nonce) {
-            (Some(a), Some(b)) => Some(SubRate::new(
-                a.requests_per_second.0.min(b.requests_per_second.0),
-                a.burst.min(b.burst),
-            )),
-            (Some(only), None) | (None, Some(only)) => Some(only.clone()),
-            (None, None) => None,
-        };
         Self {
-            new_nonce,
+            new_nonce: SubRate::lower(self.new_nonce.as_ref(), other.new_nonce.as_ref()),
+            new_order: SubRate::lower(self.new_order.as_ref(), other.new_order.as_ref()),
             ..Self::new(
                 self.rate().min(other.rate()),
                 self.burst.min(other.burst),
@@ -171,13 +213,18 @@ impl Budget {
         self.requests_per_second.to_bits() == other.requests_per_second.to_bits()
             && self.burst == other.burst
             && self.max_in_flight == other.max_in_flight
-            && self.new_nonce == other.new_nonce
+            && Endpoint::APART.into_iter().all(|endpoint| {
+                match (self.sub_rate(endpoint), other.sub_rate(endpoint)) {
+                    (Some(one), Some(other)) => one.same_figures(other),
+                    (one, other) => one.is_none() && other.is_none(),
+                }
+            })
     }
 
-    /// What slot `number` of `slots` may ask newNonce for; `None` if that has no limit of its own.
-    pub(crate) fn new_nonce_share(&self, slots: u32, number: u32) -> Option<Share> {
-        let sub_rate = self.new_nonce.as_ref()?;
-        Some(sub_rate.as_budget().share(slots, number))
+    /// What slot `number` of `slots` carries of the limits that endpoints have of their own; `None` where there is
+    /// none.
+    pub(crate) fn shares_apart(&self, slots: u32, number: u32) -> Apart<Option<Share>> {
+        Apart::each(|endpoint| Some(self.sub_rate(endpoint)?.as_budget().share(slots, number)))
     }
 
     /// What slot `number` of `slots` carries.
@@ -201,7 +248,9 @@ impl Budget {
 
 impl PartialEq for Budget {
     fn eq(&self, other: &Self) -> bool {
-        self.same_figures(other) && self.unknown == other.unknown
+        self.same_figures(other)
+            && (&self.new_nonce, &self.new_order, &self.unknown)
+                == (&other.new_nonce, &other.new_order, &other.unknown)
     }
 }
 
@@ -213,6 +262,7 @@ impl Hash for Budget {
         self.burst.hash(state);
         self.max_in_flight.hash(state);
         self.new_nonce.hash(state);
+        self.new_order.hash(state);
         self.unknown.hash(state);
     }
 }

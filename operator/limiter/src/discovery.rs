@@ -12,12 +12,17 @@
 //!   the next comes in 5 min; after a refused one the rate is the old one again, and the wait doubles.
 //!
 //! One dimension at a time: the requests in flight start at 1 and are raised only while they, and not the rate,
-//! hold requests back; a refusal then takes that step back and leaves the rate alone.
+//! hold requests back; a refusal then takes that step back and leaves the rate alone. Where the rate has nowhere
+//! to go, or does not hold requests back, the tries are of more in flight.
 //!
 //! A refusal is always followed by a pause and **one probe**. A rate that is held was borne before, so only if the
 //! probe gets through has the CA become slower, and the rate is lowered; if the probe is refused as well, it is
 //! an outage and lowers nothing. The same at the slowest rate there is, one request in 30 s, and when the CA
-//! cannot be reached.
+//! cannot be reached. During the search the figures are lowered before the probe; if three probes fail, it was an
+//! outage, and the search goes on from where it was. A refusal within 10 min after an outage is believed at once,
+//! since a CA that is merely too slow for the rate looks like one outage after another.
+//!
+//! An endpoint that alone is refused, time and again, has a limit of its own (`discovery/apart.rs`).
 //!
 //! A given budget, or a CA's published limits, are a ceiling: the search starts at it, holding, and never
 //! exceeds it.
@@ -27,6 +32,7 @@
 //! Each change of the figures, and each refusal that counts, makes a new epoch; refusals of requests that were
 //! granted under an earlier epoch count nothing (I6). Time passes through the Lease as durations only.
 
+mod apart;
 mod evidence;
 mod known;
 mod search;
@@ -38,16 +44,17 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub(crate) use self::evidence::{Evidence, Finding};
+pub use self::apart::{EndpointSearch, Suspect};
+pub(crate) use self::evidence::{Evidence, Finding, HeldBack, SOON};
 pub use self::known::published;
 use crate::budget::{Budget, PerSecond, Source};
 use crate::durations::millis;
+use crate::endpoint::Endpoint;
 use crate::event::Unreachable;
 
 /// The first try of more comes after this, and so does the next after a refused one, doubled each time.
 const FIRST_TRY: Duration = Duration::from_secs(3600);
-/// The rate of each try over the one that is held, in percent, to begin with.
-const FIRST_STEP: u32 = 5;
+use self::search::FIRST_STEP;
 
 /// What has been found out about a CA, and how far the search is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -91,9 +98,15 @@ pub struct Discovery {
     /// Set from a refusal, or the loss of the CA, until a probe gets through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outage: Option<Outage>,
-    /// The last outage is over, and no rate was borne since.
+    /// The last outage is over, and no rate was borne since: a refusal soon after it is believed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub after_outage: bool,
+    /// The endpoint that all refusals of late were of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspect: Option<Suspect>,
+    /// The endpoints that were found to have a limit of their own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub endpoints: BTreeMap<Endpoint, EndpointSearch>,
     /// How many refusals have counted so far.
     #[serde(default)]
     pub throttles: u64,
@@ -132,6 +145,46 @@ pub struct Outage {
     /// The rate was borne before: it is lowered only if the first probe gets through.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspected: bool,
+    /// If not [`Endpoint::Other`]: what is suspected is the rate of this endpoint, and not the whole one.
+    #[serde(default, skip_serializing_if = "Endpoint::is_other")]
+    pub endpoint: Endpoint,
+    /// The search before the refusal, which lowered the figures at once: it is taken up again if several probes
+    /// fail, for then it was an outage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Before>,
+    /// Fields of a later minor format, kept as they are.
+    #[serde(flatten)]
+    pub unknown: BTreeMap<String, Value>,
+}
+
+/// How far the search was, and with which figures.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Before {
+    /// The stage.
+    pub stage: Stage,
+    /// The rate that was in force.
+    pub requests_per_second: PerSecond,
+    /// The requests in flight that were allowed.
+    pub max_in_flight: u32,
+    /// As in [`Discovery`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub borne: Option<PerSecond>,
+    /// As in [`Discovery`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<PerSecond>,
+    /// As in [`Discovery`].
+    #[serde(default)]
+    pub refusals: u32,
+    /// As in [`Discovery`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_flight_borne: Option<u32>,
+    /// As in [`Discovery`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_flight_refused: Option<u32>,
+    /// As in [`Discovery`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub endpoints: BTreeMap<Endpoint, EndpointSearch>,
     /// Fields of a later minor format, kept as they are.
     #[serde(flatten)]
     pub unknown: BTreeMap<String, Value>,
@@ -179,6 +232,9 @@ impl From<Unreachable> for Cause {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LastThrottle {
+    /// What was refused.
+    #[serde(default, skip_serializing_if = "Endpoint::is_other")]
+    pub endpoint: Endpoint,
     /// The rate of the budget at that time.
     pub requests_per_second: PerSecond,
     /// The requests in flight that were allowed at that time.
@@ -229,6 +285,8 @@ impl Discovery {
             in_flight_refused: None,
             outage: None,
             after_outage: false,
+            suspect: None,
+            endpoints: BTreeMap::new(),
             throttles: 0,
             last_throttle: None,
             unknown: BTreeMap::new(),
@@ -239,5 +297,6 @@ impl Discovery {
     /// Is the search over, but for a try now and then?
     pub fn is_settled(&self) -> bool {
         matches!(self.stage, Stage::Holding | Stage::Trying)
+            && self.endpoints.values().all(EndpointSearch::is_settled)
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::budget::{Budget, Source};
+use crate::endpoint::Endpoint;
 use crate::moment::Moment;
 use crate::record::{Record, Unreadable};
 
@@ -22,10 +23,12 @@ pub enum Event {
     /// So many requests wait now, those that a permit was already returned for not counted.
     /// None of them is for newNonce.
     Demand(u32),
-    /// The same, with requests for newNonce among them.
+    /// The same, with requests among them for endpoints that have a limit of their own.
     MixedDemand {
         /// Requests for newNonce.
         new_nonce: u32,
+        /// Requests for newOrder.
+        new_order: u32,
         /// All others.
         other: u32,
     },
@@ -50,6 +53,8 @@ pub enum Event {
     Begun {
         /// Which permit.
         permit: PermitId,
+        /// What it is used for.
+        endpoint: Endpoint,
     },
     /// The permit's request was answered.
     Answered {
@@ -130,15 +135,6 @@ pub enum Unreachable {
     NoRoute,
 }
 
-/// What a request is for, as far as CAs limit it apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Endpoint {
-    /// newNonce.
-    NewNonce,
-    /// Anything else.
-    Other,
-}
-
 /// What to do. Actions are to be performed at once, in order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
@@ -171,6 +167,7 @@ pub enum Action {
     },
     /// Close every connection that carries no request, answered by [`Event::ConnectionsClosed`].
     CloseConnections,
-    /// Send [`Event::Tick`] at this moment. It replaces the one before; without it no tick is needed.
+    /// Send [`Event::Tick`] at this moment. It replaces the one before; after a step without it no tick is
+    /// needed, whatever an earlier step said.
     WakeAt(Moment),
 }

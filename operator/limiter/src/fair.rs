@@ -7,10 +7,13 @@
 //! - A job of a more pressing class is served before all others.
 //! - Within a class a tenant that has just come waits for at most one quantum and one job of each
 //!   other tenant, however many jobs they have.
-//! - A tenant's own jobs are served in the order in which they came.
+//! - A tenant's own jobs of a class are served by their rank, the lowest first, and those of one rank in the order in
+//!   which they came.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::Hash;
+
+use crate::estimate::Cost;
 
 /// Jobs that wait, each once. `C` is the class (the smallest is the most pressing), `T` the tenant,
 /// `K` the job's name.
@@ -26,8 +29,15 @@ pub struct FairQueue<C, T, K> {
 struct Place<C, T> {
     class: C,
     tenant: T,
+    position: Position,
+    cost: Cost,
+}
+
+/// Where a job stands among those of its tenant and class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Position {
+    rank: i64,
     arrival: u64,
-    cost: u64,
 }
 
 /// The jobs of one class.
@@ -43,9 +53,8 @@ struct Tenant<K> {
     /// What is left of its turn, in requests.
     deficit: u64,
     /// The sum of its jobs' costs.
-    cost: u64,
-    /// By arrival.
-    jobs: BTreeMap<u64, (K, u64)>,
+    cost: Cost,
+    jobs: BTreeMap<Position, (K, Cost)>,
 }
 
 impl<C, T, K> FairQueue<C, T, K>
@@ -65,30 +74,37 @@ where
         }
     }
 
-    /// Puts a job in that takes about `cost` requests, or changes its class and cost; its place
-    /// among its tenant's jobs stays. Says whether anything changed.
-    pub fn put(&mut self, class: C, tenant: &T, job: &K, cost: u64) -> bool {
-        let cost = cost.max(1);
+    /// Puts a job in that takes about as much as `cost`, or changes its class, rank and cost; its place
+    /// among its tenant's jobs of that rank stays. Says whether anything changed.
+    pub fn put(&mut self, class: C, tenant: &T, job: &K, rank: i64, cost: impl Into<Cost>) -> bool {
+        let cost = cost.into();
+        let cost = Cost {
+            requests: cost.requests.max(1),
+            ..cost
+        };
         let present = self.places.get(job);
-        if present.is_some_and(|p| p.class == class && p.tenant == *tenant && p.cost == cost) {
+        if present.is_some_and(|p| {
+            p.class == class && p.tenant == *tenant && p.position.rank == rank && p.cost == cost
+        }) {
             return false;
         }
-        let arrival = present.map(|p| p.arrival);
+        let arrival = present.map(|p| p.position.arrival);
         self.remove(job);
         let arrival = arrival.unwrap_or_else(|| {
             self.arrivals += 1;
             self.arrivals
         });
+        let position = Position { rank, arrival };
         self.lanes
             .entry(class)
             .or_default()
-            .put(tenant, arrival, job, cost, self.quantum);
+            .put(tenant, position, job, cost, self.quantum);
         self.places.insert(
             job.clone(),
             Place {
                 class,
                 tenant: tenant.clone(),
-                arrival,
+                position,
                 cost,
             },
         );
@@ -101,7 +117,7 @@ where
             return false;
         };
         if let Some(lane) = self.lanes.get_mut(&place.class) {
-            lane.remove(&place.tenant, place.arrival);
+            lane.remove(&place.tenant, place.position);
             if lane.turns.is_empty() {
                 self.lanes.remove(&place.class);
             }
@@ -141,21 +157,21 @@ where
         self.places.is_empty()
     }
 
-    /// About how many requests are served until the last of `jobs` is, its own included, if no other
+    /// About how much is served until the last of `jobs` is, its own included, if no other
     /// job comes. Nothing if none of them waits. Takes time in proportion to its class's tenants and its
     /// own tenant's jobs.
     #[must_use]
-    pub fn until_last<'a>(&self, jobs: impl IntoIterator<Item = &'a K>) -> Option<u64>
+    pub fn until_last<'a>(&self, jobs: impl IntoIterator<Item = &'a K>) -> Option<Cost>
     where
         K: 'a,
     {
         let places = jobs.into_iter().filter_map(|job| self.places.get(job));
-        let last = places.max_by_key(|place| (place.class, place.arrival))?;
+        let last = places.max_by_key(|place| (place.class, place.position))?;
         Some(self.ahead(last)? + last.cost)
     }
 
-    fn ahead(&self, place: &Place<C, T>) -> Option<u64> {
-        let before: u64 = self.lanes.range(..place.class).map(|(_, lane)| lane.cost()).sum();
+    fn ahead(&self, place: &Place<C, T>) -> Option<Cost> {
+        let before: Cost = self.lanes.range(..place.class).map(|(_, lane)| lane.cost()).sum();
         let lane = self.lanes.get(&place.class)?;
         Some(before + lane.ahead(place, self.quantum))
     }
@@ -171,25 +187,25 @@ impl<T, K> Default for Lane<T, K> {
 }
 
 impl<T: Hash + Eq + Clone, K: Clone> Lane<T, K> {
-    fn put(&mut self, tenant: &T, arrival: u64, job: &K, cost: u64, quantum: u64) {
+    fn put(&mut self, tenant: &T, position: Position, job: &K, cost: Cost, quantum: u64) {
         let turns = &mut self.turns;
         let entry = self.tenants.entry(tenant.clone()).or_insert_with(|| {
             turns.push_back(tenant.clone());
             Tenant {
                 deficit: quantum,
-                cost: 0,
+                cost: Cost::default(),
                 jobs: BTreeMap::new(),
             }
         });
         entry.cost += cost;
-        entry.jobs.insert(arrival, (job.clone(), cost));
+        entry.jobs.insert(position, (job.clone(), cost));
     }
 
-    fn remove(&mut self, tenant: &T, arrival: u64) {
+    fn remove(&mut self, tenant: &T, position: Position) {
         let Some(entry) = self.tenants.get_mut(tenant) else {
             return;
         };
-        if let Some((_, cost)) = entry.jobs.remove(&arrival) {
+        if let Some((_, cost)) = entry.jobs.remove(&position) {
             entry.cost -= cost;
         }
         if entry.jobs.is_empty() {
@@ -205,8 +221,8 @@ impl<T: Hash + Eq + Clone, K: Clone> Lane<T, K> {
             let place = self.turns.iter().position(admit)?;
             let turn = self.tenants.get_mut(&self.turns[place])?;
             let (_, (job, cost)) = turn.jobs.first_key_value()?;
-            if turn.deficit >= *cost {
-                turn.deficit -= cost;
+            if turn.deficit >= cost.requests {
+                turn.deficit -= cost.requests;
                 return Some(job.clone());
             }
             turn.deficit += quantum;
@@ -215,25 +231,26 @@ impl<T: Hash + Eq + Clone, K: Clone> Lane<T, K> {
         }
     }
 
-    fn cost(&self) -> u64 {
+    fn cost(&self) -> Cost {
         self.tenants.values().map(|tenant| tenant.cost).sum()
     }
 
-    fn ahead<C>(&self, place: &Place<C, T>, quantum: u64) -> u64 {
+    fn ahead<C>(&self, place: &Place<C, T>, quantum: u64) -> Cost {
         let Some(tenant) = self.tenants.get(&place.tenant) else {
-            return 0;
+            return Cost::default();
         };
-        let own: u64 = tenant
+        let own: Cost = tenant
             .jobs
-            .range(..place.arrival)
-            .map(|(_, (_, cost))| cost)
+            .range(..place.position)
+            .map(|(_, (_, cost))| *cost)
             .sum();
         // What its tenant needs beyond the present turn comes in further ones, and all others have
         // theirs between them.
         let turns = (own + place.cost)
+            .requests
             .saturating_sub(tenant.deficit)
             .div_ceil(quantum);
-        let mut others = 0;
+        let mut others = Cost::default();
         let mut is_before = true;
         for other in &self.turns {
             if *other == place.tenant {
@@ -244,7 +261,7 @@ impl<T: Hash + Eq + Clone, K: Clone> Lane<T, K> {
                     (false, 0) => 0,
                     (false, turns) => other.deficit + (turns - 1) * quantum,
                 };
-                others += other.cost.min(served);
+                others += other.cost.first(served);
             }
         }
         own + others

@@ -85,15 +85,15 @@
 //! any others: lowered before the write, raised after it.
 //!
 //! A given budget, and the limits that a CA publishes ([`published`]), are a ceiling. Refusals lower the rate below
-//! it, and tries bring it back. A limit of newNonce alone is a [`SubRate`]: such requests need a permit for
-//! [`Endpoint::NewNonce`], which counts toward both.
+//! it, and tries bring it back. A limit of newNonce or newOrder alone is a [`SubRate`], published or found out: such
+//! requests need a permit for that [`Endpoint`], which counts toward both.
 //!
 //! What it costs and how well it works is measured by the crate `sancho-simulation` (`cargo simulate`). Caveats: a
 //! CA with a large burst lets the doubling run far past its rate before it says no, and is found with more refusals;
 //! at burst 0 and a spacing shorter than the round trip the pair tells nothing, and jitter costs rate.
 //!
-//! `src/model.rs` searches all orders of events, within bounds, for a violation of I1 to I3 and I6, and must find
-//! one for each rule that is taken away.
+//! `src/model.rs` searches all orders of events, within bounds, for a violation of I1 to I4, I6 and I8, and must
+//! find one for each rule that is taken away.
 //!
 //! # Assumptions
 //!
@@ -113,6 +113,8 @@
 mod budget;
 mod discovery;
 mod durations;
+mod endpoint;
+mod estimate;
 mod event;
 mod fair;
 mod holder;
@@ -125,11 +127,13 @@ mod record;
 mod rules;
 
 pub use self::budget::{Budget, PerSecond, Source, SubRate};
-pub use self::discovery::{Cause, Discovery, LastThrottle, Outage, Stage, published};
-pub use self::durations::Durations;
-pub use self::event::{
-    Action, Endpoint, Event, PermitId, Read, Throttle, Unreachable, WriteId, WriteOutcome,
+pub use self::discovery::{
+    Before, Cause, Discovery, EndpointSearch, LastThrottle, Outage, Stage, Suspect, published,
 };
+pub use self::durations::Durations;
+pub use self::endpoint::Endpoint;
+pub use self::estimate::{AnswerTime, Cost};
+pub use self::event::{Action, Event, PermitId, Read, Throttle, Unreachable, WriteId, WriteOutcome};
 pub use self::fair::FairQueue;
 pub use self::holder::{Holder, Waiter};
 pub use self::limiter::{Blocked, Limiter};

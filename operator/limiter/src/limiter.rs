@@ -6,7 +6,7 @@
 mod figures;
 mod give_up;
 mod learn;
-mod pause;
+pub(crate) mod pause;
 mod permit;
 mod slot;
 mod status;
@@ -20,12 +20,14 @@ use std::time::Duration;
 
 use self::learn::Learning;
 use self::pause::Paused;
-use self::slot::{HeldBack, Phase, Sent, Slot};
+use self::slot::{Phase, Sent, Slot};
 use self::turns::Turns;
 use self::view::{Adoption, Lease, View};
 use self::write::Write;
 use crate::budget::{Budget, Source};
+use crate::discovery::HeldBack;
 use crate::durations::Durations;
+use crate::endpoint::{Apart, Endpoint};
 use crate::event::{Action, Event, PermitId, Read};
 use crate::holder::Holder;
 use crate::moment::Moment;
@@ -46,8 +48,8 @@ pub struct Limiter {
     /// The configuration has changed since the Lease's budget was last known to follow it.
     configuration_is_news: bool,
     demand: u32,
-    /// Of these for newNonce.
-    new_nonce_demand: u32,
+    /// Of these for endpoints with a limit of their own.
+    demand_apart: Apart<u32>,
     shutting_down: bool,
     /// The latest `now` seen.
     now: Moment,
@@ -88,7 +90,7 @@ impl Limiter {
             configured: None,
             configuration_is_news: false,
             demand: 0,
-            new_nonce_demand: 0,
+            demand_apart: Apart::default(),
             shutting_down: false,
             now: Moment::default(),
             active_at: Moment::default(),
@@ -143,11 +145,15 @@ impl Limiter {
         match event {
             Event::Tick => {}
             Event::Demand(waiting) => {
-                (self.demand, self.new_nonce_demand) = (waiting, 0);
+                (self.demand, self.demand_apart) = (waiting, Apart::default());
             }
-            Event::MixedDemand { new_nonce, other } => {
-                self.demand = new_nonce.saturating_add(other);
-                self.new_nonce_demand = new_nonce;
+            Event::MixedDemand {
+                new_nonce,
+                new_order,
+                other,
+            } => {
+                self.demand = new_nonce.saturating_add(new_order).saturating_add(other);
+                self.demand_apart = Apart { new_nonce, new_order };
             }
             Event::Configured { budget, source } => self.configure(budget, source, now),
             Event::Read(read) => self.read(read, turn),
@@ -157,7 +163,7 @@ impl Limiter {
                     self.learn_answer(permit, sent, throttle, now);
                 }
             }
-            Event::Begun { permit } => self.begun(permit, now),
+            Event::Begun { permit, endpoint } => self.begun(permit, endpoint, now),
             Event::Lost { permit, unreachable } => {
                 if let Some(sent) = self.settle(permit, None) {
                     self.learn_loss(permit, sent, unreachable, now);
@@ -203,6 +209,10 @@ impl Limiter {
         self.configuration_is_news &= !self.follows_configuration(&record);
         self.follow_epoch(&record, now);
         if let Some(write) = self.uncertain.take() {
+            if write.brought_budget(&record) {
+                self.configuration_is_news =
+                    self.configured.is_some() && !self.follows_configuration(&record);
+            }
             self.grant(&write, &record, now);
         }
         self.drop_stolen(&record, turn);
@@ -269,40 +279,44 @@ impl Limiter {
     }
 
     /// The permit's request leaves, perhaps long after the permit was granted.
-    fn begun(&mut self, permit: PermitId, now: Moment) {
+    fn begun(&mut self, permit: PermitId, endpoint: Endpoint, now: Moment) {
         let quickest = self.quickest;
         for slot in self.slots.values_mut() {
-            if let Some(left) = slot.in_flight.get_mut(&permit) {
-                left.at = now;
-            }
-            if slot.unbegun == Some(permit) {
-                slot.unbegun = None;
-                slot.pacer.begun(now, quickest);
+            if let Some(sent) = slot.in_flight.get_mut(&permit).filter(|sent| !sent.has_begun) {
+                if sent.endpoint != endpoint {
+                    // It waited for something else than what it is.
+                    sent.held_back = HeldBack::No;
+                }
+                (sent.at, sent.has_begun, sent.endpoint) = (now, true, endpoint);
+                slot.begun(permit, endpoint, now, quickest);
             }
         }
     }
 
     /// Takes the permit out of its slot; `answered` is when its answer came. Returns what was noted of it.
     fn settle(&mut self, permit: PermitId, answered: Option<Moment>) -> Option<Sent> {
-        let (demand, now) = (self.demand, self.now);
+        let (due_apart, now) = (self.wanted(), self.now);
         let slot = self
             .slots
             .values_mut()
             .find(|slot| slot.in_flight.contains_key(&permit))?;
         let was_full = slot.is_full();
         let sent = slot.in_flight.remove(&permit)?;
-        if slot.unbegun == Some(permit) {
-            slot.unbegun = None;
+        if was_full {
+            slot.free_since = now;
         }
         if let Some(answered) = answered {
             let trip = answered.since(sent.at);
             let quickest = self.quickest.map_or(trip, |quickest| quickest.min(trip));
             self.quickest = Some(quickest);
-            if slot.last == Some(permit) {
-                slot.pacer.answered(sent.at, answered, quickest);
+            if !sent.has_begun {
+                // Whatever was told of it before, it has left.
+                slot.begun(permit, sent.endpoint, sent.at, Some(quickest));
             }
+            slot.answered(permit, sent.endpoint, sent.at, answered, quickest);
         }
-        if was_full && demand > 0 && slot.pacer.ready_at().is_some_and(|ready| ready <= now) {
+        let is_due = slot.ready_at().is_some_and(|ready| ready <= now);
+        if was_full && is_due && due_apart.iter().any(|endpoint| slot.is_due_apart(*endpoint, now)) {
             slot.held_back = HeldBack::ByInFlight;
         }
         Some(sent)

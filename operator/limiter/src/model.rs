@@ -47,7 +47,14 @@ impl Model for Scenario {
             ),
             Property::always(
                 "I1: the slots' rates add up to no more than the budget",
-                |_, world: &World| world.rate() <= world::RATE,
+                |scenario: &Scenario, world: &World| world.rate() <= scenario.rate(),
+            ),
+            Property::always("I1: two requests are a spacing apart", |_, world: &World| {
+                !world.has_broken_spacing
+            }),
+            Property::always(
+                "I4: nothing leaves on a slot that has expired",
+                |_, world: &World| world.expired_slots_rest(),
             ),
             Property::always("I6: refusals from one epoch count once", |_, world: &World| {
                 world.refusals_count_once()
@@ -58,6 +65,10 @@ impl Model for Scenario {
             Property::always("I6: nothing is sent in a pause", |_, world: &World| {
                 world.pauses_are_kept()
             }),
+            Property::always(
+                "I8: somebody sends before long",
+                |scenario: &Scenario, world: &World| world.hungry_for <= scenario.most_hungry(),
+            ),
             Property::sometimes("every replica has sent", |_, world: &World| world.all_have_sent()),
         ]
     }
@@ -138,6 +149,21 @@ fn a_table_that_grows_never_adds_to_the_rate() {
 }
 
 #[test]
+fn a_table_that_shrinks_never_adds_to_the_rate() {
+    hold(scenario(Start::Shrinks, 2, 3));
+}
+
+#[test]
+fn a_slot_that_changes_hands_keeps_its_spacing() {
+    hold(scenario(Start::Slow, 1, 10));
+}
+
+#[test]
+fn whatever_goes_wrong_somebody_sends_before_long() {
+    hold(scenario(Start::Free, 1, 9));
+}
+
+#[test]
 fn a_refusal_counts_once_and_is_followed_by_one_probe() {
     hold(refused());
 }
@@ -200,4 +226,24 @@ fn a_new_table_without_doubt_is_taken_from_under_a_holder() {
 #[test]
 fn a_new_slot_taken_before_all_know_of_it_adds_to_the_rate() {
     is_caught(Rule::WaitForEpoch, scenario(Start::Grows, 2, 3));
+}
+
+#[test]
+fn a_table_that_loses_a_row_under_its_holder_adds_to_the_rate() {
+    is_caught(Rule::ShrinkByFreeRows, scenario(Start::Shrinks, 2, 3));
+}
+
+#[test]
+fn a_full_bucket_after_a_takeover_breaks_the_spacing() {
+    is_caught(Rule::EmptyAfterTakeover, scenario(Start::Slow, 1, 6));
+}
+
+#[test]
+fn a_released_slot_that_forgets_its_wait_breaks_the_spacing() {
+    is_caught(Rule::CarryWait, scenario(Start::Slow, 1, 6));
+}
+
+#[test]
+fn a_dead_holder_that_nobody_takes_over_from_stops_everything() {
+    is_caught(Rule::TakeOverTheDead, scenario(Start::Free, 1, 9));
 }

@@ -1,4 +1,8 @@
 //! One slot's token bucket, by the generic cell rate algorithm (GCRA).
+//!
+//! A request counts from the moment at which it leaves, which may be later than it was granted: a connection is to be
+//! opened first, or the process does not get to run. Until then its token is kept for it, so that those that are
+//! granted meanwhile do not arrive at the CA together with it and exceed the burst.
 
 use std::time::Duration;
 
@@ -41,9 +45,10 @@ impl Pacer {
         self.share
     }
 
-    /// The moment at which the next request may leave; `None` for a slot without capacity.
-    pub(crate) fn ready_at(&self) -> Option<Moment> {
-        let spare = self.share.capacity.checked_sub(1)?;
+    /// The moment at which the next request may be granted while `unbegun` granted ones have not left yet; `None` for
+    /// a slot without capacity, or none to spare before one of them leaves.
+    pub(crate) fn ready_at(&self, unbegun: u32) -> Option<Moment> {
+        let spare = self.share.capacity.checked_sub(1)?.checked_sub(unbegun)?;
         Some(self.full_at.before(self.share.interval * spare))
     }
 
@@ -60,13 +65,13 @@ impl Pacer {
         }
     }
 
-    /// The request that was granted last leaves at `now`, which may be later than it was granted;
-    /// `quickest` is how long the quickest answer ever took.
+    /// A granted request leaves at `now`; `quickest` is how long the quickest answer ever took.
     ///
     /// At burst 0 an answer that usually comes well within the interval and has not come by its end means
     /// that the request was held up on its way, nobody knows for how long. Then the next waits for the
     /// answer, but no longer than one more interval: it may never come.
     pub(crate) fn begun(&mut self, now: Moment, quickest: Option<Duration>) {
+        self.spend(now);
         if self.share.spaced && self.share.capacity == 1 {
             let interval = self.share.interval;
             let is_slow = quickest.is_some_and(|quickest| quickest * USUAL_SLACK >= interval);
@@ -129,10 +134,10 @@ mod tests {
         assert_eq!(share.capacity, 4);
         let mut pacer = Pacer::full_at(share, at(0));
         for _ in 0..4 {
-            assert!(pacer.ready_at().unwrap() <= at(1000));
+            assert!(pacer.ready_at(0).unwrap() <= at(1000));
             pacer.spend(at(1000));
         }
-        assert_eq!(pacer.ready_at().unwrap(), at(1102));
+        assert_eq!(pacer.ready_at(0).unwrap(), at(1102));
     }
 
     #[test]
@@ -140,32 +145,46 @@ mod tests {
         let share = Budget::new(5.0, 0, 1).share(1, 0);
         let mut pacer = Pacer::full_at(share, at(0));
         pacer.spend(at(1000));
-        assert_eq!(pacer.ready_at().unwrap(), at(1000 + 204 + 15));
+        assert_eq!(pacer.ready_at(0).unwrap(), at(1000 + 204 + 15));
         // A slow start (a TLS handshake, say) of 60 ms, where the quickest answer took 10 ms.
         pacer.answered(at(1000), at(1060), Duration::from_millis(10));
-        assert_eq!(pacer.ready_at().unwrap(), at(1050 + 204 + 5));
+        assert_eq!(pacer.ready_at(0).unwrap(), at(1050 + 204 + 5));
     }
 
     #[test]
     fn at_burst_zero_an_answer_that_is_overdue_is_waited_for_but_not_for_ever() {
         let share = Budget::new(5.0, 0, 16).share(1, 0);
         let mut pacer = Pacer::full_at(share, at(0));
-        pacer.spend(at(1000));
         pacer.begun(at(1000), Some(Duration::from_millis(5)));
-        assert_eq!(pacer.ready_at().unwrap(), at(1000 + 2 * 204));
+        assert_eq!(pacer.ready_at(0).unwrap(), at(1000 + 2 * 204));
         // It was held up for 230 ms.
         pacer.answered(at(1000), at(1230), Duration::from_millis(5));
-        assert_eq!(pacer.ready_at().unwrap(), at(1225 + 204 + 5));
+        assert_eq!(pacer.ready_at(0).unwrap(), at(1225 + 204 + 5));
         // Of a CA that always takes long nothing can be told from that.
-        pacer.spend(at(2000));
         pacer.begun(at(2000), Some(Duration::from_millis(80)));
-        assert_eq!(pacer.ready_at().unwrap(), at(2000 + 204 + 15));
+        assert_eq!(pacer.ready_at(0).unwrap(), at(2000 + 204 + 15));
+    }
+
+    #[test]
+    fn a_request_counts_from_when_it_leaves_and_its_token_is_kept_until_then() {
+        let share = Budget::new(10.0, 4, 9).share(1, 0);
+        let mut pacer = Pacer::full_at(share, at(0));
+        assert_eq!(share.capacity, 4);
+        for unbegun in 0..4 {
+            assert!(pacer.ready_at(unbegun).unwrap() <= at(1000));
+        }
+        assert_eq!(pacer.ready_at(4), None, "whatever the time");
+        // They were granted at 1000 ms, and their connections took half a second.
+        for unbegun in [3, 2, 1, 0] {
+            pacer.begun(at(1500), None);
+            assert_eq!(pacer.ready_at(unbegun).unwrap(), at(1602));
+        }
     }
 
     #[test]
     fn an_empty_bucket_waits_one_interval() {
         let share = Budget::new(10.0, 4, 9).share(1, 0);
-        assert_eq!(Pacer::empty(share, at(0)).ready_at().unwrap(), at(102));
+        assert_eq!(Pacer::empty(share, at(0)).ready_at(0).unwrap(), at(102));
     }
 
     #[test]
@@ -177,13 +196,13 @@ mod tests {
             pacer.spend(at(0));
         }
         pacer.reshare(all, at(0));
-        assert_eq!(pacer.ready_at().unwrap(), at(17));
+        assert_eq!(pacer.ready_at(0).unwrap(), at(17));
     }
 
     #[test]
     fn a_slot_without_capacity_is_never_ready() {
         let mut pacer = Pacer::full_at(Budget::new(5.0, 0, 1).share(1, 0), at(0));
         pacer.reshare(Budget::new(5.0, 0, 1).share(2, 1), at(0));
-        assert_eq!(pacer.ready_at(), None);
+        assert_eq!(pacer.ready_at(0), None);
     }
 }

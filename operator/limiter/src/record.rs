@@ -14,6 +14,7 @@ pub use self::annotations::{LEASE_LABEL, ORIGIN_ANNOTATION, PREFIX};
 use crate::budget::{Budget, Source};
 use crate::discovery::Discovery;
 use crate::durations::{Durations, millis};
+use crate::endpoint::Endpoint;
 use crate::holder::{Holder, Waiter};
 
 /// The format that this crate reads and writes.
@@ -75,6 +76,10 @@ pub struct Row {
         skip_serializing_if = "Duration::is_zero"
     )]
     pub wait: Duration,
+    /// The same for the endpoints that have a limit of their own, in milliseconds; where it is absent the bucket counts
+    /// as empty.
+    #[serde(rename = "waitApartMs", default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub wait_apart: BTreeMap<Endpoint, u64>,
     /// Nobody is known to hold it, but somebody may: the Lease was made anew. It is taken over like a dead
     /// holder's.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -103,6 +108,9 @@ pub struct Pause {
     pub remaining: Duration,
     /// How many throttles in a row came without a Retry-After.
     pub bare_throttles: u32,
+    /// The Retry-After that it comes from, in seconds, before any cap. Absent if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_seconds: Option<u64>,
     /// Fields of a later minor format, kept as they are.
     #[serde(flatten)]
     pub unknown: BTreeMap<String, Value>,

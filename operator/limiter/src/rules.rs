@@ -23,6 +23,14 @@ pub(crate) enum Rule {
     DoubtNewTable,
     /// I5: new slots are taken only once all others know the current figures.
     WaitForEpoch,
+    /// I5: the table shrinks only by rows that are free.
+    ShrinkByFreeRows,
+    /// I1, I3: who takes a slot over begins with an empty bucket.
+    EmptyAfterTakeover,
+    /// I1, I3: a released slot carries the rest of its wait.
+    CarryWait,
+    /// I8: a dead holder's slot is taken over.
+    TakeOverTheDead,
     /// I6: refusals of requests from one epoch count once.
     CountOncePerEpoch,
     /// After a refusal one request at a time goes out until one gets through.

@@ -4,11 +4,12 @@
 #[path = "bench/limiter.rs"]
 mod bench;
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use sancho_limiter::{
-    Action, Budget, Cause, Durations, Endpoint, Event, PermitId, Record, Source, Stage, SubRate, Throttle,
-    Unreachable,
+    Action, Budget, Cause, Durations, Endpoint, EndpointSearch, Event, Moment, PerSecond, PermitId, Read,
+    Record, Source, Stage, SubRate, Throttle, Unreachable, WriteOutcome,
 };
 
 use self::bench::{Bench, SECOND, free_table};
@@ -18,6 +19,13 @@ const REFUSED: Throttle = Throttle { retry_after: None };
 
 fn answered(bench: &mut Bench, permit: PermitId, throttle: Option<Throttle>) {
     bench.step(Event::Answered { permit, throttle });
+}
+
+fn begun(permit: PermitId) -> Event {
+    Event::Begun {
+        permit,
+        endpoint: Endpoint::Other,
+    }
 }
 
 /// Holding the slot of a CA that nothing is known about.
@@ -46,12 +54,12 @@ fn an_unknown_ca_is_sent_two_requests_back_to_back_and_no_third() {
         let mut bench = at_unknown_ca();
         let first = bench.permits();
         assert_eq!(first.len(), 1);
-        bench.step(Event::Begun { permit: first[0] });
+        bench.step(begun(first[0]));
         bench.now = bench.now + 5 * MILLI;
         answered(&mut bench, first[0], None);
         let second = bench.permits();
         assert_eq!(second.len(), 1, "the second leaves at once");
-        bench.step(Event::Begun { permit: second[0] });
+        bench.step(begun(second[0]));
         bench.now = bench.now + 5 * MILLI;
         answered(&mut bench, second[0], (!bears_two).then_some(REFUSED));
         assert_eq!(bench.permits(), []);
@@ -130,31 +138,142 @@ fn new_nonce_is_held_to_its_own_limit_within_the_budget() {
     let mut budget = Budget::new(1000.0, 100, 1000);
     budget.new_nonce = Some(SubRate::new(10.0, 4));
     let mut bench = Bench::holding(&budget);
+    assert_eq!(new_nonces_left(&mut bench), 0);
     bench.step(Event::Demand(0));
     bench.pass(SECOND);
     bench.step(Event::Demand(60));
-    let others = endpoints(&bench);
-    assert!(others.iter().all(|endpoint| *endpoint == Endpoint::Other));
+    assert_eq!(new_nonces_left(&mut bench), 0);
     bench.step(Event::MixedDemand {
         new_nonce: 60,
+        new_order: 0,
         other: 0,
     });
-    let mut new_nonces = endpoints(&bench).len();
+    let mut new_nonces = new_nonces_left(&mut bench);
     for _ in 0..1000 {
         bench.pass(MILLI);
-        new_nonces += endpoints(&bench)
-            .iter()
-            .filter(|endpoint| **endpoint == Endpoint::NewNonce)
-            .count();
+        new_nonces += new_nonces_left(&mut bench);
     }
     // The burst's four, and of the second a little less than ten.
     assert!((10..=15).contains(&new_nonces), "{new_nonces} in a second");
 }
 
-fn endpoints(bench: &Bench) -> Vec<Endpoint> {
-    let endpoints = bench.actions.iter().filter_map(|action| match action {
-        Action::Permit { endpoint, .. } => Some(*endpoint),
-        _ => None,
+/// Lets everything that is granted leave, and says how many of it were for newNonce.
+fn new_nonces_left(bench: &mut Bench) -> usize {
+    let mut granted = Vec::new();
+    let mut new_nonces = 0;
+    loop {
+        for action in &bench.actions {
+            if let Action::Permit { id, endpoint, .. } = action {
+                granted.push((*id, *endpoint));
+                new_nonces += usize::from(*endpoint == Endpoint::NewNonce);
+            }
+        }
+        let Some((permit, endpoint)) = granted.pop() else {
+            return new_nonces;
+        };
+        bench.step(Event::Begun { permit, endpoint });
+    }
+}
+
+/// One request in flight at a time, all for newOrder, which has a rate of its own of one a second, and the answers take
+/// so long. Returns that rate after ten answers, and how many of them count as held back by the number in flight.
+fn new_order_after_ten(answers_take: Duration) -> (f64, u32) {
+    let budget = Budget::new(10.0, 5, 1);
+    let mut table = free_table(&budget);
+    table.budget.new_order = Some(SubRate::new(1.0, 0));
+    table.discovery.endpoints.insert(
+        Endpoint::NewOrder,
+        EndpointSearch {
+            requests_per_second: PerSecond(1.0),
+            borne: None,
+            refused: None,
+            proof: 0,
+            step_percent: 100,
+            patience_seconds: 3600,
+            unknown: Default::default(),
+        },
+    );
+    let mut bench = Bench::new(&budget);
+    bench.step(Event::MixedDemand {
+        new_nonce: 0,
+        new_order: 100,
+        other: 0,
     });
-    endpoints.collect()
+    bench.found(&table, "1");
+    let mut run = Run {
+        bench,
+        last: table,
+        version: 1,
+        under_way: VecDeque::new(),
+        answers_take,
+    };
+    run.act();
+    let end = run.bench.now + 60 * SECOND;
+    let mut answered = 0;
+    while answered < 10 {
+        assert!(run.bench.now < end, "{answered} answers");
+        run.bench.pass(MILLI);
+        run.act();
+        let now = run.bench.now;
+        if let Some((_, permit)) = run.under_way.pop_front_if(|(at, _)| *at <= now) {
+            run.bench.step(Event::Answered {
+                permit,
+                throttle: None,
+            });
+            run.act();
+            answered += 1;
+        }
+    }
+    let search = &run.last.discovery.endpoints[&Endpoint::NewOrder];
+    (search.requests_per_second.0, run.last.discovery.crowded)
+}
+
+/// A limiter whose writes are acknowledged at once, and whose requests leave at once.
+struct Run {
+    bench: Bench,
+    /// What was written last.
+    last: Record,
+    version: u32,
+    /// The requests without an answer, each with the moment at which that comes.
+    under_way: VecDeque<(Moment, PermitId)>,
+    answers_take: Duration,
+}
+
+impl Run {
+    /// Does what the last step asks for, and what follows from that.
+    fn act(&mut self) {
+        let mut todo = VecDeque::from(std::mem::take(&mut self.bench.actions));
+        while let Some(action) = todo.pop_front() {
+            let event = match action {
+                Action::Permit { id, endpoint, .. } => {
+                    self.under_way.push_back((self.bench.now + self.answers_take, id));
+                    Event::Begun { permit: id, endpoint }
+                }
+                Action::Write { id, record, .. } => {
+                    self.last = *record;
+                    self.version += 1;
+                    let version = self.version.to_string();
+                    let outcome = WriteOutcome::Acknowledged { version };
+                    Event::Written { id, outcome }
+                }
+                Action::Read => Event::Read(Read::Found {
+                    record: Box::new(self.last.clone()),
+                    version: self.version.to_string(),
+                }),
+                Action::CloseConnections => Event::ConnectionsClosed,
+                Action::Abort { .. } | Action::WakeAt(_) => continue,
+            };
+            self.bench.step(event);
+            todo.extend(std::mem::take(&mut self.bench.actions));
+        }
+    }
+}
+
+#[test]
+fn what_slow_answers_hold_back_proves_no_rate() {
+    let (rate, _) = new_order_after_ten(100 * MILLI);
+    assert!(rate > 1.0, "it was the rate that held back: {rate}");
+    let (rate, by_in_flight) = new_order_after_ten(2 * SECOND);
+    assert_eq!(rate, 1.0);
+    assert!(by_in_flight >= 5, "{by_in_flight}");
 }

@@ -213,6 +213,32 @@ fn a_raised_budget_is_used_only_once_it_is_written() {
 }
 
 #[test]
+fn a_budget_that_changes_while_the_old_one_is_being_written_is_written_next() {
+    let configured = |rate| Event::Configured {
+        budget: Budget::new(rate, 0, 1),
+        source: Source::Given,
+    };
+    // To another one, or back to what the Lease says while the write is under way.
+    for last in [4.0, 6.0] {
+        for is_known in [true, false] {
+            let mut bench = Bench::holding(&Budget::new(6.0, 0, 1));
+            bench.step(configured(5.0));
+            let (id, written, _) = bench.written();
+            assert_eq!(written.budget.requests_per_second, 5.0);
+            bench.step(configured(last));
+            if is_known {
+                bench.outcome(id, WriteOutcome::Acknowledged { version: "3".into() });
+            } else {
+                bench.outcome(id, WriteOutcome::Unknown);
+                bench.found(&written, "3");
+            }
+            let (_, record, _) = bench.written();
+            assert_eq!(record.budget.requests_per_second, last, "known: {is_known}");
+        }
+    }
+}
+
+#[test]
 fn the_same_configuration_told_again_overrules_nobody() {
     let budget = Budget::new(6.0, 0, 1);
     let mut bench = Bench::holding(&budget);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
-use sancho_limiter::{Throttle, Unreachable};
+use sancho_limiter::{Endpoint, SubRate, Throttle, Unreachable};
 
 /// How the CA limits.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +16,8 @@ pub struct Limits {
     pub burst: u32,
     /// Requests that it works on at once; more are refused. Absent: any number.
     pub connections: Option<u32>,
+    /// A limit of newOrder alone, beside the one for everything. Absent: none.
+    pub new_order: Option<SubRate>,
 }
 
 /// How a CA says that it was asked too fast.
@@ -55,6 +57,8 @@ pub struct Ca {
     limits: Limits,
     outages: Vec<Outage>,
     full_at: f64,
+    /// The same of newOrder's own limit.
+    new_order_full_at: f64,
     in_flight: u32,
     most_in_flight: u32,
     /// Answers the next request so, whatever the limits say.
@@ -68,14 +72,15 @@ impl Ca {
             limits,
             outages,
             full_at: 0.0,
+            new_order_full_at: 0.0,
             in_flight: 0,
             most_in_flight: 0,
             next_refusal: None,
         }
     }
 
-    /// A request arrives at `now`. What is answered is under way until [`Ca::done`].
-    pub fn arrive(&mut self, now: u64) -> Answer {
+    /// A request for `endpoint` arrives at `now`. What is answered is under way until [`Ca::done`].
+    pub fn arrive(&mut self, endpoint: Endpoint, now: u64) -> Answer {
         let at = Duration::from_micros(now);
         let outage = self
             .outages
@@ -97,19 +102,30 @@ impl Ca {
         if outage.is_some() || is_crowded {
             return Answer::Refused(Throttle { retry_after: None });
         }
-        self.admit(now)
+        self.admit(endpoint, now)
     }
 
-    fn admit(&mut self, now: u64) -> Answer {
-        let spacing = 1.0 / self.limits.requests_per_second;
+    /// A request that one limit refuses counts toward none.
+    fn admit(&mut self, endpoint: Endpoint, now: u64) -> Answer {
         let now = match self.limits.refusal {
             Refusal::Nginx => (now / 1000) as f64 / 1e3,
             Refusal::Boulder => now as f64 / 1e6,
         };
-        let full_at = self.full_at.max(now);
-        let excess = full_at - now - f64::from(self.limits.burst) * spacing;
+        let own = self.limits.new_order.as_ref();
+        let own = own.filter(|_| endpoint == Endpoint::NewOrder);
+        let spacings = (
+            1.0 / self.limits.requests_per_second,
+            own.map_or(0.0, |own| 1.0 / own.requests_per_second.0),
+        );
+        let excess = |full_at: f64, burst: u32, spacing: f64| full_at - now - f64::from(burst) * spacing;
+        let whole = excess(self.full_at, self.limits.burst, spacings.0);
+        let apart = own.map_or(0.0, |own| excess(self.new_order_full_at, own.burst, spacings.1));
+        let excess = whole.max(apart);
         if excess <= 1e-6 {
-            self.full_at = full_at + spacing;
+            self.full_at = self.full_at.max(now) + spacings.0;
+            if own.is_some() {
+                self.new_order_full_at = self.new_order_full_at.max(now) + spacings.1;
+            }
             return Answer::Served;
         }
         Answer::Refused(Throttle {
@@ -150,7 +166,7 @@ mod tests {
         at_ms
             .iter()
             .map(|at| {
-                let answer = ca.arrive(at * 1000);
+                let answer = ca.arrive(Endpoint::Other, at * 1000);
                 ca.done();
                 answer == Answer::Served
             })
@@ -164,6 +180,7 @@ mod tests {
             requests_per_second: 5.0,
             burst: 0,
             connections: None,
+            new_order: None,
         };
         assert_eq!(
             served(limits, &[0, 199, 200, 300, 400]),
@@ -179,14 +196,15 @@ mod tests {
                 requests_per_second: 0.5,
                 burst: 0,
                 connections: None,
+                new_order: None,
             },
             Vec::new(),
         );
-        assert_eq!(ca.arrive(0), Answer::Served);
+        assert_eq!(ca.arrive(Endpoint::Other, 0), Answer::Served);
         let two_seconds = Throttle {
             retry_after: Some(Duration::from_secs(2)),
         };
-        assert_eq!(ca.arrive(500_000), Answer::Refused(two_seconds));
+        assert_eq!(ca.arrive(Endpoint::Other, 500_000), Answer::Refused(two_seconds));
     }
 
     #[test]
@@ -197,10 +215,14 @@ mod tests {
                 requests_per_second: 100.0,
                 burst: 10,
                 connections: Some(1),
+                new_order: None,
             },
             Vec::new(),
         );
-        assert_eq!(ca.arrive(0), Answer::Served);
-        assert_eq!(ca.arrive(1000), Answer::Refused(Throttle { retry_after: None }));
+        assert_eq!(ca.arrive(Endpoint::Other, 0), Answer::Served);
+        assert_eq!(
+            ca.arrive(Endpoint::Other, 1000),
+            Answer::Refused(Throttle { retry_after: None })
+        );
     }
 }

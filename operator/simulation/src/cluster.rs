@@ -10,7 +10,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use sancho_limiter::{Budget, Durations, Event, Record, Source, Throttle};
+use sancho_limiter::{AnswerTime, Budget, Cost, Durations, Event, Moment, Record, Source, Throttle};
 
 use self::happen::{Due, Happening};
 use self::replica::Replica;
@@ -59,6 +59,9 @@ pub struct Cluster {
     network: Network,
     random: Random,
     meter: Meter,
+    answers: AnswerTime,
+    /// One request in so many is for newOrder, if any is.
+    pub(crate) new_order_one_in: Option<u32>,
     /// Do replicas see changes of the Lease by a watch, or only when they read it?
     pub watches: bool,
     /// All requests, if they are to be kept.
@@ -75,6 +78,7 @@ impl Cluster {
             requests_per_second: budget.requests_per_second,
             burst: budget.burst,
             connections: None,
+            new_order: None,
         };
         let network = Network {
             round_trip: Duration::from_millis(3),
@@ -114,6 +118,8 @@ impl Cluster {
             network,
             random: Random::new(seed),
             meter: Meter::default(),
+            answers: AnswerTime::default(),
+            new_order_one_in: None,
             watches: true,
             arrivals: None,
             figures: Figures::new(count),
@@ -240,6 +246,41 @@ impl Cluster {
     /// Has `replica` given up everything?
     pub fn is_settled(&self, replica: usize) -> bool {
         self.replicas[replica].limiter.is_settled()
+    }
+
+    /// All replicas are configured with other figures from now on.
+    pub fn reconfigure(&mut self, budget: &Budget, source: Source) {
+        self.configured = (budget.clone(), source);
+        for replica in 0..self.replicas.len() {
+            self.configure(replica);
+        }
+    }
+
+    /// How many requests of all replicas still wait.
+    pub fn all_waiting(&self) -> u64 {
+        let waiting = self.replicas.iter().map(|replica| u64::from(replica.waiting));
+        waiting.sum()
+    }
+
+    /// How long those that wait take, as a replica would tell.
+    pub fn estimate(&self) -> Duration {
+        let budget = self
+            .record()
+            .map_or_else(Budget::unknown_ca, |record| record.budget.clone());
+        let pauses = self.replicas.iter().filter_map(|replica| {
+            let now: Moment = replica.clock(self.now);
+            Some(replica.limiter.paused_until(now)?.since(now))
+        });
+        let pause = pauses.max().unwrap_or_default();
+        let new_orders = self
+            .replicas
+            .iter()
+            .map(|replica| u64::from(replica.new_orders_waiting));
+        let cost = Cost {
+            requests: self.all_waiting(),
+            new_orders: new_orders.sum(),
+        };
+        self.answers.estimate(cost, &budget, pause)
     }
 
     /// How many requests of `replica` still wait.

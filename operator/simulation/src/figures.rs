@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use sancho_limiter::Endpoint;
+
 use crate::ca::Answer;
 use crate::cluster::End;
 
@@ -14,6 +16,8 @@ const SHOWN: usize = 10;
 pub struct Figures {
     /// Requests that the CA served, by replica.
     pub served: Vec<u64>,
+    /// Of these for newOrder, where the CA limits that apart.
+    pub new_orders_served: u64,
     /// Requests that the CA refused before the search was over.
     pub throttled_learning: u64,
     /// Requests that it refused after that, by full hour of the time since.
@@ -63,9 +67,12 @@ impl Figures {
         self.throttled_after.values().copied().max().unwrap_or(0)
     }
 
-    pub(crate) fn arrival(&mut self, replica: usize, at: Duration, answer: Answer) {
+    pub(crate) fn arrival(&mut self, replica: usize, at: Duration, endpoint: Endpoint, answer: Answer) {
         match (answer, self.settled_at) {
-            (Answer::Served, _) => self.served[replica] += 1,
+            (Answer::Served, _) => {
+                self.served[replica] += 1;
+                self.new_orders_served += u64::from(endpoint == Endpoint::NewOrder);
+            }
             (Answer::None(_), _) => self.unanswered += 1,
             (Answer::Refused(_), None) => self.throttled_learning += 1,
             (Answer::Refused(_), Some(settled_at)) => {

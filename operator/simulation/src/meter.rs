@@ -3,16 +3,23 @@
 //! A lowered budget binds other holders at their next renewal, at the latest when their slots expire; so what leaves
 //! is judged against the largest figures of the last 15 s.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
-use sancho_limiter::Budget;
+use sancho_limiter::{Budget, Endpoint};
 
 /// How long a lowered figure may still be used, in microseconds.
 const GRACE: u64 = 15_000_000;
 
-/// A leaky bucket: it overflows if, and only if, some window holds more requests than it may.
+/// One [`Bucket`] for all requests, and one for each endpoint while it has a limit of its own.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Meter {
+    whole: Bucket,
+    apart: BTreeMap<Endpoint, Bucket>,
+}
+
+/// A leaky bucket: it overflows if, and only if, some window holds more requests than it may.
+#[derive(Clone, Debug, Default)]
+struct Bucket {
     in_force: VecDeque<(u64, Figures)>,
     level: f64,
     at: u64,
@@ -33,6 +40,33 @@ impl Meter {
             burst: budget.burst,
             in_flight: budget.max_in_flight.max(1),
         };
+        self.whole.in_force(figures, now);
+        for endpoint in [Endpoint::NewNonce, Endpoint::NewOrder] {
+            match budget.sub_rate(endpoint) {
+                Some(sub_rate) => {
+                    let figures = Figures {
+                        rate: sub_rate.requests_per_second.0,
+                        burst: sub_rate.burst,
+                        in_flight: u32::MAX,
+                    };
+                    self.apart.entry(endpoint).or_default().in_force(figures, now);
+                }
+                None => drop(self.apart.remove(&endpoint)),
+            }
+        }
+    }
+
+    /// A request for `endpoint` leaves at `now`, and so many are unanswered with it. Returns what is wrong with that.
+    pub(crate) fn leaves(&mut self, endpoint: Endpoint, now: u64, in_flight: usize) -> Option<String> {
+        let own = self.apart.get_mut(&endpoint);
+        let own = own.and_then(|bucket| bucket.leaves(now, 0));
+        let whole = self.whole.leaves(now, in_flight);
+        whole.or_else(|| own.map(|words| format!("{endpoint} alone: {words}")))
+    }
+}
+
+impl Bucket {
+    fn in_force(&mut self, figures: Figures, now: u64) {
         self.leak(now);
         if let Some((until, _)) = self.in_force.back_mut() {
             *until = now;
@@ -41,7 +75,7 @@ impl Meter {
     }
 
     /// A request leaves at `now`, and so many are unanswered with it. Returns what is wrong with that.
-    pub(crate) fn leaves(&mut self, now: u64, in_flight: usize) -> Option<String> {
+    fn leaves(&mut self, now: u64, in_flight: usize) -> Option<String> {
         let Figures {
             rate,
             burst,
@@ -91,24 +125,24 @@ mod tests {
     fn more_than_the_burst_at_once_is_an_excess_and_so_is_a_lowered_rate_after_its_time() {
         let mut meter = Meter::default();
         meter.in_force(&Budget::new(10.0, 1, 9), 0);
-        assert_eq!(meter.leaves(0, 1), None);
-        assert_eq!(meter.leaves(0, 1), None);
-        assert!(meter.leaves(0, 1).is_some());
+        assert_eq!(meter.leaves(Endpoint::Other, 0, 1), None);
+        assert_eq!(meter.leaves(Endpoint::Other, 0, 1), None);
+        assert!(meter.leaves(Endpoint::Other, 0, 1).is_some());
         meter.in_force(&Budget::new(1.0, 0, 9), 1_000_000);
-        assert_eq!(meter.leaves(15_900_000, 1), None);
+        assert_eq!(meter.leaves(Endpoint::Other, 15_900_000, 1), None);
         assert_eq!(
-            meter.leaves(16_000_000, 1),
+            meter.leaves(Endpoint::Other, 16_000_000, 1),
             None,
             "the larger budget may still bind"
         );
-        assert!(meter.leaves(16_100_000, 1).is_some());
+        assert!(meter.leaves(Endpoint::Other, 16_100_000, 1).is_some());
     }
 
     #[test]
     fn too_many_in_flight_are_an_excess() {
         let mut meter = Meter::default();
         meter.in_force(&Budget::new(10.0, 5, 2), 0);
-        assert_eq!(meter.leaves(0, 2), None);
-        assert!(meter.leaves(0, 3).is_some());
+        assert_eq!(meter.leaves(Endpoint::Other, 0, 2), None);
+        assert!(meter.leaves(Endpoint::Other, 0, 3).is_some());
     }
 }

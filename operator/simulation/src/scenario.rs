@@ -34,6 +34,8 @@ pub struct Scenario {
     pub work: Work,
     /// One replica after another is killed, restarted or told to leave, after a time of up to twice this.
     pub churn: Option<Duration>,
+    /// One request in so many is for newOrder. Absent: none is.
+    pub new_order_one_in: Option<u32>,
     /// When the CA does not work.
     pub outages: Vec<Outage>,
 }
@@ -59,11 +61,13 @@ impl Scenario {
                 requests_per_second,
                 burst,
                 connections: None,
+                new_order: None,
             },
             given: None,
             network: Network::loopback(),
             work: Work::Steady,
             churn: None,
+            new_order_one_in: None,
             outages: Vec::new(),
         }
     }
@@ -83,6 +87,7 @@ impl Scenario {
             self.seed,
         )
         .with_free_slots();
+        cluster.new_order_one_in = self.new_order_one_in;
         if self.work == Work::Steady {
             for replica in 0..self.replicas {
                 cluster.demand(replica, ENDLESS);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sancho_limiter::{Budget, Unreachable};
+use sancho_limiter::{Budget, Endpoint, Source, SubRate, Throttle, Unreachable};
 use sancho_simulation::{Network, Outage, Refusal, Report, Scenario, Work};
 
 const SEEDS: [u64; 3] = [1, 2, 3];
@@ -87,7 +87,7 @@ fn a_ca_that_says_when_to_come_back_is_found_as_well() {
 }
 
 #[test]
-fn a_ca_that_bears_few_at_once_is_asked_for_no_more() {
+fn a_ca_that_bears_few_at_once_is_used_as_far_as_that_goes() {
     let mut scenario = Scenario {
         network: Network::far(),
         lasts: Duration::from_secs(1200),
@@ -98,7 +98,7 @@ fn a_ca_that_bears_few_at_once_is_asked_for_no_more() {
         scenario.seed = seed;
         let report = scenario.run();
         assert_eq!(report.violations, 0, "{report}");
-        assert!(report.max_in_flight <= 4, "{report}");
+        assert!(report.utilisation.unwrap() >= 0.8, "{report}");
         assert!(
             report.throttled_learning <= 10 && report.throttled_per_hour_after <= 1,
             "{report}"
@@ -201,6 +201,168 @@ fn after_an_outage_the_old_rate_is_back_within_a_minute_and_nothing_is_lowered()
 }
 
 #[test]
+fn outages_now_and_then_under_little_demand_lower_nothing() {
+    let budget = Budget::new(5.0, 2, 2);
+    // They fall into the minutes in which there is work.
+    let outages = (1..=12).map(|hour| Outage {
+        from: Duration::from_secs(hour * 3600),
+        lasts: Duration::from_secs(480),
+        unreachable: None,
+    });
+    let scenario = Scenario {
+        replicas: 3,
+        lasts: Duration::from_secs(13 * 3600),
+        given: Some(budget.clone()),
+        work: Work::Hourly(30),
+        outages: outages.collect(),
+        ..Scenario::new(5.0, 2, 4)
+    };
+    let report = scenario.run();
+    assert_eq!(report.requests_per_second, 5.0, "{report}");
+    assert_eq!(report.served + report.throttled, 13 * 90, "{report}");
+    assert_eq!(report.violations, 0, "{report}");
+}
+
+#[test]
+fn an_outage_while_the_rate_is_searched_for_does_not_hide_it() {
+    // Soon enough that the rate is still far too low.
+    for (from, lasts) in [(6, 60), (9, 300)] {
+        for seed in SEEDS {
+            let outage = Outage {
+                from: Duration::from_secs(from),
+                lasts: Duration::from_secs(lasts),
+                unreachable: None,
+            };
+            let scenario = Scenario {
+                outages: vec![outage],
+                ..Scenario::new(40.0, 5, seed)
+            };
+            let report = scenario.run();
+            assert!(report.requests_per_second >= 0.9 * 40.0, "{report}\n{scenario:?}");
+            assert_eq!(report.violations, 0, "{report}");
+        }
+    }
+}
+
+#[test]
+fn published_limits_begin_with_one_in_flight_and_are_used_in_full_when_that_is_borne() {
+    let published = Budget::new(60.0, 10, 16);
+    let scenario = Scenario {
+        replicas: 3,
+        network: Network::far(),
+        given: Some(Budget::new(20.0, 10, 2)),
+        ..Scenario::new(60.0, 10, 3)
+    };
+    let mut cluster = scenario.cluster();
+    cluster.run_for(Duration::from_secs(60));
+    cluster.reconfigure(&published, Source::Published);
+    let mut in_force = false;
+    for _ in 0..5000 {
+        cluster.run_for(Duration::from_millis(1));
+        let record = cluster.record().unwrap();
+        // A slot without a request in flight would be of no use.
+        let slots = u32::try_from(record.slots.len()).unwrap();
+        assert!(slots <= record.budget.max_in_flight, "{}", record.summary());
+        in_force |= record.source == Source::Published;
+    }
+    assert!(in_force, "{}", cluster.record().unwrap().summary());
+    cluster.run_for(Duration::from_secs(600));
+    let record = cluster.record().unwrap();
+    assert_eq!(record.slots.len(), 3, "{}", record.summary());
+    assert!(record.budget.max_in_flight >= 4, "{}", record.summary());
+    let served = cluster.figures.all_served();
+    cluster.run_for(Duration::from_secs(100));
+    let rate = (cluster.figures.all_served() - served) as f64 / 100.0;
+    assert!(rate >= 0.9 * 60.0, "{rate} a second");
+    assert_eq!(cluster.figures.violations_shown, Vec::<String>::new());
+    assert_eq!(cluster.figures.throttled(), 0);
+}
+
+#[test]
+fn what_was_refused_in_flight_is_asked_for_again_when_the_ca_may_have_grown() {
+    let mut scenario = Scenario {
+        network: Network::far(),
+        given: None,
+        ..Scenario::new(60.0, 10, 3)
+    };
+    scenario.limits.connections = Some(1);
+    let mut cluster = scenario.cluster();
+    cluster.reconfigure(&Budget::new(60.0, 10, 8), Source::Published);
+    cluster.run_for(Duration::from_secs(600));
+    assert_eq!(cluster.record().unwrap().budget.max_in_flight, 1);
+    scenario.limits.connections = None;
+    cluster.set_limits(scenario.limits);
+    cluster.run_for(Duration::from_secs(5 * 3600));
+    let record = cluster.record().unwrap();
+    assert!(record.budget.max_in_flight >= 4, "{}", record.summary());
+    assert_eq!(record.budget.requests_per_second, 60.0);
+    assert_eq!(cluster.figures.violations_shown, Vec::<String>::new());
+}
+
+fn with_new_order(rate: f64, new_order: f64) -> Budget {
+    Budget {
+        new_order: Some(SubRate::new(new_order, 0)),
+        ..Budget::new(rate, 5, 2)
+    }
+}
+
+#[test]
+fn a_wait_is_estimated_to_a_factor_of_two() {
+    let pause = Throttle {
+        retry_after: Some(Duration::from_secs(60)),
+    };
+    let cases = [
+        (Budget::new(10.0, 5, 2), Network::loopback(), None),
+        (Budget::new(5.0, 0, 1), Network::loopback(), None),
+        (Budget::new(0.5, 0, 1), Network::far(), None),
+        // Requests in flight hold back, and not the rate.
+        (Budget::new(60.0, 10, 1), Network::far(), None),
+        // newOrder's own rate holds back: one request in eight, of which one in 4 s is borne, and one in 20 s.
+        (with_new_order(10.0, 0.25), Network::loopback(), None),
+        (with_new_order(10.0, 0.05), Network::far(), None),
+        // It hardly does.
+        (with_new_order(2.0, 0.3), Network::loopback(), None),
+        // A minute's pause comes in between.
+        (Budget::new(10.0, 5, 2), Network::loopback(), Some(pause)),
+    ];
+    for (budget, network, refusal) in cases {
+        for replicas in [1, 3] {
+            let scenario = Scenario {
+                replicas,
+                network: network.clone(),
+                given: Some(budget.clone()),
+                work: Work::Hourly(0),
+                new_order_one_in: budget.new_order.as_ref().map(|_| 8),
+                ..Scenario::new(budget.requests_per_second, budget.burst, 11)
+            };
+            let mut cluster = scenario.cluster();
+            let each = (120.0 * budget.rate()) as u32 + 20;
+            for replica in 0..replicas {
+                cluster.demand(replica, each);
+            }
+            cluster.run_for(Duration::from_secs(20));
+            if let Some(refusal) = refusal {
+                cluster.refuse_next(refusal);
+                cluster.run_for(Duration::from_secs(2));
+            }
+            let (estimate, start) = (cluster.estimate().as_secs_f64(), cluster.now());
+            while cluster.all_waiting() > 0 {
+                cluster.run_for(Duration::from_secs(1));
+                let so_far = (cluster.now() - start).as_secs_f64();
+                assert!(
+                    so_far <= 20.0 * estimate,
+                    "{} still wait {so_far} s after {estimate} s were told: {budget:?}, {replicas} replicas",
+                    cluster.all_waiting()
+                );
+            }
+            let took = (cluster.now() - start).as_secs_f64();
+            let what = format!("{estimate} s estimated, {took} s taken: {budget:?}, {replicas} replicas");
+            assert!(took <= 2.0 * estimate && estimate <= 2.0 * took, "{what}");
+        }
+    }
+}
+
+#[test]
 fn a_given_budget_that_the_ca_does_not_bear_is_lowered_and_never_exceeded() {
     for seed in SEEDS {
         let scenario = Scenario {
@@ -279,4 +441,80 @@ fn the_same_seed_gives_the_same_run() {
     };
     assert_eq!(run(4), run(4));
     assert_ne!(run(4), run(5));
+}
+
+#[test]
+fn a_limit_of_new_order_alone_is_found_and_slows_nothing_else() {
+    for (rate, new_order) in [(20.0, 1.0), (10.0, 0.5)] {
+        let mut scenario = Scenario {
+            replicas: 3,
+            new_order_one_in: Some(8),
+            lasts: Duration::from_secs(3600),
+            ..Scenario::new(rate, 5, 0)
+        };
+        scenario.limits.new_order = Some(SubRate::new(new_order, 0));
+        for seed in SEEDS {
+            scenario.seed = seed;
+            let mut cluster = scenario.cluster();
+            cluster.run_for(scenario.lasts);
+            let report = Report::new(&scenario, &cluster);
+            let budget = &cluster.record().unwrap().budget;
+            assert_eq!(report.violations_shown, Vec::<String>::new());
+            assert!(report.utilisation.unwrap() >= 0.85, "{report}\n{budget:?}");
+            // A little more may just be tried.
+            let found = budget.sub_rate(Endpoint::NewOrder).unwrap().requests_per_second.0;
+            assert!(
+                (0.9 * new_order..1.06 * new_order).contains(&found),
+                "{report}\n{budget:?}"
+            );
+            let served = cluster.figures.new_orders_served as f64 / 3600.0;
+            assert!(served >= 0.8 * new_order, "{served} a second\n{report}");
+            let throttled = report.throttled_learning;
+            assert!(
+                throttled <= 20 && report.throttled_per_hour_after <= 2,
+                "{report}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_limit_of_everything_is_not_taken_for_one_of_new_order() {
+    for seed in 1..=20 {
+        let scenario = Scenario {
+            new_order_one_in: Some(8),
+            lasts: Duration::from_secs(1800),
+            seed,
+            ..Scenario::new(10.0, 5, seed)
+        };
+        let mut cluster = scenario.cluster();
+        cluster.run_for(scenario.lasts);
+        let report = Report::new(&scenario, &cluster);
+        assert!(report.utilisation.unwrap() >= 0.85, "seed {seed}: {report}");
+        assert!(report.throttled_learning <= 10, "seed {seed}: {report}");
+        let discovery = &cluster.record().unwrap().discovery;
+        assert!(discovery.endpoints.is_empty(), "seed {seed}: {discovery:?}");
+    }
+}
+
+#[test]
+fn a_very_slow_limit_of_new_order_is_kept_and_used_through_every_hand_over() {
+    // One in 20 s, and a slot changes hands every 12 s.
+    let mut scenario = Scenario {
+        replicas: 3,
+        new_order_one_in: Some(8),
+        lasts: Duration::from_secs(3600),
+        ..Scenario::new(10.0, 5, 0)
+    };
+    scenario.limits.new_order = Some(SubRate::new(0.05, 0));
+    for seed in SEEDS {
+        scenario.seed = seed;
+        let mut cluster = scenario.cluster();
+        cluster.run_for(scenario.lasts);
+        let before = cluster.figures.new_orders_served;
+        cluster.run_for(scenario.lasts);
+        let served = cluster.figures.new_orders_served - before;
+        assert!(served >= 150, "seed {seed}: {served} of 180 in an hour");
+        assert_eq!(cluster.figures.violations_shown, Vec::<String>::new());
+    }
 }

@@ -3,32 +3,62 @@
 use std::fmt;
 
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+use aws_lc_rs::rsa::KeyPair as RsaKeyPair;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RSA_PKCS1_SHA256,
+};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use x509_parser::prelude::FromDer;
+use x509_parser::public_key::RSAPublicKey;
 use zeroize::Zeroizing;
+
+use crate::acme::jws::Flattened;
 
 /// More than a key of any kind takes; what is longer is not looked at.
 const LONGEST_PEM: usize = 16 * 1024;
 
-/// An ES256 account key (ECDSA on P-256 with SHA-256, RFC 7518 §3.4). `Debug` shows no key.
+/// An account key: ES256, as new ones are, ES384 or RS256 (RFC 7518 §3.3–3.4). `Debug` shows no key.
 pub struct AccountKey {
-    pair: EcdsaKeyPair,
+    pair: Pair,
     jwk: Jwk,
 }
 
-/// A public P-256 key (RFC 7517, RFC 7518 §6.2). The members stand in the order that RFC 7638
-/// hashes them in.
+enum Pair {
+    Es256(EcdsaKeyPair),
+    Es384(EcdsaKeyPair),
+    Rs256(RsaKeyPair),
+}
+
+/// A public key (RFC 7517, RFC 7518 §6.2–6.3). The members stand in the order that RFC 7638 hashes
+/// them in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Jwk {
-    crv: &'static str,
-    kty: &'static str,
-    x: String,
-    y: String,
+#[serde(untagged)]
+pub enum Jwk {
+    /// A point of an elliptic curve.
+    Ec {
+        /// `P-256` or `P-384`.
+        crv: &'static str,
+        /// `EC`.
+        kty: &'static str,
+        /// The point's coordinates.
+        x: String,
+        /// The point's coordinates.
+        y: String,
+    },
+    /// An RSA key.
+    Rsa {
+        /// The exponent.
+        e: String,
+        /// `RSA`.
+        kty: &'static str,
+        /// The modulus.
+        n: String,
+    },
 }
 
 /// Why an account key cannot be used.
@@ -41,8 +71,8 @@ pub enum AccountKeyError {
     #[error("it holds no PEM private key (-----BEGIN PRIVATE KEY-----)")]
     NoKey,
     /// A private key of another kind.
-    #[error("its key is no P-256 (ES256) private key")]
-    NotP256,
+    #[error("its key is neither one of P-256 or P-384 nor an RSA key of at least 2048 bits")]
+    Unsupported,
     /// The system's random numbers or the key generation failed.
     #[error("a key could not be generated")]
     Generation,
@@ -63,7 +93,7 @@ impl AccountKey {
         Ok((Self::from_pem(pem.as_bytes())?, pem))
     }
 
-    /// Reads a PKCS#8 or SEC 1 PEM private key, as it stands in a Secret.
+    /// Reads a PKCS#8, SEC 1 or PKCS#1 PEM private key, as it stands in a Secret.
     ///
     /// # Errors
     /// [`AccountKeyError`] says what the Secret holds in place of a usable key; it never quotes it.
@@ -72,9 +102,8 @@ impl AccountKey {
             return Err(AccountKeyError::NotText);
         }
         let der = PrivateKeyDer::from_pem_slice(pem).map_err(|_| AccountKeyError::NoKey)?;
-        let pair = EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_FIXED_SIGNING, der.secret_der())
-            .map_err(|_| AccountKeyError::NotP256)?;
-        let jwk = Jwk::of(pair.public_key().as_ref()).ok_or(AccountKeyError::NotP256)?;
+        let pair = Pair::read(&der).ok_or(AccountKeyError::Unsupported)?;
+        let jwk = pair.jwk().ok_or(AccountKeyError::Unsupported)?;
         Ok(AccountKey { pair, jwk })
     }
 
@@ -90,16 +119,57 @@ impl AccountKey {
         self.jwk.thumbprint()
     }
 
-    /// The 64-byte signature `R ‖ S` over `message` (RFC 7518 §3.4).
+    /// How it signs, as a protected header names it (RFC 7518 §3.1).
+    #[must_use]
+    pub fn algorithm(&self) -> &'static str {
+        match self.pair {
+            Pair::Es256(_) => "ES256",
+            Pair::Es384(_) => "ES384",
+            Pair::Rs256(_) => "RS256",
+        }
+    }
+
+    /// The signature over `message`: `R ‖ S` of an elliptic curve's key (RFC 7518 §3.4), PKCS#1 v1.5 of an RSA
+    /// key (§3.3).
     ///
     /// # Errors
     /// [`AccountKeyError::Signing`] if the cryptography library fails.
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, AccountKeyError> {
-        let signature = self
-            .pair
-            .sign(&SystemRandom::new(), message)
-            .map_err(|_| AccountKeyError::Signing)?;
-        Ok(signature.as_ref().to_vec())
+        let random = SystemRandom::new();
+        let signed = match &self.pair {
+            Pair::Es256(pair) | Pair::Es384(pair) => pair
+                .sign(&random, message)
+                .map(|signature| signature.as_ref().to_vec()),
+            Pair::Rs256(pair) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature)
+                    .map(|()| signature)
+            }
+        };
+        signed.map_err(|_| AccountKeyError::Signing)
+    }
+}
+
+impl Pair {
+    fn read(der: &PrivateKeyDer<'_>) -> Option<Self> {
+        let bytes = der.secret_der();
+        let ec = |algorithm| EcdsaKeyPair::from_private_key_der(algorithm, bytes).ok();
+        match der {
+            PrivateKeyDer::Pkcs1(_) => RsaKeyPair::from_der(bytes).ok().map(Pair::Rs256),
+            PrivateKeyDer::Sec1(_) | PrivateKeyDer::Pkcs8(_) => ec(&ECDSA_P256_SHA256_FIXED_SIGNING)
+                .map(Pair::Es256)
+                .or_else(|| ec(&ECDSA_P384_SHA384_FIXED_SIGNING).map(Pair::Es384))
+                .or_else(|| RsaKeyPair::from_pkcs8(bytes).ok().map(Pair::Rs256)),
+            _ => None,
+        }
+    }
+
+    fn jwk(&self) -> Option<Jwk> {
+        match self {
+            Pair::Es256(pair) => Jwk::of_point("P-256", 32, pair.public_key().as_ref()),
+            Pair::Es384(pair) => Jwk::of_point("P-384", 48, pair.public_key().as_ref()),
+            Pair::Rs256(pair) => Jwk::of_rsa(pair.public_key().as_ref()),
+        }
     }
 }
 
@@ -112,27 +182,43 @@ impl fmt::Debug for AccountKey {
 }
 
 impl Jwk {
-    /// The key whose uncompressed point (SEC 1 §2.3.3) is `point`.
-    fn of(point: &[u8]) -> Option<Self> {
+    /// The key whose uncompressed point (SEC 1 §2.3.3), with coordinates of `size` bytes, is `point`.
+    fn of_point(curve: &'static str, size: usize, point: &[u8]) -> Option<Self> {
         let coordinates = point.strip_prefix(&[4])?;
-        if coordinates.len() != 64 {
+        if coordinates.len() != 2 * size {
             return None;
         }
-        let (x, y) = coordinates.split_at(32);
-        Some(Jwk {
-            crv: "P-256",
+        let (x, y) = coordinates.split_at(size);
+        Some(Jwk::Ec {
+            crv: curve,
             kty: "EC",
             x: URL_SAFE_NO_PAD.encode(x),
             y: URL_SAFE_NO_PAD.encode(y),
         })
     }
 
+    /// The key whose `RSAPublicKey` (RFC 8017 §A.1.1) is `der`. Its numbers go without leading zeros (RFC 7518 §2).
+    fn of_rsa(der: &[u8]) -> Option<Self> {
+        let (_, key) = RSAPublicKey::from_der(der).ok()?;
+        let number = |bytes: &[u8]| {
+            let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+            URL_SAFE_NO_PAD.encode(&bytes[zeros..])
+        };
+        Some(Jwk::Rsa {
+            e: number(key.exponent),
+            kty: "RSA",
+            n: number(key.modulus),
+        })
+    }
+
     /// SHA-256 over the required members, base64url (RFC 7638 §3).
     #[must_use]
     pub fn thumbprint(&self) -> String {
-        let Jwk { crv, kty, x, y } = self;
         // Base64url needs no escapes in JSON.
-        let canonical = format!(r#"{{"crv":"{crv}","kty":"{kty}","x":"{x}","y":"{y}"}}"#);
+        let canonical = match self {
+            Jwk::Ec { crv, kty, x, y } => format!(r#"{{"crv":"{crv}","kty":"{kty}","x":"{x}","y":"{y}"}}"#),
+            Jwk::Rsa { e, kty, n } => format!(r#"{{"e":"{e}","kty":"{kty}","n":"{n}"}}"#),
+        };
         URL_SAFE_NO_PAD.encode(Sha256::digest(canonical))
     }
 }
@@ -147,6 +233,9 @@ pub struct NewAccount {
     pub contact: Vec<String>,
     /// Consent to the CA's terms of service.
     pub terms_of_service_agreed: bool,
+    /// See [`ExternalAccount::bind`](crate::acme::binding::ExternalAccount::bind).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external_account_binding: Option<Flattened>,
 }
 
 impl NewAccount {
@@ -159,94 +248,10 @@ impl NewAccount {
                 .into_iter()
                 .collect(),
             terms_of_service_agreed: true,
+            external_account_binding: None,
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Made with `openssl ecparam -name prime256v1 -genkey`; the point and the hash were computed
-    /// with `openssl ec -text` and Python's hashlib.
-    const PKCS8: &str = "-----BEGIN PRIVATE KEY-----\n\
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg59vVmu6b3NG3v+1t\n\
-Dwy0s5iUbGpblWrnpFcThbBBV6mhRANCAAQQEd4s38M6jjMhmSyepxzU7ucVCdJm\n\
-1Ec1oeUL2fDfuZEXrjxHSsNLy2mr0oId9H0EvAspNIB4LT4gbhhcUAwg\n\
------END PRIVATE KEY-----\n";
-    const SEC1: &str = "-----BEGIN EC PRIVATE KEY-----\n\
-MHcCAQEEIOfb1Zrum9zRt7/tbQ8MtLOYlGxqW5Vq56RXE4WwQVepoAoGCCqGSM49\n\
-AwEHoUQDQgAEEBHeLN/DOo4zIZksnqcc1O7nFQnSZtRHNaHlC9nw37mRF648R0rD\n\
-S8tpq9KCHfR9BLwLKTSAeC0+IG4YXFAMIA==\n\
------END EC PRIVATE KEY-----\n";
-    const THUMBPRINT: &str = "c3MSxHIJb_7bYnnBPhd4Alf23qRBT6ScuTXaYFWdvCk";
-
-    #[test]
-    fn the_thumbprint_is_the_one_that_openssl_and_python_give() {
-        assert_eq!(
-            AccountKey::from_pem(PKCS8.as_bytes()).unwrap().thumbprint(),
-            THUMBPRINT
-        );
-    }
-
-    #[test]
-    fn a_sec1_key_is_read_as_the_same_key() {
-        assert_eq!(
-            AccountKey::from_pem(SEC1.as_bytes()).unwrap().thumbprint(),
-            THUMBPRINT
-        );
-    }
-
-    #[test]
-    fn a_generated_key_survives_its_pem_text() {
-        let (key, pem) = AccountKey::generate().unwrap();
-        assert!(pem.starts_with("-----BEGIN PRIVATE KEY-----"));
-        assert_eq!(AccountKey::from_pem(pem.as_bytes()).unwrap().jwk(), key.jwk());
-    }
-
-    #[test]
-    fn garbage_is_named_and_never_quoted() {
-        let error = |pem: &[u8]| AccountKey::from_pem(pem).unwrap_err();
-        assert_eq!(error(b"secret garbage"), AccountKeyError::NoKey);
-        assert_eq!(error(b""), AccountKeyError::NoKey);
-        assert_eq!(error(&[0xff, 0xfe]), AccountKeyError::NotText);
-        assert_eq!(error(&vec![b'a'; LONGEST_PEM + 1]), AccountKeyError::NotText);
-        let empty = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
-        assert_eq!(error(empty), AccountKeyError::NotP256);
-        assert_eq!(error(&PKCS8.as_bytes()[..100]), AccountKeyError::NoKey);
-        assert!(!error(b"secret garbage").to_string().contains("garbage"));
-    }
-
-    #[test]
-    fn keys_of_other_kinds_are_told_apart_from_garbage() {
-        let pem = |pair: rcgen::KeyPair| pair.serialize_pem();
-        let p384 = pem(rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap());
-        let ed25519 = pem(rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap());
-        let rsa = pem(rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap());
-        for pem in [p384, ed25519, rsa] {
-            assert_eq!(
-                AccountKey::from_pem(pem.as_bytes()).unwrap_err(),
-                AccountKeyError::NotP256
-            );
-        }
-    }
-
-    #[test]
-    fn debug_shows_no_private_key() {
-        let key = AccountKey::from_pem(PKCS8.as_bytes()).unwrap();
-        assert_eq!(
-            format!("{key:?}"),
-            format!("AccountKey {{ thumbprint: {THUMBPRINT:?}, .. }}")
-        );
-    }
-
-    #[test]
-    fn new_account_asks_as_rfc_8555_7_3_has_it() {
-        let json = |email| serde_json::to_value(NewAccount::with_email(email)).unwrap();
-        assert_eq!(
-            json(Some("ops@example.com")),
-            serde_json::json!({ "contact": ["mailto:ops@example.com"], "termsOfServiceAgreed": true })
-        );
-        assert_eq!(json(None), serde_json::json!({ "termsOfServiceAgreed": true }));
-    }
-}
+mod tests;

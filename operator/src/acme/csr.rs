@@ -3,13 +3,21 @@
 use std::fmt;
 
 use rcgen::string::Ia5String;
-use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256, SanType};
+use rcgen::{
+    CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384,
+    PKCS_ED25519, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize, SanType,
+};
+use x509_parser::prelude::FromDer;
+use x509_parser::public_key::PublicKey;
+use x509_parser::x509::SubjectPublicKeyInfo;
 use zeroize::Zeroizing;
+
+use super::key_kind::{KeyKind, KeyKindError};
 
 /// More than a key of any kind takes; what is longer is not looked at.
 const LONGEST_PEM: usize = 16 * 1024;
 
-/// The private key that a shard's certificate is for: ECDSA P-256. `Debug` shows no key.
+/// The private key that a shard's certificate is for. `Debug` shows no key.
 pub struct ShardKey {
     pair: KeyPair,
 }
@@ -23,6 +31,9 @@ pub enum ShardKeyError {
     /// The system's random numbers or the key generation failed.
     #[error("a key could not be generated")]
     Generation,
+    /// There is no such kind of key.
+    #[error("spec.privateKey of the Certificate: {0}")]
+    Kind(#[from] KeyKindError),
     /// A name that does not fit into a certificate.
     #[error("{0:?} cannot stand in a certificate")]
     Name(String),
@@ -32,13 +43,45 @@ pub enum ShardKeyError {
 }
 
 impl ShardKey {
-    /// A new key.
+    /// A new key. One of RSA takes up to some seconds of computing.
     ///
     /// # Errors
     /// [`ShardKeyError::Generation`] if the system has no random numbers.
-    pub fn generate() -> Result<Self, ShardKeyError> {
-        let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|_| ShardKeyError::Generation)?;
+    pub fn generate(kind: KeyKind) -> Result<Self, ShardKeyError> {
+        let rsa = |size| KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, size);
+        let pair = match kind {
+            KeyKind::EcdsaP256 => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256),
+            KeyKind::EcdsaP384 => KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384),
+            KeyKind::Rsa2048 => rsa(RsaKeySize::_2048),
+            KeyKind::Rsa3072 => rsa(RsaKeySize::_3072),
+            KeyKind::Rsa4096 => rsa(RsaKeySize::_4096),
+            KeyKind::Ed25519 => KeyPair::generate_for(&PKCS_ED25519),
+        };
+        let pair = pair.map_err(|_| ShardKeyError::Generation)?;
         Ok(ShardKey { pair })
+    }
+
+    /// Which kind it is; nothing if it is one that no Certificate can ask for.
+    #[must_use]
+    pub fn kind(&self) -> Option<KeyKind> {
+        if self.pair.is_compatible(&PKCS_ED25519) {
+            return Some(KeyKind::Ed25519);
+        }
+        let info = self.pair.subject_public_key_info();
+        let (_, info) = SubjectPublicKeyInfo::from_der(&info).ok()?;
+        let key = info.parsed().ok()?;
+        match (&key, key.key_size()) {
+            (PublicKey::EC(_), _) if self.pair.is_compatible(&PKCS_ECDSA_P256_SHA256) => {
+                Some(KeyKind::EcdsaP256)
+            }
+            (PublicKey::EC(_), _) if self.pair.is_compatible(&PKCS_ECDSA_P384_SHA384) => {
+                Some(KeyKind::EcdsaP384)
+            }
+            (PublicKey::RSA(_), 2048) => Some(KeyKind::Rsa2048),
+            (PublicKey::RSA(_), 3072) => Some(KeyKind::Rsa3072),
+            (PublicKey::RSA(_), 4096) => Some(KeyKind::Rsa4096),
+            _ => None,
+        }
     }
 
     /// Reads a PEM private key, as [`ShardKey::to_pem`] writes it.
@@ -104,7 +147,7 @@ mod tests {
 
     #[test]
     fn the_request_names_every_name_no_subject_and_is_signed() {
-        let key = ShardKey::generate().unwrap();
+        let key = ShardKey::generate(KeyKind::EcdsaP256).unwrap();
         let der = key.csr(&names(&["a.example", "b.example"])).unwrap();
         let (rest, request) = X509CertificationRequest::from_der(&der).unwrap();
         assert!(rest.is_empty());
@@ -130,30 +173,48 @@ mod tests {
 
     #[test]
     fn a_name_that_looks_like_an_address_stays_a_dns_name() {
-        let der = ShardKey::generate().unwrap().csr(&names(&["192.0.2.1"])).unwrap();
+        let der = ShardKey::generate(KeyKind::EcdsaP256)
+            .unwrap()
+            .csr(&names(&["192.0.2.1"]))
+            .unwrap();
         assert!(der.windows(9).any(|bytes| bytes == b"192.0.2.1"));
     }
 
     #[test]
     fn a_name_outside_ascii_is_refused_by_name() {
-        let refused = ShardKey::generate().unwrap().csr(&names(&["bücher.example"]));
+        let refused = ShardKey::generate(KeyKind::EcdsaP256)
+            .unwrap()
+            .csr(&names(&["bücher.example"]));
         assert_eq!(refused.unwrap_err(), ShardKeyError::Name("bücher.example".into()));
     }
 
     #[test]
-    fn a_key_survives_its_pem_text() {
-        let key = ShardKey::generate().unwrap();
-        let pem = key.to_pem();
-        assert!(pem.starts_with("-----BEGIN PRIVATE KEY-----"));
-        assert_eq!(
-            ShardKey::from_pem(pem.as_bytes()).unwrap().public_key(),
-            key.public_key()
-        );
+    fn a_key_of_each_kind_survives_its_pem_text_and_signs() {
+        for kind in [
+            KeyKind::EcdsaP256,
+            KeyKind::EcdsaP384,
+            KeyKind::Rsa2048,
+            KeyKind::Rsa3072,
+            KeyKind::Ed25519,
+        ] {
+            let key = ShardKey::generate(kind).unwrap();
+            let pem = key.to_pem();
+            assert!(pem.starts_with("-----BEGIN PRIVATE KEY-----"));
+            let read = ShardKey::from_pem(pem.as_bytes()).unwrap();
+            assert_eq!(read.public_key(), key.public_key());
+            assert_eq!(read.kind(), Some(kind));
+            let der = read.csr(&names(&["a.example"])).unwrap();
+            let (_, request) = X509CertificationRequest::from_der(&der).unwrap();
+            request.verify_signature().unwrap();
+        }
         assert_eq!(ShardKey::from_pem(b"garbage").unwrap_err(), ShardKeyError::NoKey);
     }
 
     #[test]
     fn debug_shows_no_key() {
-        assert_eq!(format!("{:?}", ShardKey::generate().unwrap()), "ShardKey { .. }");
+        assert_eq!(
+            format!("{:?}", ShardKey::generate(KeyKind::EcdsaP256).unwrap()),
+            "ShardKey { .. }"
+        );
     }
 }

@@ -1,5 +1,7 @@
 //! A CA's directory (RFC 8555 §7.1.1).
 
+use std::collections::BTreeMap;
+
 use sancho_core::response::{NotJson, Response};
 use serde::Deserialize;
 
@@ -14,10 +16,15 @@ pub struct Directory {
     pub new_account: CaUrl,
     /// Where orders are made.
     pub new_order: CaUrl,
+    /// Where the CA suggests when to renew (RFC 9773 §3), if it does. A URL that may not be asked counts as
+    /// none: renewals do without it.
+    pub renewal_info: Option<CaUrl>,
     /// The terms of service, if the CA names any. For people; never asked.
     pub terms_of_service: Option<String>,
     /// Whether accounts need an external account binding.
     pub external_account_required: bool,
+    /// The profiles that the CA offers, each with its description (draft-ietf-acme-profiles §3); none if it has none.
+    pub profiles: BTreeMap<String, String>,
 }
 
 /// Why an answer is no directory.
@@ -40,6 +47,7 @@ struct Document {
     new_nonce: String,
     new_account: String,
     new_order: String,
+    renewal_info: Option<String>,
     #[serde(default)]
     meta: Meta,
 }
@@ -49,6 +57,7 @@ struct Document {
 struct Meta {
     terms_of_service: Option<String>,
     external_account_required: bool,
+    profiles: Option<BTreeMap<String, serde_json::Value>>,
 }
 
 impl Directory {
@@ -64,20 +73,30 @@ impl Directory {
             new_nonce,
             new_account,
             new_order,
+            renewal_info,
             meta,
         } = response.json()?;
         let Meta {
             terms_of_service,
             external_account_required,
+            profiles,
         } = meta;
         Ok(Directory {
             new_nonce: origin.admit(&new_nonce)?,
             new_account: origin.admit(&new_account)?,
             new_order: origin.admit(&new_order)?,
+            renewal_info: renewal_info.and_then(|url| origin.admit(&url).ok()),
             terms_of_service,
             external_account_required,
+            profiles: profiles.unwrap_or_default().into_iter().map(described).collect(),
         })
     }
+}
+
+/// A profile and its description. One that is described by something else than a text is offered all the same.
+fn described((name, description): (String, serde_json::Value)) -> (String, String) {
+    let description = description.as_str().unwrap_or_default().to_owned();
+    (name, description)
 }
 
 #[cfg(test)]
@@ -99,7 +118,9 @@ mod tests {
             200,
             r#"{"newNonce":"https://ca.example/nonce","newAccount":"https://ca.example/account",
                 "newOrder":"https://ca.example/order","keyChange":"https://ca.example/key",
-                "meta":{"termsOfService":"https://elsewhere.example/tos","externalAccountRequired":true}}"#,
+                "renewalInfo":"https://ca.example/renewal",
+                "meta":{"termsOfService":"https://elsewhere.example/tos","externalAccountRequired":true,
+                "profiles":{"classic":"as ever","odd":null}}}"#,
         )
         .unwrap();
         assert_eq!(directory.new_order.as_str(), "https://ca.example/order");
@@ -108,6 +129,27 @@ mod tests {
             Some("https://elsewhere.example/tos")
         );
         assert!(directory.external_account_required);
+        let profiles =
+            [("classic", "as ever"), ("odd", "")].map(|(name, text)| (name.to_owned(), text.to_owned()));
+        assert_eq!(directory.profiles, BTreeMap::from(profiles));
+        let renewal_info = directory.renewal_info.unwrap();
+        assert_eq!(renewal_info.as_str(), "https://ca.example/renewal");
+    }
+
+    #[test]
+    fn a_ca_without_renewal_info_or_with_one_elsewhere_has_none() {
+        for entry in ["", r#","renewalInfo":"https://elsewhere.example/renewal""#] {
+            let directory = read(
+                200,
+                &format!(
+                    r#"{{"newNonce":"https://ca.example/nonce","newAccount":"https://ca.example/account",
+                        "newOrder":"https://ca.example/order"{entry}}}"#
+                ),
+            );
+            let directory = directory.unwrap();
+            assert_eq!(directory.renewal_info, None);
+            assert!(directory.profiles.is_empty());
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Signed request bodies: flattened JSON JWS with ES256 (RFC 7515 §7.2.2, RFC 8555 §6.2).
+//! Signed request bodies: flattened JSON JWS (RFC 7515 §7.2.2, RFC 8555 §6.2).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -36,11 +36,28 @@ enum Identity<'a> {
     Kid(&'a str),
 }
 
-#[derive(Serialize)]
-struct Flattened {
+/// A flattened JSON JWS (RFC 7515 §7.2.2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Flattened {
     protected: String,
     payload: String,
     signature: String,
+}
+
+/// `payload` under the protected header `header`, with what `sign` makes of both. Nothing comes back if that fails.
+pub(super) fn flatten(
+    header: &impl Serialize,
+    payload: &[u8],
+    sign: impl FnOnce(&[u8]) -> Option<Vec<u8>>,
+) -> Option<Flattened> {
+    let protected = URL_SAFE_NO_PAD.encode(serde_json::to_vec(header).ok()?);
+    let payload = URL_SAFE_NO_PAD.encode(payload);
+    let signature = sign(format!("{protected}.{payload}").as_bytes())?;
+    Some(Flattened {
+        protected,
+        payload,
+        signature: URL_SAFE_NO_PAD.encode(signature),
+    })
 }
 
 /// The body of a POST of `payload` to `url`. An empty payload makes a POST-as-GET (§6.3).
@@ -53,21 +70,15 @@ pub fn sign(signer: Signer<'_>, nonce: &str, url: &str, payload: &[u8]) -> Resul
         Signer::Account { key, kid } => (key, Identity::Kid(kid)),
     };
     let header = Protected {
-        alg: "ES256",
+        alg: key.algorithm(),
         identity,
         nonce,
         url,
     };
-    let header = serde_json::to_vec(&header).map_err(|_| AccountKeyError::Signing)?;
-    let protected = URL_SAFE_NO_PAD.encode(header);
-    let payload = URL_SAFE_NO_PAD.encode(payload);
-    let signature = URL_SAFE_NO_PAD.encode(key.sign(format!("{protected}.{payload}").as_bytes())?);
-    serde_json::to_vec(&Flattened {
-        protected,
-        payload,
-        signature,
-    })
-    .map_err(|_| AccountKeyError::Signing)
+    let signed = flatten(&header, payload, |message| key.sign(message).ok());
+    signed
+        .and_then(|body| serde_json::to_vec(&body).ok())
+        .ok_or(AccountKeyError::Signing)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
+use sancho_limiter::Endpoint;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
@@ -295,6 +296,16 @@ impl Budget {
             .collect()
     }
 
+    /// For what the requests were that have left up to now. What was reported besides is lost.
+    pub fn begun(&mut self) -> Vec<Endpoint> {
+        std::iter::from_fn(|| self.outcomes.try_recv().ok())
+            .filter_map(|(_, report)| match report {
+                Report::Begun(endpoint) => Some(endpoint),
+                Report::Ended(_) => None,
+            })
+            .collect()
+    }
+
     /// The next report.
     pub async fn outcome(&mut self) -> Outcome {
         loop {
@@ -308,7 +319,7 @@ impl Budget {
 
 fn ended(report: Report) -> Option<Outcome> {
     match report {
-        Report::Begun => None,
+        Report::Begun(_) => None,
         Report::Ended(outcome) => Some(outcome),
     }
 }

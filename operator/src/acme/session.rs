@@ -1,19 +1,23 @@
 //! One account at one CA: what the order machine asks for is signed and sent here.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use sancho_core::order::{Request, advised, reason};
+use sancho_core::renewal::CertId;
 use sancho_core::response::{NotJson, Response, Throttle, kind};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::acme::account::{AccountKey, NewAccount};
+use crate::acme::account::{AccountKey, AccountKeyError, NewAccount};
+use crate::acme::binding::ExternalAccount;
 use crate::acme::directory::{Directory, DirectoryError};
 use crate::acme::error::SendError;
 use crate::acme::jws::Signer;
@@ -22,6 +26,8 @@ use crate::acme::transport::{Post, Transport};
 
 /// How long a directory is believed. CAs change theirs once in years.
 const DIRECTORY_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+/// A profile that a directory lacks which is older than this may be offered by now.
+const PROFILES_LIFETIME: Duration = Duration::from_secs(10 * 60);
 
 /// An account that requests can be made with. Cheap to clone; clones share the directory.
 #[derive(Clone)]
@@ -31,12 +37,37 @@ pub struct Session {
     kid: CaUrl,
 }
 
+/// What requests say beside what the order machine knows. Each request looks at its own part.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Terms<'a> {
+    /// The CA's profile, for newOrder (draft-ietf-acme-profiles §4).
+    pub profile: Option<&'a str>,
+    /// Until when the certificate is to be valid, for newOrder (RFC 8555 §7.4); in whole seconds, since not every CA
+    /// reads fractions.
+    pub not_after: Option<Timestamp>,
+    /// The CSR as DER, for finalize.
+    pub csr: &'a [u8],
+}
+
+/// How far [`Session::warm`] has got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Warmed {
+    /// The directory is there, and the profile is in it.
+    Ready,
+    /// The CA wants to be left alone; this is its answer.
+    Throttled(Response),
+    /// The CA offers these profiles, by name and description, and not the one that is asked for.
+    NotOffered(BTreeMap<String, String>),
+}
+
 /// A CA: its transport and its directory.
 #[derive(Clone)]
 struct Authority {
     transport: Transport,
     url: CaUrl,
     directory: Arc<Mutex<Option<(Directory, Instant)>>>,
+    /// The directory was read, and has no `renewalInfo`.
+    lacks_renewal_info: Arc<AtomicBool>,
 }
 
 /// Why there is no directory yet.
@@ -48,7 +79,15 @@ enum Unavailable {
 /// Why an account could not be made or found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RegisterError {
-    /// The CA asks for a slower pace, or a quota is used up.
+    /// A quota of new accounts is used up.
+    #[error("{}", advised(reason::RATE_LIMITED, message))]
+    QuotaUsedUp {
+        /// When it may be asked again.
+        until: Timestamp,
+        /// The CA's words.
+        message: String,
+    },
+    /// The CA asks for a slower pace.
     #[error("{}", advised(reason::THROTTLED, message))]
     Throttled {
         /// When it may be asked again, if it says so.
@@ -84,9 +123,9 @@ pub enum RegisterError {
 }
 
 impl Session {
-    /// Makes the account of `key`, or finds it: newAccount answers both (RFC 8555 §7.3). Takes the
-    /// directory, newAccount and, if no nonce came with the directory, newNonce; what a stale nonce
-    /// costs comes on top.
+    /// Makes the account of `key`, or finds it: newAccount answers both (RFC 8555 §7.3). `external` vouches for
+    /// it; a CA that wants that and does not get it is not asked. Takes the directory, newAccount and, if no
+    /// nonce came with the directory, newNonce; what a stale nonce costs comes on top.
     ///
     /// # Errors
     /// [`RegisterError`] tells a refusal from what is tried again.
@@ -94,7 +133,8 @@ impl Session {
         transport: Transport,
         directory_url: &str,
         key: Arc<AccountKey>,
-        account: &NewAccount,
+        account: NewAccount,
+        external: Option<&ExternalAccount>,
     ) -> Result<Self, RegisterError> {
         let authority = Authority::new(transport, directory_url)?;
         let directory = match authority.directory().await {
@@ -102,7 +142,19 @@ impl Session {
             Err(Unavailable::Throttled(answer)) => return Err(refusal(&answer)),
             Err(Unavailable::Failed(error)) => return Err(error.into()),
         };
-        let payload = serde_json::to_vec(account).map_err(|error| RegisterError::Failed {
+        if directory.external_account_required && external.is_none() {
+            return Err(RegisterError::Refused {
+                kind: kind::EXTERNAL_ACCOUNT_REQUIRED.to_owned(),
+                message: "its directory says so (externalAccountRequired)".to_owned(),
+            });
+        }
+        let url = directory.new_account.as_str();
+        let binding = external.map(|external| external.bind(key.jwk(), url).ok_or(AccountKeyError::Signing));
+        let account = NewAccount {
+            external_account_binding: binding.transpose().map_err(SendError::from)?,
+            ..account
+        };
+        let payload = serde_json::to_vec(&account).map_err(|error| RegisterError::Failed {
             message: error.to_string(),
         })?;
         let answer = authority
@@ -166,13 +218,13 @@ impl Session {
         &self.authority.transport
     }
 
-    /// Performs one of the order machine's requests. `csr` is the DER that finalize sends; the
-    /// other requests do not look at it.
+    /// Performs one of the order machine's requests. That an order replaces a certificate is said only to a CA whose
+    /// directory has `renewalInfo` (RFC 9773 §5).
     ///
     /// # Errors
     /// [`SendError`] if there is no whole answer; [`SendError::reply`] is what the order machine
     /// is told then.
-    pub async fn perform(&self, request: &Request, csr: &[u8]) -> Result<Response, SendError> {
+    pub async fn perform(&self, request: &Request, terms: Terms<'_>) -> Result<Response, SendError> {
         let directory = match self.authority.directory().await {
             Ok(directory) => directory,
             // The request was not sent, and the CA wants none: a throttle like any other.
@@ -180,13 +232,22 @@ impl Session {
             Err(Unavailable::Failed(error)) => return Err(error),
         };
         let (url, payload) = match request {
-            Request::NewOrder { names } => {
+            Request::NewOrder { names, replaces } => {
                 let identifiers: Vec<_> = names
                     .iter()
                     .map(|name| json!({ "type": "dns", "value": name.as_str() }))
                     .collect();
-                let order = json!({ "identifiers": identifiers }).to_string();
-                (directory.new_order.as_str(), order)
+                let mut order = json!({ "identifiers": identifiers });
+                if let (Some(replaced), Some(_)) = (replaces, &directory.renewal_info) {
+                    order["replaces"] = replaced.as_str().into();
+                }
+                if let Some(profile) = terms.profile {
+                    order["profile"] = profile.into();
+                }
+                if let Some(not_after) = terms.not_after {
+                    order["notAfter"] = not_after.to_string().into();
+                }
+                (directory.new_order.as_str(), order.to_string())
             }
             // POST-as-GET (RFC 8555 §6.3).
             Request::FetchAuthorization { index: _, url }
@@ -194,7 +255,7 @@ impl Session {
             | Request::DownloadCertificate { url } => (url.as_str(), String::new()),
             Request::AnswerChallenge { index: _, url } => (url.as_str(), "{}".to_owned()),
             Request::Finalize { url } => {
-                let body = json!({ "csr": URL_SAFE_NO_PAD.encode(csr) });
+                let body = json!({ "csr": URL_SAFE_NO_PAD.encode(terms.csr) });
                 (url.as_str(), body.to_string())
             }
         };
@@ -214,17 +275,60 @@ impl Session {
         self.authority.transport.post(post).await
     }
 
+    /// Asks what the CA suggests for the renewal of a certificate (RFC 9773 §4.1): an unsigned GET. Nothing
+    /// comes back if the CA does not do that.
+    ///
+    /// # Errors
+    /// [`SendError`] if there is no whole answer; [`SendError::reply`] is what it amounts to then.
+    pub async fn renewal_info(&self, certificate: &CertId) -> Result<Option<Response>, SendError> {
+        let directory = match self.authority.directory().await {
+            Ok(directory) => directory,
+            Err(Unavailable::Throttled(answer)) => return Ok(Some(answer)),
+            Err(Unavailable::Failed(error)) => return Err(error),
+        };
+        let Some(base) = directory.renewal_info else {
+            return Ok(None);
+        };
+        let url = format!("{}/{certificate}", base.as_str().trim_end_matches('/'));
+        let transport = &self.authority.transport;
+        let answer = transport.get("renewalInfo", &transport.admit(&url)?).await?;
+        Ok(Some(answer))
+    }
+
+    /// Is it known that the CA suggests nothing for renewals? Not before the directory was read.
+    #[must_use]
+    pub fn lacks_renewal_info(&self) -> bool {
+        self.authority.lacks_renewal_info.load(Ordering::Relaxed)
+    }
+
     /// Sees to it that the directory is there, so that [`Session::perform`] waits for nothing but its own
-    /// permits. Nothing comes back if it is; else the CA's answer that it wants to be left alone.
+    /// permits, and looks whether it has `profile`, if one is asked for. A directory without it is read again, but
+    /// not more often than every ten minutes.
     ///
     /// # Errors
     /// [`SendError`] if there is no directory to be had.
-    pub async fn warm(&self) -> Result<Option<Response>, SendError> {
-        match self.authority.directory().await {
-            Ok(_) => Ok(None),
-            Err(Unavailable::Throttled(answer)) => Ok(Some(answer)),
+    pub async fn warm(&self, profile: Option<&str>) -> Result<Warmed, SendError> {
+        let lacks =
+            |directory: &Directory| profile.is_some_and(|profile| !directory.profiles.contains_key(profile));
+        let mut directory = self.authority.directory().await;
+        if directory.as_ref().is_ok_and(lacks) {
+            directory = self.authority.directory_within(PROFILES_LIFETIME).await;
+        }
+        match directory {
+            Ok(directory) if lacks(&directory) => Ok(Warmed::NotOffered(directory.profiles)),
+            Ok(_) => Ok(Warmed::Ready),
+            Err(Unavailable::Throttled(answer)) => Ok(Warmed::Throttled(answer)),
             Err(Unavailable::Failed(error)) => Err(error),
         }
+    }
+
+    /// The profiles that the directory had when it was read last.
+    pub async fn known_profiles(&self) -> BTreeMap<String, String> {
+        let cached = self.authority.directory.lock().await;
+        let directory = cached.as_ref().map(|(directory, _)| directory);
+        directory
+            .map(|directory| directory.profiles.clone())
+            .unwrap_or_default()
     }
 }
 
@@ -235,25 +339,36 @@ impl Authority {
             transport,
             url,
             directory: Arc::default(),
+            lacks_renewal_info: Arc::default(),
         })
     }
 
-    /// The directory, from memory if it is not too old. Callers that come while it is fetched wait
-    /// for that one request.
     async fn directory(&self) -> Result<Directory, Unavailable> {
+        self.directory_within(DIRECTORY_LIFETIME).await
+    }
+
+    /// The directory, from memory if it is not older than `lifetime`. Callers that come while it is fetched
+    /// wait for that one request.
+    async fn directory_within(&self, lifetime: Duration) -> Result<Directory, Unavailable> {
         let mut cached = self.directory.lock().await;
         if let Some((directory, since)) = &*cached
-            && since.elapsed() < DIRECTORY_LIFETIME
+            && since.elapsed() < lifetime
         {
             return Ok(directory.clone());
         }
-        let answer = self.transport.get(&self.url).await.map_err(Unavailable::Failed)?;
+        let answer = self
+            .transport
+            .get("directory", &self.url)
+            .await
+            .map_err(Unavailable::Failed)?;
         if answer.throttle(Timestamp::now()).is_some() {
             return Err(Unavailable::Throttled(answer));
         }
         let directory = Directory::read(&answer, self.transport.origin())
             .map_err(|error: DirectoryError| Unavailable::Failed(error.into()))?;
         self.transport.keep_nonce(&directory.new_nonce, &answer);
+        self.lacks_renewal_info
+            .store(directory.renewal_info.is_none(), Ordering::Relaxed);
         *cached = Some((directory.clone(), Instant::now()));
         Ok(directory)
     }
@@ -300,8 +415,8 @@ fn refusal(answer: &Response) -> RegisterError {
     let message = problem.message();
     match answer.throttle(Timestamp::now()) {
         Some(Throttle::Pace(until)) => RegisterError::Throttled { until, message },
-        Some(Throttle::Quota(until)) => RegisterError::Throttled {
-            until: Some(until),
+        Some(Throttle::Quota(quota)) => RegisterError::QuotaUsedUp {
+            until: quota.until,
             message,
         },
         None if (400..500).contains(&answer.status) && problem.kind() != kind::BAD_NONCE => {

@@ -70,6 +70,11 @@ struct Shared {
     nonces: Mutex<HashMap<String, NoncePool>>,
 }
 
+/// The kind of requests for a nonce alone.
+const NEW_NONCE: &str = "newNonce";
+/// The kind of requests for a new order, as the order machine names them.
+const NEW_ORDER: &str = "newOrder";
+
 /// A signed request, but for its nonce.
 #[derive(Debug, Clone, Copy)]
 pub struct Post<'a> {
@@ -153,20 +158,25 @@ impl Transport {
         self.shared.connections.open()
     }
 
+    /// Is this the last clone of it?
+    pub fn is_abandoned(&self) -> bool {
+        Arc::strong_count(&self.shared) == 1
+    }
+
     /// Closes unused connections until at most `keep` are open, and returns when they are closed:
     /// to be awaited before a slot is given up. Connections in use are left alone.
     pub async fn close_connections(&self, keep: usize) {
         self.shared.connections.close_idle(keep).await;
     }
 
-    /// An unsigned GET: the directory.
+    /// An unsigned GET: the directory, or a RenewalInfo. `kind` is as in [`Post`].
     ///
     /// # Errors
     /// [`SendError`] if there is no whole answer.
-    pub async fn get(&self, url: &CaUrl) -> Result<Response, SendError> {
+    pub async fn get(&self, kind: &'static str, url: &CaUrl) -> Result<Response, SendError> {
         let permit = self.permit(Endpoint::Other).await?;
         let request = self.request(Method::GET, url, Bytes::new(), None)?;
-        self.send(permit, "directory", request).await
+        self.send(permit, kind, request).await
     }
 
     /// A signed POST. What comes back is the CA's last word on it, whatever its status; a throttle
@@ -187,15 +197,20 @@ impl Transport {
         let mut retries = 0;
         loop {
             let endpoint = if carried.is_some() || self.pool(new_nonce, |pool| !pool.is_empty()) {
-                Endpoint::Other
+                endpoint_of(kind)
             } else {
                 Endpoint::NewNonce
             };
             let permit = self.permit(endpoint).await?;
+            // What leaves on a permit for newNonce is newNonce, if the request has a rate of its own.
+            let must_fetch = endpoint == Endpoint::NewNonce && endpoint_of(kind) != Endpoint::Other;
             // Another request may have taken the last nonce while this one waited for its permit.
-            let Some(nonce) = carried.take().or_else(|| self.take_nonce(new_nonce)) else {
+            let in_hand = carried
+                .take()
+                .or_else(|| (!must_fetch).then(|| self.take_nonce(new_nonce))?);
+            let Some(nonce) = in_hand else {
                 let request = self.request(Method::HEAD, new_nonce, Bytes::new(), None)?;
-                let answer = self.send(permit, "newNonce", request).await?;
+                let answer = self.send(permit, NEW_NONCE, request).await?;
                 carried = fresh_nonce(&answer);
                 if carried.is_some() {
                     continue;
@@ -301,6 +316,7 @@ async fn sent(
 ) -> Result<Response, SendError> {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let id = permit.id();
+    permit.use_for(endpoint_of(kind));
     let begin = Instant::now();
     let answer = shared.connections.exchange(request, &mut permit).await;
     let took = begin.elapsed();
@@ -329,15 +345,18 @@ async fn sent(
     answer
 }
 
+/// What CAs limit apart, by a [`Post`]'s kind.
+fn endpoint_of(kind: &str) -> Endpoint {
+    match kind {
+        NEW_NONCE => Endpoint::NewNonce,
+        NEW_ORDER => Endpoint::NewOrder,
+        _ => Endpoint::Other,
+    }
+}
+
 fn outcome(answer: &Result<Response, SendError>, now: Timestamp) -> Outcome {
     match answer {
         Ok(response) => match response.throttle(now) {
-            // So is one that is full again soon: Boulder's limits of an account say how soon that is.
-            Some(Throttle::Pace(Some(_)))
-                if response.status == 429 && response.problem().kind() == kind::RATE_LIMITED =>
-            {
-                Outcome::Answered
-            }
             Some(Throttle::Pace(until)) => Outcome::Throttled {
                 retry_after: until.map(|until| wait(now, until)),
             },

@@ -1,6 +1,6 @@
 //! The permits that are out, and those that nobody has asked for yet.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use sancho_limiter::{Endpoint, FairQueue, PermitId};
@@ -14,9 +14,11 @@ pub(super) struct Permits {
     reports: mpsc::UnboundedSender<(u64, Report)>,
     next: u64,
     open: HashMap<u64, Open>,
-    /// By endpoint and tenant.
+    /// The endpoints that the budget limits apart; for all others any permit will do.
+    apart: Vec<Endpoint>,
+    /// By endpoint, as far as that is limited apart, and tenant.
     asks: FairQueue<(), (Endpoint, Arc<str>), u64>,
-    replies: HashMap<u64, (Endpoint, oneshot::Sender<Permit>)>,
+    waiting: BTreeMap<u64, Ask>,
     asked: u64,
     unasked: VecDeque<(Endpoint, Permit, Instant)>,
 }
@@ -25,6 +27,10 @@ struct Open {
     id: PermitId,
     slot: u32,
     validity: watch::Sender<Instant>,
+    /// Its slot has ended: another that has the same number is none of its business.
+    is_aborted: bool,
+    /// When its request left.
+    begun: Option<Instant>,
 }
 
 impl Permits {
@@ -34,23 +40,34 @@ impl Permits {
             reports,
             next: 0,
             open: HashMap::new(),
+            apart: Vec::new(),
             asks: FairQueue::new(1),
-            replies: HashMap::new(),
+            waiting: BTreeMap::new(),
             asked: 0,
             unasked: VecDeque::new(),
         }
     }
 
-    /// Somebody waits for a permit, on behalf of `tenant`.
+    /// The budget limits these endpoints apart from now on. Those that wait already wait for what they are then.
+    pub(super) fn limit_apart(&mut self, endpoints: Vec<Endpoint>) {
+        if endpoints == self.apart {
+            return;
+        }
+        self.apart = endpoints;
+        self.asks = FairQueue::new(1);
+        for (number, ask) in &self.waiting {
+            let endpoint = limited(&self.apart, ask.endpoint);
+            self.asks.put((), &(endpoint, ask.tenant.clone()), number, 0, 1);
+        }
+    }
+
+    /// Somebody waits for a permit.
     pub(super) fn ask(&mut self, ask: Ask, now: Instant) {
-        let Ask {
-            endpoint,
-            tenant,
-            reply,
-        } = ask;
         self.asked += 1;
-        self.asks.put((), &(endpoint, tenant), &self.asked, 1);
-        self.replies.insert(self.asked, (endpoint, reply));
+        let endpoint = limited(&self.apart, ask.endpoint);
+        self.asks
+            .put((), &(endpoint, ask.tenant.clone()), &self.asked, 0, 1);
+        self.waiting.insert(self.asked, ask);
         self.unasked.retain(|(_, _, until)| now < *until);
         let fit = self.unasked.iter().position(|(unasked, ..)| *unasked == endpoint);
         if let Some((endpoint, permit, until)) = fit.and_then(|place| self.unasked.remove(place)) {
@@ -60,18 +77,18 @@ impl Permits {
 
     /// How many wait. Those that have gone away are forgotten.
     pub(super) fn waiting(&mut self) -> usize {
-        self.replies.retain(|_, (_, reply)| !reply.is_closed());
-        if self.replies.len() < self.asks.len() {
-            self.asks.retain(|ask| self.replies.contains_key(ask));
+        self.waiting.retain(|_, ask| !ask.reply.is_closed());
+        if self.waiting.len() < self.asks.len() {
+            self.asks.retain(|number| self.waiting.contains_key(number));
         }
         self.asks.len()
     }
 
-    /// How many of those that wait wait for newNonce.
-    pub(super) fn waiting_for_new_nonce(&self) -> usize {
-        let endpoints = self.replies.values().map(|(endpoint, _)| endpoint);
-        endpoints
-            .filter(|endpoint| **endpoint == Endpoint::NewNonce)
+    /// How many of those that wait wait for `endpoint`, if that is limited apart.
+    pub(super) fn waiting_for(&self, endpoint: Endpoint) -> usize {
+        let waiting = self.waiting.values();
+        waiting
+            .filter(|ask| limited(&self.apart, ask.endpoint) == endpoint)
             .count()
     }
 
@@ -87,7 +104,16 @@ impl Permits {
         let number = self.next;
         self.next += 1;
         let (validity, watched) = watch::channel(valid_until);
-        self.open.insert(number, Open { id, slot, validity });
+        self.open.insert(
+            number,
+            Open {
+                id,
+                slot,
+                validity,
+                is_aborted: false,
+                begun: None,
+            },
+        );
         let permit = Permit::new(number, watched, self.reports.clone());
         self.hand_out(endpoint, permit, unasked_until);
     }
@@ -104,7 +130,7 @@ impl Permits {
 
     fn next(&mut self, endpoint: Endpoint) -> Option<oneshot::Sender<Permit>> {
         let ask = self.asks.take(|(asked, _)| *asked == endpoint)?;
-        self.replies.remove(&ask).map(|(_, reply)| reply)
+        self.waiting.remove(&ask).map(|ask| ask.reply)
     }
 
     /// Returns those that nobody has asked for in time; dropping reports them. Says when to look again.
@@ -113,19 +139,22 @@ impl Permits {
         self.unasked.iter().map(|(_, _, until)| *until).min()
     }
 
-    /// Its name in the limiter.
-    pub(super) fn name(&self, number: u64) -> Option<PermitId> {
-        self.open.get(&number).map(|open| open.id)
+    /// Its request leaves at `now`. Returns its name in the limiter.
+    pub(super) fn begin(&mut self, number: u64, now: Instant) -> Option<PermitId> {
+        let open = self.open.get_mut(&number)?;
+        open.begun = Some(now);
+        Some(open.id)
     }
 
-    /// It has come to its end: its name in the limiter.
-    pub(super) fn settle(&mut self, number: u64) -> Option<PermitId> {
-        self.open.remove(&number).map(|open| open.id)
+    /// It has come to its end: its name in the limiter, and when its request left.
+    pub(super) fn settle(&mut self, number: u64) -> Option<(PermitId, Option<Instant>)> {
+        self.open.remove(&number).map(|open| (open.id, open.begun))
     }
 
     /// A slot is valid until then.
     pub(super) fn extend(&self, slot: u32, valid_until: Instant) {
-        for open in self.open.values().filter(|open| open.slot == slot) {
+        let on_it = |open: &&Open| open.slot == slot && !open.is_aborted;
+        for open in self.open.values().filter(on_it) {
             open.validity.send_if_modified(|validity| {
                 let moved = *validity != valid_until;
                 *validity = valid_until;
@@ -135,11 +164,21 @@ impl Permits {
     }
 
     /// The connections of these are to be closed at once.
-    pub(super) fn abort(&self, ids: &[PermitId], now: Instant) {
-        for open in self.open.values().filter(|open| ids.contains(&open.id)) {
+    pub(super) fn abort(&mut self, ids: &[PermitId], now: Instant) {
+        for open in self.open.values_mut().filter(|open| ids.contains(&open.id)) {
+            open.is_aborted = true;
             open.validity
                 .send_modify(|validity| *validity = (*validity).min(now));
         }
+    }
+}
+
+/// The endpoint, if it is among those that are limited apart.
+fn limited(apart: &[Endpoint], endpoint: Endpoint) -> Endpoint {
+    if apart.contains(&endpoint) {
+        endpoint
+    } else {
+        Endpoint::Other
     }
 }
 
@@ -174,6 +213,33 @@ mod tests {
         });
         assert_eq!(served.collect::<Vec<_>>(), ["large", "small"]);
         assert_eq!(permits.waiting(), 2);
+    }
+
+    #[test]
+    fn who_waits_for_what_is_limited_apart_from_now_on_gets_no_other_permit() {
+        let (reports, _received) = mpsc::unbounded_channel();
+        let mut permits = Permits::new(reports);
+        let mut answers = Vec::new();
+        for endpoint in [Endpoint::NewOrder, Endpoint::Other] {
+            let (reply, answer) = oneshot::channel();
+            permits.ask(
+                Ask {
+                    endpoint,
+                    ..ask("shop", reply)
+                },
+                Instant::now(),
+            );
+            answers.push(answer);
+        }
+        assert_eq!(permits.waiting_for(Endpoint::NewOrder), 0);
+        permits.limit_apart(vec![Endpoint::NewOrder]);
+        assert_eq!(permits.waiting_for(Endpoint::NewOrder), 1);
+        drop(permits.next(Endpoint::Other));
+        assert_eq!(answers[0].try_recv().err(), Some(TryRecvError::Empty));
+        assert_eq!(answers[1].try_recv().err(), Some(TryRecvError::Closed));
+        assert!(permits.next(Endpoint::Other).is_none());
+        permits.limit_apart(Vec::new());
+        assert!(permits.next(Endpoint::Other).is_some());
     }
 
     #[test]

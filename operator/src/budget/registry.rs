@@ -172,6 +172,8 @@ impl Budgets {
                 queue: WorkQueue::default(),
                 unrecorded: Unrecorded::default(),
                 wishes: AtomicUsize::new(0),
+                answers: Mutex::default(),
+                transports: Mutex::default(),
             }),
         };
         let store = LeaseStore::new(

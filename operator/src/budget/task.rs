@@ -16,7 +16,6 @@ use tokio::time::{Instant, sleep_until};
 
 use super::permits::Permits;
 use super::{Budget, BudgetView, Command};
-use crate::acme::transport::Transport;
 use crate::clock;
 use crate::gate::{GateReceiver, Outcome, Report};
 use crate::lease_store::LeaseStore;
@@ -39,10 +38,9 @@ pub(super) struct Task {
     metrics: Metrics,
     permits: Permits,
     reports: mpsc::UnboundedReceiver<(u64, Report)>,
-    transports: Vec<Transport>,
     told_demand: u32,
-    /// Of these for newNonce.
-    told_new_nonce: u32,
+    /// Of these for newNonce and for newOrder.
+    told_apart: (u32, u32),
     wake: Option<Instant>,
     /// When a holder counts as dead, should its row in the Lease stay as it is.
     holder_ends: Option<Instant>,
@@ -72,9 +70,8 @@ impl Task {
             metrics,
             permits: Permits::new(sender),
             reports,
-            transports: Vec::new(),
             told_demand: 0,
-            told_new_nonce: 0,
+            told_apart: (0, 0),
             wake: None,
             holder_ends: None,
             under_way: FuturesUnordered::new(),
@@ -97,8 +94,7 @@ impl Task {
                 Some(event) = self.under_way.next() => Some(event),
                 Some((number, report)) = self.reports.recv() => self.reported(number, report),
                 Some(command) = inbox.recv() => self.obey(command),
-                Some(mut ask) = asks.recv() => {
-                    ask.endpoint = self.limited(ask.endpoint);
+                Some(ask) = asks.recv() => {
                     self.permits.ask(ask, Instant::now());
                     None
                 }
@@ -115,14 +111,6 @@ impl Task {
         }
     }
 
-    /// The endpoint, as far as the budget limits it apart: where it does not, any permit will do.
-    fn limited(&self, endpoint: Endpoint) -> Endpoint {
-        match self.limiter.budget().new_nonce {
-            Some(_) => endpoint,
-            None => Endpoint::Other,
-        }
-    }
-
     fn obey(&mut self, command: Command) -> Option<Event> {
         match command {
             Command::Configure(budget, source) => {
@@ -131,10 +119,6 @@ impl Task {
             }
             Command::Seen(read) => Some(Event::Read(read)),
             Command::QueueChanged => None,
-            Command::Transport(transport) => {
-                self.transports.push(transport);
-                None
-            }
             Command::Shutdown(done) => {
                 self.leaving = Some((done, Instant::now() + SHUTDOWN));
                 Some(Event::Shutdown)
@@ -144,14 +128,16 @@ impl Task {
 
     fn reported(&mut self, number: u64, report: Report) -> Option<Event> {
         let outcome = match report {
-            Report::Begun => {
-                return Some(Event::Begun {
-                    permit: self.permits.name(number)?,
-                });
+            Report::Begun(endpoint) => {
+                let permit = self.permits.begin(number, Instant::now())?;
+                return Some(Event::Begun { permit, endpoint });
             }
             Report::Ended(outcome) => outcome,
         };
-        let permit = self.permits.settle(number)?;
+        let (permit, begun) = self.permits.settle(number)?;
+        if let (Outcome::Answered | Outcome::Throttled { .. }, Some(begun)) = (outcome, begun) {
+            self.budget.answered_in(begun.elapsed());
+        }
         Some(match outcome {
             Outcome::Answered => Event::Answered {
                 permit,
@@ -175,16 +161,27 @@ impl Task {
     /// While no slot is held, work that waits in the queue counts as one request: it gets a slot,
     /// and asks for its requests then.
     fn tell_demand(&mut self) {
+        let budget = self.limiter.budget();
+        let apart = [Endpoint::NewNonce, Endpoint::NewOrder];
+        let apart = apart
+            .into_iter()
+            .filter(|endpoint| budget.sub_rate(*endpoint).is_some());
+        self.permits.limit_apart(apart.collect());
         let asked = self.permits.waiting();
         self.budget.unrecorded().set_asking(asked);
         let wanted = self.budget.queue().waiting() + self.budget.wishes();
         let queued = usize::from(self.limiter.slots_held(clock::boot()).is_empty() && wanted > 0);
         let demand = u32::try_from(asked.max(queued)).unwrap_or(u32::MAX);
-        let new_nonce = u32::try_from(self.permits.waiting_for_new_nonce()).unwrap_or(u32::MAX);
-        if (demand, new_nonce) != (self.told_demand, self.told_new_nonce) {
-            (self.told_demand, self.told_new_nonce) = (demand, new_nonce);
-            let other = demand.saturating_sub(new_nonce);
-            self.step(Event::MixedDemand { new_nonce, other });
+        let waiting_for = |endpoint| u32::try_from(self.permits.waiting_for(endpoint)).unwrap_or(u32::MAX);
+        let (new_nonce, new_order) = (waiting_for(Endpoint::NewNonce), waiting_for(Endpoint::NewOrder));
+        if (demand, (new_nonce, new_order)) != (self.told_demand, self.told_apart) {
+            (self.told_demand, self.told_apart) = (demand, (new_nonce, new_order));
+            let other = demand.saturating_sub(new_nonce).saturating_sub(new_order);
+            self.step(Event::MixedDemand {
+                new_nonce,
+                new_order,
+                other,
+            });
         }
     }
 
@@ -192,6 +189,9 @@ impl Task {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
             let now = clock::boot();
+            // Each step says anew when to wake. What an earlier one said would be past, and wake this task
+            // again and again, where nothing need be waited for.
+            self.wake = None;
             for action in self.limiter.step(event, now) {
                 self.perform(action, now);
             }
@@ -229,8 +229,11 @@ impl Task {
                 let valid_until = valid_until.map_or_else(Instant::now, |(_, until)| instant(until, now));
                 // It no longer waits, whatever the limiter was told.
                 self.told_demand = self.told_demand.saturating_sub(1);
-                if endpoint == Endpoint::NewNonce {
-                    self.told_new_nonce = self.told_new_nonce.saturating_sub(1);
+                let (new_nonce, new_order) = &mut self.told_apart;
+                match endpoint {
+                    Endpoint::NewNonce => *new_nonce = new_nonce.saturating_sub(1),
+                    Endpoint::NewOrder => *new_order = new_order.saturating_sub(1),
+                    Endpoint::Other => {}
                 }
                 self.permits
                     .grant((id, endpoint), slot, valid_until, Instant::now() + UNASKED);
@@ -243,17 +246,12 @@ impl Task {
 
     /// Connections go before slots do, and nothing goes before the last answer is recorded.
     fn close_connections(&mut self) {
-        let transports = self.transports.clone();
         let unrecorded = self.budget.unrecorded().clone();
         let keep = usize::try_from(self.limiter.connections_kept()).unwrap_or(usize::MAX);
+        let budget = self.budget.clone();
         let close = async move {
             unrecorded.none().await;
-            futures::future::join_all(
-                transports
-                    .iter()
-                    .map(|transport| transport.close_connections(keep)),
-            )
-            .await;
+            budget.close_connections(keep).await;
             Event::ConnectionsClosed
         };
         self.under_way.push(close.boxed());
@@ -274,6 +272,9 @@ impl Task {
             held: u32::try_from(self.limiter.slots_held(now).len()).unwrap_or(u32::MAX),
             rate_held: self.limiter.rate(now),
             rate: budget.requests_per_second,
+            new_order: budget
+                .sub_rate(Endpoint::NewOrder)
+                .map(|sub_rate| sub_rate.requests_per_second.0),
             burst: budget.burst,
             max_in_flight: budget.max_in_flight,
             source: source_word(self.limiter.source()),
@@ -282,6 +283,7 @@ impl Task {
                 .record()
                 .map_or(0, |record| record.discovery.throttles),
             words: self.words(),
+            paused_until: self.limiter.paused_until(now),
             holders,
             blocked: self
                 .limiter
@@ -292,6 +294,9 @@ impl Task {
         let waiting = self.budget.queue().waiting();
         self.metrics.budget(self.budget.origin(), &view, waiting);
         let before = self.view.borrow().clone();
+        if before.paused_until.is_none() && view.paused_until.is_some() {
+            self.metrics.paused(self.budget.origin());
+        }
         if before != view {
             if before.holders != view.holders || (before.held == 0) != (view.held == 0) {
                 tracing::info!(

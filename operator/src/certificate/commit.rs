@@ -19,9 +19,11 @@ use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams, Preconditions}
 use kube::{Api, Resource, ResourceExt};
 use sancho_crds::{Certificate, CertificateShard, CertificateShardSpec, CertificateShardStatus, PlanStatus};
 
+use super::cap::IssuerCap;
 use super::rebuild;
 use super::wanted::{Refused, Wanted, assignment, is_owned, wanted};
 use crate::context::{Context, full_name};
+use crate::found_by;
 use crate::shard::renewal::replanned;
 
 /// How long another planner is left to write its shards.
@@ -48,7 +50,7 @@ pub(super) enum Committed {
 pub(super) async fn commit(
     context: &Context,
     seen: &Certificate,
-    issuer_cap: Option<u32>,
+    cap: IssuerCap,
     server: Option<&str>,
     patient: bool,
 ) -> Result<Committed, kube::Error> {
@@ -60,14 +62,23 @@ pub(super) async fn commit(
     if certificate.metadata.deletion_timestamp.is_some() || certificate.uid() != seen.uid() {
         return Ok(Committed::Again);
     }
-    let present = owned_shards(context, &certificate).await?;
     let old_plan = certificate.status.as_ref().and_then(|status| status.plan.clone());
+    let uid = certificate.uid().unwrap_or_default();
+    // Shards are written after a plan was committed: where there is none, the watch knows. Should there be one all
+    // the same, creating it once more is refused, and the next look sees it.
+    let seen = &context.seen.shards;
+    let has_none = old_plan.is_none() && seen.is_ready() && seen.find(&found_by::owned_by(&uid)).is_empty();
+    let present = if has_none {
+        HashMap::new()
+    } else {
+        owned_shards(context, &certificate).await?
+    };
     let today = if present.is_empty() && old_plan.is_none() {
         rebuild::from_secrets(context, &certificate).await?
     } else {
         assignment(present.values())
     };
-    let planned = match wanted(&certificate, issuer_cap, &today) {
+    let planned = match wanted(&certificate, cap, &today) {
         Ok(planned) => planned,
         Err(refused) => return Ok(Committed::Refused(refused)),
     };

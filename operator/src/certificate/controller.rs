@@ -1,6 +1,7 @@
 //! Looks at a Certificate whenever it, a shard of it or its issuer may have changed.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,25 +13,31 @@ use kube::runtime::watcher::Event;
 use sancho_crds::{
     Acme, Certificate, CertificateShard, CertificateStatus, IssuerKind, IssuerStatus, condition,
 };
+use sancho_limiter::Cost;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::CertificateKey;
+use super::cap::{IssuerCap, told};
 use super::commit::{Committed, PATIENCE, commit, is_as_planned};
 use super::summary::{BudgetWait, IssuerState, refused, summary};
-use super::wanted::{assignment, clash, is_owned, wanted};
+use super::wanted::{Refused, Wanted, assignment, clash, is_owned, wanted};
 use crate::clock;
 use crate::context::{Context, full_name};
 use crate::due::Due;
-use crate::issuer::IssuerKey;
+use crate::found_by;
+use crate::issuer::{IssuerKey, name_caps};
 use crate::queue::ShardKey;
+use crate::shard::decide::cost_under_way;
 use crate::watching::Watched;
 
 /// Shards change many times a second; their sum is made at most this often.
 const GATHER: Duration = Duration::from_millis(500);
 /// Edits that come within this time of one another are planned together.
 const EDITS_TOGETHER: Duration = Duration::from_secs(2);
+/// Replicas look at a change of a Certificate at different times within this one.
+const MOST_HEAD_START: Duration = Duration::from_millis(300);
 /// A replica that did not plan a Certificate leaves its status to the one that did for this long.
 const COURTESY: Duration = Duration::from_secs(4);
 /// After an error of the API server, or when somebody else was faster.
@@ -153,18 +160,16 @@ async fn reconcile(
     certificate: &Certificate,
     memory: &mut Memory,
 ) -> Result<Option<Duration>, kube::Error> {
-    let all_shards = context.seen.shards.state();
-    let shards: Vec<&CertificateShard> = all_shards.iter().map(AsRef::as_ref).collect();
-    let own: Vec<&CertificateShard> = shards
-        .iter()
-        .copied()
-        .filter(|shard| is_owned(shard, certificate))
-        .collect();
+    let own = owned(context, certificate);
+    let own: Vec<&CertificateShard> = own.iter().map(AsRef::as_ref).collect();
     let (issuer, cap) = issuer_state(context, certificate);
+    let Some(cap) = with_what_was_told(context, certificate, &own, &issuer, cap).await? else {
+        return Ok(Some(AGAIN));
+    };
     let plan = certificate.status.as_ref().and_then(|status| status.plan.clone());
     if matches!(issuer, IssuerState::Missing { .. }) && plan.is_none() {
         let wait = BudgetWait::Is(None);
-        let status = summary(certificate, None, &own, &issuer, wait, clock::now());
+        let status = summary(certificate, None, &own, &issuer, &|_, _| None, wait, clock::now());
         return write_status(context, certificate, status, memory).await;
     }
     let planned = match wanted(certificate, cap, &assignment(own.iter().copied())) {
@@ -179,8 +184,7 @@ async fn reconcile(
             .await;
         }
     };
-    let all = context.seen.certificates.state();
-    if let Some(no) = clash(certificate, &planned, all.iter().map(AsRef::as_ref), &shards) {
+    if let Some(no) = clash_with_seen(context, certificate, &planned) {
         write_status(
             context,
             certificate,
@@ -199,7 +203,22 @@ async fn reconcile(
         let now = clock::now();
         let wait = budget_wait(context, certificate, &own);
         memory.speaks = matches!(wait, BudgetWait::Is(Some(_)));
-        let status = summary(certificate, plan.as_ref(), &own, &issuer, wait, now);
+        let account = account(context, certificate);
+        let holding_back = |names: &[String], is_renewal: bool| {
+            let account = account.as_deref()?;
+            context.quotas.holding_back(account, names, is_renewal, now)
+        };
+        let mut status = summary(
+            certificate,
+            plan.as_ref(),
+            &own,
+            &issuer,
+            &holding_back,
+            wait,
+            now,
+        );
+        let sharding = certificate.spec.sharding.as_ref();
+        status.max_names = Some(cap.with(sharding.and_then(|sharding| sharding.max_names)));
         let is_ready = condition(&status.conditions, "Ready").is_some_and(|ready| ready.status == "True");
         // No event comes when a certificate expires.
         let expiry = status
@@ -210,7 +229,8 @@ async fn reconcile(
         let estimate = (!is_ready).then_some(ESTIMATE_AGAIN);
         return Ok([again, expiry, estimate].into_iter().flatten().min());
     }
-    if let Some(wait) = wait_for_more_edits(memory, generation, plan.is_some()) {
+    let head_start = head_start(&context.replica, certificate);
+    if let Some(wait) = wait_for_more_edits(memory, generation, plan.is_some(), head_start) {
         return Ok(Some(wait));
     }
     let patient = memory
@@ -254,10 +274,28 @@ fn budget_wait(context: &Context, certificate: &Certificate, own: &[&Certificate
         return BudgetWait::Is(None);
     };
     let keys: Vec<ShardKey> = own.iter().map(|shard| ShardKey::of(shard)).collect();
-    let Some(requests) = issuer.budget.queue().until_last(&keys) else {
-        return BudgetWait::Is(None);
-    };
     let view = issuer.budget.view().borrow().clone();
+    let queued = issuer.budget.queue().until_last(&keys);
+    let own_under_way = cost_under_way(own.iter().copied(), &view.holders);
+    if queued.is_none() && own_under_way == Cost::default() {
+        return BudgetWait::Is(None);
+    }
+    // What is driven already, by whatever replica, comes before what waits, and beside what is driven.
+    let shards: Vec<_> = view
+        .holders
+        .iter()
+        .flat_map(|holder| context.seen.shards.find(&found_by::driven_by(holder)))
+        .collect();
+    let of_budget = shards
+        .iter()
+        .map(AsRef::as_ref)
+        .filter(|shard: &&CertificateShard| {
+            let namespace = shard.namespace().unwrap_or_default();
+            let key = IssuerKey::of(&shard.spec.issuer_ref, &namespace);
+            let other = context.issuers.get(&key);
+            other.is_some_and(|other| other.budget.origin() == issuer.budget.origin())
+        });
+    let cost = queued.unwrap_or_default() + cost_under_way(of_budget, &view.holders);
     let speaks = match view.holders.first() {
         Some(holder) => *holder == context.replica,
         None => is_planner(context, certificate.status.as_ref()),
@@ -265,9 +303,14 @@ fn budget_wait(context: &Context, certificate: &Certificate, own: &[&Certificate
     if !speaks {
         return BudgetWait::SaidByAnother;
     }
-    // Floats of no great size; a rate of nothing gives no estimate.
-    let wait = Duration::try_from_secs_f64(requests as f64 / view.rate).ok();
-    BudgetWait::Is(wait)
+    BudgetWait::Is(Some(issuer.budget.estimate(cost)))
+}
+
+/// The account that its issuer has, if that is ready.
+fn account(context: &Context, certificate: &Certificate) -> Option<String> {
+    let namespace = certificate.namespace().unwrap_or_default();
+    let key = IssuerKey::of(&certificate.spec.issuer_ref, &namespace);
+    Some(context.issuers.get(&key)?.session.kid().to_owned())
 }
 
 /// Did this replica, or an earlier process of this pod, plan it last?
@@ -277,19 +320,70 @@ fn is_planner(context: &Context, status: Option<&CertificateStatus>) -> bool {
         .is_none_or(|plan| context.is_own(&plan.planner))
 }
 
-/// How much longer to wait for further edits before planning, if at all.
-fn wait_for_more_edits(memory: &mut Memory, generation: i64, is_planned: bool) -> Option<Duration> {
-    let now = Instant::now();
-    match memory.generation {
-        Some((seen, since)) if seen == generation => {
-            let left = EDITS_TOGETHER.checked_sub(since.elapsed())?;
-            (is_planned && !left.is_zero()).then_some(left)
-        }
+/// How much longer to wait before planning, if at all: for further edits, and for a replica that has the head start.
+fn wait_for_more_edits(
+    memory: &mut Memory,
+    generation: i64,
+    is_planned: bool,
+    head_start: Duration,
+) -> Option<Duration> {
+    let edits = if is_planned {
+        EDITS_TOGETHER
+    } else {
+        Duration::ZERO
+    };
+    let since = match memory.generation {
+        Some((seen, since)) if seen == generation => since,
         _ => {
+            let now = Instant::now();
             memory.generation = Some((generation, now));
-            is_planned.then_some(EDITS_TOGETHER)
+            now
         }
-    }
+    };
+    let left = (edits + head_start).checked_sub(since.elapsed())?;
+    (!left.is_zero()).then_some(left)
+}
+
+/// How long this replica leaves a change of a Certificate to the others, who would all plan it at once otherwise:
+/// another time for each Certificate and replica.
+fn head_start(replica: &str, certificate: &Certificate) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    (replica, &certificate.metadata.uid).hash(&mut hasher);
+    let part = hasher.finish() % MOST_HEAD_START.as_micros() as u64;
+    Duration::from_micros(part)
+}
+
+/// The shards of a Certificate, as far as this replica has seen them.
+fn owned(context: &Context, certificate: &Certificate) -> Vec<Arc<CertificateShard>> {
+    let uid = certificate.metadata.uid.as_deref().unwrap_or_default();
+    let mut own = context.seen.shards.find(&found_by::owned_by(uid));
+    own.retain(|shard| is_owned(shard, certificate));
+    // In an order that does not change from look to look.
+    own.sort_by_key(|shard| shard.name_any());
+    own
+}
+
+/// [`clash`] with what this replica has seen.
+fn clash_with_seen(context: &Context, certificate: &Certificate, planned: &Wanted) -> Option<Refused> {
+    let seen = &context.seen;
+    let keys: Vec<String> = planned
+        .shards
+        .iter()
+        .map(|(_, spec)| found_by::of_secret(certificate, &spec.secret_name))
+        .collect();
+    let shards: Vec<_> = keys.iter().flat_map(|key| seen.shards.find(key)).collect();
+    let claiming = keys.iter().flat_map(|key| seen.certificates.find(key));
+    let owners = shards.iter().flat_map(|shard| {
+        let namespace = shard.namespace().unwrap_or_default();
+        let owners = shard.owner_references().iter();
+        owners.filter_map(move |owner| {
+            let owner = ObjectRef::new(&owner.name).within(&namespace);
+            seen.certificates.get(&owner)
+        })
+    });
+    let others: Vec<_> = claiming.chain(owners).collect();
+    let shards: Vec<&CertificateShard> = shards.iter().map(AsRef::as_ref).collect();
+    clash(certificate, planned, others.iter().map(AsRef::as_ref), &shards)
 }
 
 /// Writes a status that says something new. The replica that planned the Certificate does so at
@@ -359,8 +453,38 @@ async fn tell(context: &Context, certificate: &Certificate, status: &str, reason
     }
 }
 
+/// `cap` with what the CA has told one of the Certificate's shards about it, which its issuer says by then. Nothing
+/// comes back if somebody else wrote the issuer in between.
+async fn with_what_was_told(
+    context: &Context,
+    certificate: &Certificate,
+    own: &[&CertificateShard],
+    issuer: &IssuerState,
+    cap: IssuerCap,
+) -> Result<Option<IssuerCap>, kube::Error> {
+    let Some((most, failure)) = issuer.server().and_then(|server| told(own, server)) else {
+        return Ok(Some(cap));
+    };
+    if cap.learned.is_some_and(|learned| learned <= most) {
+        return Ok(Some(cap));
+    }
+    let key = IssuerKey::of(
+        &certificate.spec.issuer_ref,
+        &certificate.namespace().unwrap_or_default(),
+    );
+    let profile = match context.issuers.get(&key) {
+        Some(ready) => certificate.spec.profile.clone().or(ready.terms.profile),
+        None => return Ok(None),
+    };
+    let is_kept = name_caps::keep(context, &key, profile.as_deref(), most, &failure.message).await?;
+    Ok(is_kept.then_some(IssuerCap {
+        learned: Some(most),
+        ..cap
+    }))
+}
+
 /// What the Certificate's issuer is like, and its cap on names.
-fn issuer_state(context: &Context, certificate: &Certificate) -> (IssuerState, Option<u32>) {
+fn issuer_state(context: &Context, certificate: &Certificate) -> (IssuerState, IssuerCap) {
     let namespace = certificate.namespace().unwrap_or_default();
     let reference = &certificate.spec.issuer_ref;
     let key = IssuerKey::of(reference, &namespace);
@@ -380,9 +504,11 @@ fn issuer_state(context: &Context, certificate: &Certificate) -> (IssuerState, O
             IssuerState::Missing {
                 issuer: key.to_string(),
             },
-            None,
+            IssuerCap::default(),
         );
     };
+    let profile = certificate.spec.profile.as_deref().or(acme.profile.as_deref());
+    let cap = IssuerCap::of(&acme, status.as_ref(), profile);
     let ready = status
         .as_ref()
         .and_then(|status| condition(&status.conditions, "Ready"));
@@ -400,5 +526,5 @@ fn issuer_state(context: &Context, certificate: &Certificate) -> (IssuerState, O
             server: acme.server.clone(),
         },
     };
-    (state, acme.max_names)
+    (state, cap)
 }

@@ -7,9 +7,10 @@ use sancho_crds::Certificate;
 
 use super::wanted::assignment_in_secrets;
 use crate::context::Context;
+use crate::found_by;
 use crate::secrets::{CERTIFICATE_LABEL, label_value};
 
-/// Reads the Secrets that carry the Certificate's label.
+/// Reads the Secrets that carry the Certificate's label, if there are any.
 ///
 /// # Errors
 /// What the API server answered.
@@ -19,7 +20,12 @@ pub(super) async fn from_secrets(
 ) -> Result<Vec<PlannedShard>, kube::Error> {
     let name = certificate.name_any();
     let namespace = certificate.namespace().unwrap_or_default();
-    let params = ListParams::default().labels(&format!("{CERTIFICATE_LABEL}={}", label_value(&name)));
+    let seen = &context.seen.secrets;
+    let label = label_value(&name);
+    if seen.is_ready() && seen.find(&found_by::labelled(&namespace, &label)).is_empty() {
+        return Ok(Vec::new());
+    }
+    let params = ListParams::default().labels(&format!("{CERTIFICATE_LABEL}={label}"));
     let secrets = context.secrets(&namespace).list(&params).await?;
     Ok(assignment_in_secrets(&secrets.items, &name))
 }

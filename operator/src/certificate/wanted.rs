@@ -9,13 +9,13 @@ use sancho_core::plan::{Group, Plan, PlannedShard, Policy, Strategy, plan};
 use sancho_core::renewal::parse_go_duration;
 use sancho_core::secret_name::{secret_clash, secret_name};
 use sancho_crds::{
-    Certificate, CertificateShard, CertificateShardSpec, CertificateSpec, Sharding, ShardingStrategy,
+    Certificate, CertificateShard, CertificateShardSpec, CertificateSpec, PAUSED_ANNOTATION,
+    RENEW_ANNOTATION, RETRY_ANNOTATION, Sharding, ShardingStrategy,
 };
 
+use super::cap::IssuerCap;
+use crate::acme::key_kind::KeyKind;
 use crate::target::digest;
-
-/// The cap if nobody knows a lower one: what every public CA takes (Let's Encrypt's `classic` profile).
-const MOST_NAMES: u32 = 100;
 
 /// A Certificate that cannot be planned as it is written: only an edit helps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,17 +35,22 @@ pub(super) struct Wanted {
     pub(super) shards: Vec<(String, CertificateShardSpec)>,
 }
 
-/// Plans `certificate`, given today's assignment. `issuer_cap` is the issuer's `maxNames`.
+/// Plans `certificate`, given its issuer's cap and today's assignment.
 pub(super) fn wanted(
     certificate: &Certificate,
-    issuer_cap: Option<u32>,
+    cap: IssuerCap,
     today: &[PlannedShard],
 ) -> Result<Wanted, Refused> {
     let CertificateSpec {
         secret_name: base,
         issuer_ref,
         dns_names,
+        duration,
         renew_before,
+        renew_before_percentage,
+        profile,
+        private_key,
+        policy: name_policy,
         sharding,
     } = &certificate.spec;
     let mut names = BTreeSet::new();
@@ -62,13 +67,34 @@ pub(super) fn wanted(
             });
         }
     }
-    if let Some(text) = renew_before {
-        parse_go_duration(text).map_err(|error| Refused {
+    let parsed =
+        |text: &Option<String>, reason, field| match text.as_deref().map(parse_go_duration).transpose() {
+            Ok(duration) => Ok(duration),
+            Err(error) => Err(Refused {
+                reason,
+                message: format!("spec.{field}: {error}"),
+            }),
+        };
+    let lifetime = parsed(duration, "InvalidDuration", "duration")?;
+    let ahead = parsed(renew_before, "InvalidRenewBefore", "renewBefore")?;
+    if let (Some(lifetime), Some(ahead)) = (lifetime, ahead)
+        && ahead >= lifetime
+    {
+        return Err(Refused {
             reason: "InvalidRenewBefore",
-            message: format!("spec.renewBefore: {error}"),
-        })?;
+            message: "spec.renewBefore: it is not shorter than spec.duration: make it shorter".to_owned(),
+        });
     }
-    let policy = policy(sharding.as_ref(), issuer_cap)?;
+    check_percentage(*renew_before_percentage, renew_before.is_some())?;
+    let annotation = |key| certificate.annotations().get(key).map(String::as_str);
+    let retry = annotation(RETRY_ANNOTATION).map(|value| digest([value]));
+    let renew = annotation(RENEW_ANNOTATION).map(|value| digest([value]));
+    let paused = (annotation(PAUSED_ANNOTATION) == Some("true")).then_some(true);
+    KeyKind::of(private_key.as_ref()).map_err(|error| Refused {
+        reason: "InvalidPrivateKey",
+        message: format!("spec.privateKey: {error}"),
+    })?;
+    let policy = policy(sharding.as_ref(), cap)?;
     let Plan { shards } = plan(&names, &policy, today);
     let shards: Vec<(String, CertificateShardSpec)> = shards
         .into_iter()
@@ -79,9 +105,17 @@ pub(super) fn wanted(
                 secret_name: secret_name(base, group.as_deref(), index),
                 group,
                 index,
+                renew: renew.clone(),
+                paused,
                 issuer_ref: issuer_ref.clone(),
                 dns_names: names.into_iter().map(String::from).collect(),
+                duration: duration.clone(),
                 renew_before: renew_before.clone(),
+                renew_before_percentage: *renew_before_percentage,
+                profile: profile.clone(),
+                retry: retry.clone(),
+                private_key: private_key.clone(),
+                policy: *name_policy,
             };
             (name, spec)
         })
@@ -92,18 +126,26 @@ pub(super) fn wanted(
     })
 }
 
-fn policy(sharding: Option<&Sharding>, issuer_cap: Option<u32>) -> Result<Policy, Refused> {
+fn check_percentage(percentage: Option<u32>, has_renew_before: bool) -> Result<(), Refused> {
+    let wrong = match percentage {
+        None => return Ok(()),
+        Some(_) if has_renew_before => "say the same as spec.renewBefore in another way: remove one of them",
+        Some(1..=99) => return Ok(()),
+        Some(_) => "must be from 1 to 99 percent of the lifetime",
+    };
+    Err(Refused {
+        reason: "InvalidRenewBefore",
+        message: format!("spec.renewBeforePercentage: {wrong}"),
+    })
+}
+
+fn policy(sharding: Option<&Sharding>, cap: IssuerCap) -> Result<Policy, Refused> {
     let default = Sharding::default();
     let Sharding {
         max_names,
         strategy,
         groups,
     } = sharding.unwrap_or(&default);
-    let cap = [*max_names, issuer_cap, Some(MOST_NAMES)]
-        .into_iter()
-        .flatten()
-        .min()
-        .unwrap_or(MOST_NAMES);
     let refused = |message: String| Refused {
         reason: "InvalidSharding",
         message: format!("spec.sharding: {message}"),
@@ -128,7 +170,7 @@ fn policy(sharding: Option<&Sharding>, issuer_cap: Option<u32>) -> Result<Policy
         None | Some(ShardingStrategy::Fill) => Strategy::Fill,
         Some(ShardingStrategy::RegisteredDomain) => Strategy::RegisteredDomain,
     };
-    let cap = usize::try_from(cap).unwrap_or(1);
+    let cap = usize::try_from(cap.with(*max_names)).unwrap_or(1);
     Policy::new(cap, strategy, &parsed).map_err(|error| refused(error.to_string()))
 }
 
@@ -270,8 +312,8 @@ mod tests {
                 kind: None,
             },
             dns_names: names.iter().map(|n| (*n).to_owned()).collect(),
-            renew_before: None,
             sharding,
+            ..Default::default()
         };
         let mut certificate = Certificate::new(name, spec);
         certificate.metadata.uid = Some(format!("uid-{name}"));
@@ -310,7 +352,7 @@ mod tests {
             &["a.example", "b.example", "c.example"],
             Some(sharding),
         );
-        let wanted = wanted(&certificate, None, &[]).unwrap();
+        let wanted = wanted(&certificate, IssuerCap::default(), &[]).unwrap();
         let secrets: Vec<&str> = wanted
             .shards
             .iter()
@@ -325,8 +367,12 @@ mod tests {
     #[test]
     fn the_lower_cap_counts() {
         let names = ["a.example", "b.example", "c.example", "d.example"];
-        let count = |sharding, issuer| {
-            wanted(&certificate("x", "x", &names, sharding), issuer, &[])
+        let count = |sharding, given| {
+            let cap = IssuerCap {
+                given,
+                ..IssuerCap::default()
+            };
+            wanted(&certificate("x", "x", &names, sharding), cap, &[])
                 .unwrap()
                 .shards
                 .len()
@@ -340,19 +386,22 @@ mod tests {
     #[test]
     fn planning_on_top_of_the_written_shards_changes_nothing() {
         let certificate = certificate("x", "x", &["a.example", "b.example", "c.other"], max(2));
-        let first = wanted(&certificate, None, &[]).unwrap();
+        let first = wanted(&certificate, IssuerCap::default(), &[]).unwrap();
         let written: Vec<CertificateShard> = first
             .shards
             .iter()
             .map(|(name, spec)| shard_of(&certificate, name, spec))
             .collect();
-        assert_eq!(wanted(&certificate, None, &assignment(&written)).unwrap(), first);
+        assert_eq!(
+            wanted(&certificate, IssuerCap::default(), &assignment(&written)).unwrap(),
+            first
+        );
     }
 
     #[test]
     fn a_bad_name_a_duplicate_and_a_bad_group_are_refused_with_words() {
         let refusal = |names: &[&str], sharding| {
-            wanted(&certificate("x", "x", names, sharding), None, &[]).unwrap_err()
+            wanted(&certificate("x", "x", names, sharding), IssuerCap::default(), &[]).unwrap_err()
         };
         assert!(refusal(&["*.a.example"], None).message.contains("DNS-01"));
         assert!(
@@ -376,10 +425,71 @@ mod tests {
     }
 
     #[test]
+    fn a_percentage_stands_in_every_shard_and_is_refused_when_it_is_of_no_use() {
+        let mut certificate = certificate("x", "x", &["a.example", "b.example"], max(1));
+        certificate.spec.renew_before_percentage = Some(33);
+        let planned = wanted(&certificate, IssuerCap::default(), &[]).unwrap();
+        assert!(
+            planned
+                .shards
+                .iter()
+                .all(|(_, spec)| spec.renew_before_percentage == Some(33))
+        );
+        certificate.spec.renew_before = Some("1h".into());
+        let message = wanted(&certificate, IssuerCap::default(), &[])
+            .unwrap_err()
+            .message;
+        assert!(message.contains("remove one of them"), "{message}");
+        certificate.spec.renew_before = None;
+        certificate.spec.renew_before_percentage = Some(100);
+        assert!(wanted(&certificate, IssuerCap::default(), &[]).is_err());
+    }
+
+    #[test]
+    fn a_duration_stands_in_every_shard_and_must_be_longer_than_renew_before() {
+        let mut certificate = certificate("x", "x", &["a.example", "b.example"], max(1));
+        certificate.spec.duration = Some("2160h".into());
+        certificate.spec.renew_before = Some("720h".into());
+        let planned = wanted(&certificate, IssuerCap::default(), &[]).unwrap();
+        assert!(
+            planned
+                .shards
+                .iter()
+                .all(|(_, spec)| spec.duration.as_deref() == Some("2160h"))
+        );
+        certificate.spec.renew_before = Some("2160h".into());
+        let refused = wanted(&certificate, IssuerCap::default(), &[]).unwrap_err();
+        assert_eq!(refused.reason, "InvalidRenewBefore");
+        certificate.spec.duration = Some("90d".into());
+        assert_eq!(
+            wanted(&certificate, IssuerCap::default(), &[])
+                .unwrap_err()
+                .reason,
+            "InvalidDuration"
+        );
+    }
+
+    #[test]
+    fn a_renewal_by_hand_and_a_pause_stand_in_every_shard() {
+        let mut certificate = certificate("x", "x", &["a.example", "b.example"], max(1));
+        let mut planned = |key: &str, value: &str| {
+            certificate.metadata.annotations = Some([(key.to_owned(), value.to_owned())].into());
+            wanted(&certificate, IssuerCap::default(), &[]).unwrap()
+        };
+        let (first, second) = (planned(RENEW_ANNOTATION, "1"), planned(RENEW_ANNOTATION, "2"));
+        assert_ne!(first.hash, second.hash);
+        assert!(first.shards.iter().all(|(_, spec)| spec.renew.is_some()));
+        assert_ne!(first.shards[1].1.renew, second.shards[1].1.renew);
+        let paused = planned(PAUSED_ANNOTATION, "true");
+        assert!(paused.shards.iter().all(|(_, spec)| spec.paused == Some(true)));
+        assert_eq!(planned(PAUSED_ANNOTATION, "false").shards[0].1.paused, None);
+    }
+
+    #[test]
     fn a_secret_of_another_certificate_is_refused_with_both_named() {
         let first = certificate("x", "x", &["a.example", "b.example"], max(1));
         let second = certificate("y", "x-1", &["c.example"], None);
-        let planned = wanted(&first, None, &[]).unwrap();
+        let planned = wanted(&first, IssuerCap::default(), &[]).unwrap();
         let shards: Vec<CertificateShard> = planned
             .shards
             .iter()
@@ -388,7 +498,7 @@ mod tests {
         let shards: Vec<&CertificateShard> = shards.iter().collect();
         let refused = clash(
             &second,
-            &wanted(&second, None, &[]).unwrap(),
+            &wanted(&second, IssuerCap::default(), &[]).unwrap(),
             [&first, &second],
             &shards,
         )

@@ -83,6 +83,23 @@ fn a_chain_for_key_and_names_passes_and_tells_its_facts() {
 }
 
 #[test]
+fn the_cert_id_has_the_serial_number_with_its_leading_zero_and_needs_a_key_identifier() {
+    let ca = Ca::new();
+    let key = KeyPair::generate().unwrap();
+    let leaf = ca.leaf(&key, |params| {
+        params.use_authority_key_identifier_extension = true;
+        params.serial_number = Some(vec![0x87, 0x65, 0x43, 0x21].into());
+    });
+    let names = ["a.example", "b.example"];
+    let facts = checked(&(leaf + &ca.intermediate_pem), &key.serialize_pem(), &names).unwrap();
+    let cert_id = facts.cert_id.unwrap();
+    assert!(cert_id.as_str().ends_with(".AIdlQyE"), "{cert_id}");
+
+    let (chain, key) = ca.issue();
+    assert_eq!(checked(&chain, &key, &names).unwrap().cert_id, None);
+}
+
+#[test]
 fn a_leaf_alone_and_a_chain_up_to_the_root_pass() {
     let ca = Ca::new();
     let key = KeyPair::generate().unwrap();

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sancho_crds::{Acme, IssuerStatus};
+use sancho_core::response::kind;
+use sancho_crds::{Acme, ExternalAccountBinding, IssuerStatus};
 
-use super::{IssuerKey, ReadyIssuer};
+use super::{IssuerKey, IssuerTerms, ReadyIssuer};
 use crate::acme::account::{AccountKey, NewAccount};
+use crate::acme::binding::ExternalAccount;
 use crate::acme::origin::Origin;
 use crate::acme::session::{RegisterError, Session};
 use crate::acme::transport::{Transport, TransportConfig};
@@ -66,7 +68,7 @@ pub(super) async fn key(
     let name = &acme.private_key_secret_ref.name;
     let (_, fresh) = AccountKey::generate()
         .map_err(|error| NotReady::new("AccountKeyFailed", error.to_string(), Retry::Backoff))?;
-    let pem = secrets::account_key(&context.secrets(namespace), name, &fresh)
+    let pem = secrets::keys::account_key(&context.secrets(namespace), name, &fresh)
         .await
         .map_err(|error| {
             let reason = match error {
@@ -79,8 +81,8 @@ pub(super) async fn key(
         NotReady::new(
             "AccountKeyInvalid",
             format!(
-                "Secret {namespace}/{name}, field tls.key: {error}. Put the account's P-256 key there as PEM, or \
-                 delete the Secret and a new account is made"
+                "Secret {namespace}/{name}, field tls.key: {error}. Put the account's key there as PEM (P-256, \
+                 P-384 or RSA), or delete the Secret and a new account is made"
             ),
             Retry::Backoff,
         )
@@ -88,30 +90,29 @@ pub(super) async fn key(
     Ok(Arc::new(key))
 }
 
-/// The connections to the CA.
+/// The connections to the CA, which all its issuers with the same roots share.
 pub(super) fn transport(
     context: &Context,
     origin: Origin,
     acme: &Acme,
     budget: &Budget,
 ) -> Result<Transport, NotReady> {
-    let ca_bundle = acme.ca_bundle.as_deref().map(read_bundle).transpose()?;
-    let config = TransportConfig {
-        origin,
-        ca_bundle,
-        replica: context.replica.clone(),
-        most_idle: MOST_IDLE,
-        metrics: context.metrics.clone(),
-    };
-    let transport = Transport::new(config, budget.gate()).map_err(|error| {
-        NotReady::new(
-            "CaBundleInvalid",
-            format!("spec.acme.caBundle: {error}"),
-            Retry::Edit,
-        )
-    })?;
-    budget.adopt(transport.clone());
-    Ok(transport)
+    budget.transport(acme.ca_bundle.as_deref(), || {
+        let config = TransportConfig {
+            origin,
+            ca_bundle: acme.ca_bundle.as_deref().map(read_bundle).transpose()?,
+            replica: context.replica.clone(),
+            most_idle: MOST_IDLE,
+            metrics: context.metrics.clone(),
+        };
+        Transport::new(config, budget.gate()).map_err(|error| {
+            NotReady::new(
+                "CaBundleInvalid",
+                format!("spec.acme.caBundle: {error}"),
+                Retry::Edit,
+            )
+        })
+    })
 }
 
 /// The bundle as PEM: base64 of PEM as the API conventions have it, or PEM as it is.
@@ -158,24 +159,75 @@ pub(super) fn resume(
     .ok()
 }
 
+/// The account that is there at the CA already and vouches for the new one, if the issuer names any.
+pub(super) async fn external(
+    context: &Context,
+    issuer: &IssuerKey,
+    acme: &Acme,
+) -> Result<Option<ExternalAccount>, NotReady> {
+    let Some(ExternalAccountBinding {
+        key_id,
+        key_secret_ref,
+    }) = &acme.external_account_binding
+    else {
+        return Ok(None);
+    };
+    let namespace = issuer.namespace.as_deref().unwrap_or(&context.namespace);
+    let field = key_secret_ref.key();
+    let place = format!("Secret {namespace}/{}, field {field}", key_secret_ref.name);
+    let advice = "put the MAC key there that the CA gave you with the key ID";
+    let not_ready = |reason, message| Err(NotReady::new(reason, message, Retry::Backoff));
+    let secret = match context.secrets(namespace).get_opt(&key_secret_ref.name).await {
+        Ok(secret) => secret,
+        Err(error) => {
+            return not_ready(
+                "ExternalAccountKeyUnavailable",
+                format!("{place} cannot be read: {error}"),
+            );
+        }
+    };
+    let Some(mac_key) = secret.and_then(|secret| secret.data?.remove(field)) else {
+        return not_ready(
+            "ExternalAccountKeyMissing",
+            format!("{place} does not exist: {advice}"),
+        );
+    };
+    match ExternalAccount::new(key_id, &mac_key.0) {
+        Ok(external) => Ok(Some(external)),
+        Err(error) => not_ready("ExternalAccountKeyInvalid", format!("{place}: {error}: {advice}")),
+    }
+}
+
 /// Makes the account at the CA, or finds it: one to three requests.
 pub(super) async fn register(
     transport: &Transport,
     acme: &Acme,
     key: &Arc<AccountKey>,
+    external: Option<&ExternalAccount>,
 ) -> Result<Session, NotReady> {
     let account = NewAccount::with_email(acme.email.as_deref());
-    Session::register(transport.clone(), &acme.server, key.clone(), &account)
+    Session::register(transport.clone(), &acme.server, key.clone(), account, external)
         .await
         .map_err(|error| {
             let message = error.to_string();
             match error {
+                RegisterError::QuotaUsedUp { until, .. } => {
+                    NotReady::new("RateLimited", message, Retry::At(until))
+                }
                 RegisterError::Throttled {
                     until: Some(until), ..
                 } => NotReady::new("CaThrottles", message, Retry::At(until)),
                 RegisterError::Throttled { until: None, .. } => {
                     NotReady::new("CaThrottles", message, Retry::Backoff)
                 }
+                RegisterError::Refused { kind, .. } if kind == kind::EXTERNAL_ACCOUNT_REQUIRED => NotReady::new(
+                    "ExternalAccountRequired",
+                    format!(
+                        "set spec.acme.externalAccountBinding to the key ID and the MAC key that the CA gives its \
+                         customers; {message}"
+                    ),
+                    Retry::Backoff,
+                ),
                 RegisterError::Refused { .. } => NotReady::new("AccountRefused", message, Retry::Backoff),
                 RegisterError::NotValid { .. } => NotReady::new("AccountNotValid", message, Retry::Backoff),
                 RegisterError::Failed { .. } => NotReady::new("AccountFailed", message, Retry::Backoff),
@@ -191,10 +243,16 @@ pub(super) fn backoff(count: u32) -> Duration {
 }
 
 /// What a ready issuer is made of.
-pub(super) fn ready(acme: &Acme, session: Session, budget: Budget) -> ReadyIssuer {
+pub(super) fn ready(
+    acme: &Acme,
+    status: Option<&IssuerStatus>,
+    session: Session,
+    budget: Budget,
+) -> ReadyIssuer {
     ReadyIssuer {
         server: acme.server.clone(),
         session,
         budget,
+        terms: IssuerTerms::of(acme, status),
     }
 }

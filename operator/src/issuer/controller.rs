@@ -18,11 +18,11 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::account::{self, NotReady, Retry};
-use super::{IssuerKey, ReadyIssuer};
+use super::{IssuerKey, IssuerTerms, ReadyIssuer};
 use crate::acme::account::AccountKey;
 use crate::acme::session::Session;
 use crate::acme::transport::Transport;
-use crate::budget::{Budget, Figures};
+use crate::budget::Figures;
 use crate::clock;
 use crate::context::{Context, full_name};
 use crate::due::Due;
@@ -138,7 +138,6 @@ where
 {
     let reconciler = Arc::new(Reconciler::<K> {
         context,
-        transports: Mutex::default(),
         failures: Mutex::default(),
         looked: Mutex::default(),
         kind: PhantomData,
@@ -211,16 +210,8 @@ where
     }
 }
 
-/// A transport, and what it was made for.
-struct Kept {
-    server: String,
-    ca_bundle: Option<String>,
-    transport: Transport,
-}
-
 struct Reconciler<K> {
     context: Context,
-    transports: Mutex<HashMap<IssuerKey, Kept>>,
     failures: Mutex<HashMap<IssuerKey, u32>>,
     /// The generation that was looked at last.
     looked: Mutex<HashMap<IssuerKey, i64>>,
@@ -256,7 +247,10 @@ impl<K: AnyIssuer> Reconciler<K> {
         let is_other_account = ready
             .as_ref()
             .is_some_and(|ready| Some(ready.session.kid()) != account);
-        !is_looked || (!is_under_way && (ready.is_some() != says_ready || is_other_account))
+        let says_else = ready
+            .as_ref()
+            .is_some_and(|ready| ready.terms != IssuerTerms::of(issuer.acme(), issuer.status()));
+        !is_looked || (!is_under_way && (ready.is_some() != says_ready || is_other_account || says_else))
     }
 
     /// Those of this kind whose accounts the CA does not know any more.
@@ -310,10 +304,6 @@ impl<K: AnyIssuer> Reconciler<K> {
 
     fn forget(&self, key: &IssuerKey) {
         self.context.issuers.forget(key);
-        self.transports
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(key);
         self.failures
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -350,12 +340,12 @@ impl<K: AnyIssuer> Reconciler<K> {
             None => "shared with every issuer of this CA; set by ClusterIssuers".into(),
         };
         let account_key = account::key(context, key, acme).await?;
-        let transport = self.transport(key, acme, &budget)?;
+        let transport = account::transport(context, origin, acme, &budget)?;
         let gone = context.issuers.gone_account(key);
         let gone = gone.as_deref();
         if let Some(session) = account::resume(&transport, acme, &account_key, issuer.status(), gone) {
             let words = words();
-            return Ok((account::ready(acme, session, budget), words));
+            return Ok((account::ready(acme, issuer.status(), session, budget), words));
         }
         if let Some(account) = gone {
             let note = format!("the CA does not know the account {account} any more: it is registered again");
@@ -373,7 +363,7 @@ impl<K: AnyIssuer> Reconciler<K> {
             }
             if let Some(session) = self.resume_seen(issuer, &transport, &account_key, gone) {
                 let words = words();
-                return Ok((account::ready(acme, session, budget), words));
+                return Ok((account::ready(acme, issuer.status(), session, budget), words));
             }
         }
         let latest = issuer.api(&self.context).get(&key.name).await.ok();
@@ -382,13 +372,14 @@ impl<K: AnyIssuer> Reconciler<K> {
             Some(session) => session,
             None => {
                 let _unrecorded = budget.unrecorded().begin();
-                let session = account::register(&transport, acme, &account_key).await?;
+                let external = account::external(context, key, acme).await?;
+                let session = account::register(&transport, acme, &account_key, external.as_ref()).await?;
                 context.issuers.registered(key);
                 session
             }
         };
         let words = words();
-        Ok((account::ready(acme, session, budget), words))
+        Ok((account::ready(acme, issuer.status(), session, budget), words))
     }
 
     fn resume_seen(
@@ -400,28 +391,6 @@ impl<K: AnyIssuer> Reconciler<K> {
     ) -> Option<Session> {
         let seen = K::seen(&self.context, &issuer.key())?;
         account::resume(transport, issuer.acme(), key, seen.status(), gone)
-    }
-
-    /// The transport, kept as long as server and roots stay the same.
-    fn transport(&self, key: &IssuerKey, acme: &Acme, budget: &Budget) -> Result<Transport, NotReady> {
-        let mut transports = self.transports.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(kept) = transports.get(key)
-            && kept.server == acme.server
-            && kept.ca_bundle == acme.ca_bundle
-        {
-            return Ok(kept.transport.clone());
-        }
-        let transport = account::transport(&self.context, account::origin(acme)?, acme, budget)?;
-        let (server, ca_bundle) = (acme.server.clone(), acme.ca_bundle.clone());
-        transports.insert(
-            key.clone(),
-            Kept {
-                server,
-                ca_bundle,
-                transport: transport.clone(),
-            },
-        );
-        Ok(transport)
     }
 
     fn wait(&self, key: &IssuerKey, not_ready: &NotReady) -> Option<Duration> {

@@ -3,11 +3,17 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use sancho_crds::CertificateShard;
+use sancho_core::order::reason;
+use sancho_core::renewal::{CertId, look_time};
+use sancho_crds::{CertificateShard, CertificateShardSpec, IssuedStatus, ShardFailure};
+use sancho_limiter::Cost;
 
+use crate::issuer::IssuerTerms;
 use crate::queue::Priority;
-use crate::shard::renewal::renewal_of;
-use crate::target::target;
+use crate::quotas::Quotas;
+use crate::shard::profile::profile;
+use crate::shard::quarantine::{held_up_until, is_wanted, next_try, order_names, order_target};
+use crate::shard::renewal::{renewal_of_issued, seed};
 
 /// What a shard needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +40,14 @@ pub struct Surroundings<'a> {
     pub holders: &'a BTreeSet<String>,
     /// The Secret was seen to be deleted.
     pub secret_gone: bool,
+    /// The CA is known to suggest nothing for renewals.
+    pub lacks_renewal_info: bool,
+    /// What the issuer says of orders.
+    pub terms: &'a IssuerTerms,
+    /// The CAs' quotas that are used up.
+    pub quotas: &'a Quotas,
+    /// The issuer's account, by its URL.
+    pub account: &'a str,
     /// The wall clock.
     pub now: Timestamp,
 }
@@ -52,35 +66,147 @@ pub fn need(shard: &CertificateShard, around: &Surroundings<'_>) -> Need {
     }
 }
 
-/// About how many requests a shard's order still takes: 2n + 3 and a poll for n pending names
+/// About how much work of this priority still takes: an order of n pending names 2n + 3 requests and a poll
 /// (`sancho_core::order`).
 #[must_use]
-pub fn requests(shard: &CertificateShard) -> u64 {
+pub fn cost(shard: &CertificateShard, priority: Priority) -> Cost {
+    match priority {
+        Priority::RenewalInfo => return 1.into(),
+        // An order of one name, up to its authorization.
+        Priority::Retry => {
+            return Cost {
+                requests: 5,
+                new_orders: 1,
+            };
+        }
+        Priority::UnderWay | Priority::NearExpiry | Priority::New | Priority::Renewal => {}
+    }
     let order = shard.status.as_ref().and_then(|status| status.order.as_ref());
-    let left = match order {
+    let (left, new_orders) = match order {
         Some(order) if order.url.is_some() => {
             let by_state = order.authorizations.iter().map(|a| match a.state.as_str() {
                 "Unknown" => 2,
                 "Pending" => 1,
                 _ => 0,
             });
-            by_state.sum::<usize>() + 3
+            (by_state.sum::<usize>() + 3, 0)
         }
-        _ => 2 * shard.spec.dns_names.len() + 4,
+        _ => (2 * order_names(shard).len() + 4, 1),
     };
-    u64::try_from(left).unwrap_or(u64::MAX)
+    Cost {
+        requests: u64::try_from(left).unwrap_or(u64::MAX),
+        new_orders,
+    }
 }
 
-/// The priority of what is to be done, or when to look again.
-fn open_work(shard: &CertificateShard, around: &Surroundings<'_>) -> Result<Priority, Option<Timestamp>> {
-    let spec = &shard.spec;
-    let wanted = target(&spec.dns_names, &spec.issuer_ref, around.server);
-    let Some(status) = &shard.status else {
-        return Ok(Priority::New);
+/// The end of the certificate in use, if there is one.
+#[must_use]
+pub fn expiry(shard: &CertificateShard) -> Option<Timestamp> {
+    let issued = shard.status.as_ref()?.issued.as_ref()?;
+    Some(issued.not_after.0)
+}
+
+/// Has `shard` had a certificate for `target` before, so that an order for it is a renewal?
+#[must_use]
+pub fn is_renewal(shard: &CertificateShard, target: &str) -> bool {
+    let status = shard.status.as_ref();
+    let issued = status.and_then(|status| status.issued.as_ref());
+    issued.is_some_and(|issued| issued.target == target)
+}
+
+/// Is the certificate of `shard` to be renewed because its Certificate's annotation asks for that?
+#[must_use]
+pub fn is_renewed_by_hand(shard: &CertificateShard) -> bool {
+    let Some(asked) = &shard.spec.renew else {
+        return false;
     };
-    if let Some(failure) = &status.failure
-        && failure.target == wanted
+    let status = shard.status.as_ref();
+    status.is_some_and(|status| status.issued.is_some() && status.renewed.as_ref() != Some(asked))
+}
+
+/// About how much the orders under way still take: those of `shards` that a replica among `holders` drives.
+#[must_use]
+pub fn cost_under_way<'a>(
+    shards: impl Iterator<Item = &'a CertificateShard>,
+    holders: &BTreeSet<String>,
+) -> Cost {
+    let is_driven = |shard: &&CertificateShard| {
+        let claim = shard.status.as_ref().and_then(|status| status.claim.as_ref());
+        claim.is_some_and(|claim| holders.contains(&claim.holder))
+    };
+    let left = |shard: &CertificateShard| {
+        // What has its certificate and no order is most likely just looked at.
+        let status = shard.status.as_ref();
+        let is_look = status.is_some_and(|status| status.issued.is_some() && status.order.is_none());
+        let priority = if is_look {
+            Priority::RenewalInfo
+        } else {
+            Priority::UnderWay
+        };
+        cost(shard, priority)
+    };
+    shards.filter(is_driven).map(left).sum()
+}
+
+/// The priority of what is to be done, or when to look again. Names that cannot be validated are tried again while
+/// there is nothing else to do.
+fn open_work(shard: &CertificateShard, around: &Surroundings<'_>) -> Result<Priority, Option<Timestamp>> {
+    if shard.spec.paused == Some(true) && !is_order_under_way(shard, around.server) {
+        return Err(None);
+    }
+    let until = match order_work(shard, around) {
+        Err(until) => until,
+        work => return work,
+    };
+    let order = shard.status.as_ref().and_then(|status| status.order.as_ref());
+    let waits = order.and_then(|order| order.not_before.as_ref().map(|until| until.0));
+    let waits = waits.filter(|until| *until > around.now);
+    match next_try(shard).map(|at| waits.map_or(at, |until| until.max(at))) {
+        Some(at) if at <= around.now && !is_order_under_way(shard, around.server) => Ok(Priority::Retry),
+        Some(at) => Err(Some(until.map_or(at, |until| until.min(at)))),
+        None => Err(until),
+    }
+}
+
+fn is_order_under_way(shard: &CertificateShard, server: &str) -> bool {
+    let order = shard.status.as_ref().and_then(|status| status.order.as_ref());
+    order.is_some_and(|order| order.target == order_target(shard, server))
+}
+
+/// The same for the shard's own order.
+fn order_work(shard: &CertificateShard, around: &Surroundings<'_>) -> Result<Priority, Option<Timestamp>> {
+    let names = order_names(shard);
+    if names.is_empty() {
+        return Err(None);
+    }
+    let wanted = order_target(shard, around.server);
+    // Only what begins is held back.
+    let unless_held_back = |priority| {
+        // Its planner splits it, and that is an event.
+        if is_over_cap(&shard.spec, around.terms) {
+            return Err(None);
+        }
+        let is_renewal = is_renewal(shard, &wanted);
+        let quotas = around.quotas;
+        match quotas.holding_back(around.account, &names, is_renewal, around.now) {
+            Some(held_back) => Err(Some(held_back.until)),
+            None => Ok(priority),
+        }
+    };
+    let Some(status) = &shard.status else {
+        return unless_held_back(Priority::New);
+    };
+    let failure = status.failure.as_ref().filter(|failure| failure.target == wanted);
+    if failure.is_some_and(|failure| is_refused_for_number(&shard.spec, failure)) {
+        return Err(None);
+    }
+    if let Some(failure) = failure
         && failure.retry_time.0 > around.now
+        && !is_begun_anew(shard, failure)
+        && failure
+            .profile
+            .as_deref()
+            .is_none_or(|refused| profile(&shard.spec, around.terms.profile.as_deref()) == Some(refused))
     {
         return Err(Some(failure.retry_time.0));
     }
@@ -94,219 +220,76 @@ fn open_work(shard: &CertificateShard, around: &Surroundings<'_>) -> Result<Prio
     }
     match &status.issued {
         Some(issued) if issued.target == wanted && !around.secret_gone => {
+            // Somebody waits for it.
+            if is_renewed_by_hand(shard) {
+                return unless_held_back(Priority::New);
+            }
             // Not the recorded moment: `renewBefore` may have been edited since.
-            let renewal = renewal_of(shard, issued.not_before.0, issued.not_after.0);
+            let renewal = renewal_of_issued(shard, issued);
             if around.now < renewal {
-                return Err(Some(renewal));
+                return match look_at_ca(shard, issued, around) {
+                    Some(look) if look <= around.now => Ok(Priority::RenewalInfo),
+                    look => Err(Some(look.map_or(renewal, |look| look.min(renewal)))),
+                };
+            }
+            if let Some(until) = held_up_until(shard, issued).filter(|until| around.now < *until) {
+                return Err(Some(until));
             }
             let left = issued.not_after.0.as_second() - around.now.as_second();
             let lifetime = issued.not_after.0.as_second() - issued.not_before.0.as_second();
-            Ok(if left * 6 < lifetime {
+            unless_held_back(if left * 6 < lifetime {
                 Priority::NearExpiry
             } else {
                 Priority::Renewal
             })
         }
-        _ => Ok(Priority::New),
+        // Names come back: the others have what they need.
+        Some(issued)
+            if is_wanted(shard, around.server, &issued.target)
+                && !around.secret_gone
+                && around.now < issued.not_after.0 =>
+        {
+            unless_held_back(Priority::Renewal)
+        }
+        _ => unless_held_back(Priority::New),
     }
+}
+
+/// Has the shard been edited since it failed, or is it to be tried again by hand? That does not help against a quota.
+fn is_begun_anew(shard: &CertificateShard, failure: &ShardFailure) -> bool {
+    let is_edited = failure.generation.is_some() && failure.generation != shard.metadata.generation;
+    is_edited && failure.reason != reason::RATE_LIMITED
+}
+
+/// Has it more names than the CA turned out to take?
+fn is_over_cap(spec: &CertificateShardSpec, terms: &IssuerTerms) -> bool {
+    let most = terms.most_names(profile(spec, terms.profile.as_deref()));
+    most.is_some_and(|most| exceeds(spec, most))
+}
+
+/// Was it refused because it has too many names? Asking for the same ones again is of no use.
+fn is_refused_for_number(spec: &CertificateShardSpec, failure: &ShardFailure) -> bool {
+    failure.most_names.is_some_and(|most| exceeds(spec, most))
+}
+
+fn exceeds(spec: &CertificateShardSpec, most: u32) -> bool {
+    u32::try_from(spec.dns_names.len()).is_ok_and(|names| names > most)
+}
+
+/// When the CA is to be asked about the renewal of what is issued, if it is at all. Not if somebody has written
+/// a certID that is none.
+fn look_at_ca(
+    shard: &CertificateShard,
+    issued: &IssuedStatus,
+    around: &Surroundings<'_>,
+) -> Option<Timestamp> {
+    if around.lacks_renewal_info {
+        return None;
+    }
+    issued.cert_id.as_ref()?.parse::<CertId>().ok()?;
+    let planned = issued.renewal_info.as_ref()?.next_look.0;
+    Some(look_time(planned, around.now, &seed(shard)))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use sancho_crds::{
-        CertificateShardSpec, CertificateShardStatus, Claim, IssuedStatus, IssuerRef, OrderStatus,
-        ShardFailure,
-    };
-
-    use crate::clock::time;
-
-    const SERVER: &str = "https://ca/dir";
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    fn shard(status: CertificateShardStatus) -> CertificateShard {
-        let spec = CertificateShardSpec {
-            certificate: "shop".into(),
-            group: None,
-            index: 0,
-            secret_name: "shop-tls".into(),
-            issuer_ref: IssuerRef {
-                name: "ca".into(),
-                kind: None,
-            },
-            dns_names: vec!["a.example".into()],
-            renew_before: None,
-        };
-        let mut shard = CertificateShard::new("shop-0", spec);
-        shard.status = Some(status);
-        shard
-    }
-
-    fn wanted() -> String {
-        let shard = shard(CertificateShardStatus::default());
-        target(&shard.spec.dns_names, &shard.spec.issuer_ref, SERVER)
-    }
-
-    fn issued(target: String) -> IssuedStatus {
-        IssuedStatus {
-            target,
-            fingerprint: "00".into(),
-            not_before: time(at(0)),
-            not_after: time(at(900)),
-            renewal_time: time(at(600)),
-        }
-    }
-
-    fn renewal() -> Timestamp {
-        renewal_of(&shard(CertificateShardStatus::default()), at(0), at(900))
-    }
-
-    fn order(not_before: Option<i64>) -> OrderStatus {
-        let mut order = crate::order_status::to_status(&wanted(), &Default::default());
-        order.not_before = not_before.map(|second| time(at(second)));
-        order
-    }
-
-    fn needed(status: CertificateShardStatus, holders: &[&str], gone: bool, now: i64) -> Need {
-        let holders = holders.iter().map(|h| (*h).to_owned()).collect();
-        let around = Surroundings {
-            server: SERVER,
-            me: "me",
-            holders: &holders,
-            secret_gone: gone,
-            now: at(now),
-        };
-        need(&shard(status), &around)
-    }
-
-    #[test]
-    fn a_new_shard_is_to_be_issued() {
-        assert_eq!(
-            needed(CertificateShardStatus::default(), &[], false, 0),
-            Need::Work(Priority::New)
-        );
-    }
-
-    #[test]
-    fn an_issued_shard_rests_until_its_renewal() {
-        let status = CertificateShardStatus {
-            issued: Some(issued(wanted())),
-            ..Default::default()
-        };
-        assert_eq!(
-            needed(status.clone(), &[], false, 10),
-            Need::Nothing {
-                until: Some(renewal())
-            }
-        );
-        assert_eq!(
-            needed(status.clone(), &[], false, 600),
-            Need::Work(Priority::Renewal)
-        );
-        assert_eq!(needed(status, &[], false, 800), Need::Work(Priority::NearExpiry));
-    }
-
-    #[test]
-    fn an_edited_renew_before_counts_at_once() {
-        let status = CertificateShardStatus {
-            issued: Some(issued(wanted())),
-            ..Default::default()
-        };
-        let mut shard = shard(status);
-        shard.spec.renew_before = Some("800s".into());
-        let holders = BTreeSet::new();
-        let around = Surroundings {
-            server: SERVER,
-            me: "me",
-            holders: &holders,
-            secret_gone: false,
-            now: at(200),
-        };
-        assert_eq!(need(&shard, &around), Need::Work(Priority::Renewal));
-    }
-
-    #[test]
-    fn a_deleted_secret_and_other_names_are_issued_again() {
-        let status = CertificateShardStatus {
-            issued: Some(issued(wanted())),
-            ..Default::default()
-        };
-        assert_eq!(needed(status, &[], true, 10), Need::Work(Priority::New));
-        let status = CertificateShardStatus {
-            issued: Some(issued("other".into())),
-            ..Default::default()
-        };
-        assert_eq!(needed(status, &[], false, 10), Need::Work(Priority::New));
-    }
-
-    #[test]
-    fn an_order_under_way_goes_on_when_its_wait_is_over() {
-        let status = |wait| CertificateShardStatus {
-            order: Some(order(wait)),
-            ..Default::default()
-        };
-        assert_eq!(
-            needed(status(None), &[], false, 10),
-            Need::Work(Priority::UnderWay)
-        );
-        assert_eq!(
-            needed(status(Some(20)), &[], false, 10),
-            Need::Nothing { until: Some(at(20)) }
-        );
-        assert_eq!(
-            needed(status(Some(20)), &[], false, 20),
-            Need::Work(Priority::UnderWay)
-        );
-    }
-
-    #[test]
-    fn a_failure_holds_back_only_what_failed() {
-        let failure = |target: String| ShardFailure {
-            reason: "CAAForbids".into(),
-            message: String::new(),
-            target,
-            count: 1,
-            retry_time: time(at(60)),
-        };
-        let status = CertificateShardStatus {
-            failure: Some(failure(wanted())),
-            ..Default::default()
-        };
-        assert_eq!(
-            needed(status, &[], false, 10),
-            Need::Nothing { until: Some(at(60)) }
-        );
-        let status = CertificateShardStatus {
-            failure: Some(failure("other".into())),
-            ..Default::default()
-        };
-        assert_eq!(needed(status, &[], false, 10), Need::Work(Priority::New));
-    }
-
-    #[test]
-    fn a_claim_counts_only_while_its_owner_holds_a_slot() {
-        let status = CertificateShardStatus {
-            claim: Some(Claim {
-                holder: "other".into(),
-            }),
-            order: Some(order(None)),
-            ..Default::default()
-        };
-        assert_eq!(
-            needed(status.clone(), &["other", "third"], false, 10),
-            Need::Claimed
-        );
-        assert_eq!(
-            needed(status.clone(), &["third"], false, 10),
-            Need::Work(Priority::UnderWay)
-        );
-        let mine = CertificateShardStatus {
-            claim: Some(Claim { holder: "me".into() }),
-            ..status
-        };
-        assert_eq!(needed(mine, &["me"], false, 10), Need::Work(Priority::UnderWay));
-    }
-}
+mod tests;

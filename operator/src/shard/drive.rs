@@ -1,30 +1,42 @@
 //! Claim → next step → request → record, until the certificate is there or there is a wait.
 
+mod names;
+mod progress;
+
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
 use sancho_core::names::DnsName;
 use sancho_core::order::{Effect, OrderState, Reply, Request, Stage, Step, advised, next, reason, reply};
-use sancho_crds::{CertificateShard, CertificateShardStatus, Claim};
+use sancho_core::renewal::CertId;
+use sancho_crds::{CertificateShardStatus, Claim, QuarantinedName};
 
-use super::decide::{Need, Surroundings, need};
+use super::decide::{Need, Surroundings, is_renewal, need};
 use super::finish::{self, Finish};
+use super::key;
+use super::look::look;
+use super::profile;
 use super::record::{RecordError, Recorder};
+use super::renewal;
+use crate::acme::session::Terms;
 use crate::clock;
 use crate::context::Context;
 use crate::issuer::{IssuerKey, ReadyIssuer};
-use crate::order_status::{from_status, to_status};
-use crate::queue::ShardKey;
-use crate::target::target;
+use crate::order_status::from_status;
+use crate::queue::{Priority, ShardKey};
+use crate::quotas;
+use crate::shard::quarantine;
+use crate::shard::retry::retry;
+use crate::shard::send::{Sent, send};
 
 /// A wait of at most this long is waited for in place; after a longer one the shard is taken up anew.
-const SHORT_WAIT: Duration = Duration::from_secs(10);
+pub(super) const SHORT_WAIT: Duration = Duration::from_secs(10);
 /// The first pause after a Secret could not be read or written. It doubles up to half an hour.
 const SECRET_AGAIN: Duration = Duration::from_secs(30);
-/// Progress that can be had again from the CA is recorded at least this often.
-const RECORD_EVERY: Duration = Duration::from_secs(1);
-
+/// The CA does not know the order any more, or it cannot be resumed.
+const ORDER_RESTARTED: &str = "OrderRestarted";
 /// So many times in a row an order is made again at once because its account was gone.
 const REGISTERED_AGAIN: u32 = 4;
 
@@ -67,17 +79,32 @@ pub async fn drive(
         me: &context.replica,
         holders: &holders,
         secret_gone,
+        lacks_renewal_info: issuer.session.lacks_renewal_info(),
+        terms: &issuer.terms,
+        quotas: &context.quotas,
+        account: issuer.session.kid(),
         now: clock::now(),
     };
-    if !matches!(need(&shard, &around), Need::Work(_)) {
-        return Err(Stop::Nothing);
+    match need(&shard, &around) {
+        Need::Work(Priority::RenewalInfo) => return look(context, issuer, Recorder::new(api, shard)).await,
+        Need::Work(Priority::Retry) => return retry(context, issuer, Recorder::new(api, shard)).await,
+        Need::Work(Priority::UnderWay | Priority::NearExpiry | Priority::New | Priority::Renewal) => {}
+        Need::Nothing { .. } | Need::Claimed => return Err(Stop::Nothing),
     }
     if !is_settled(context, key, &shard.spec.certificate).await? {
         return Err(Stop::Nothing);
     }
-    let names: Vec<DnsName> = match shard
-        .spec
-        .dns_names
+    let mut planned = shard.clone();
+    if let Some(status) = planned.status.as_mut() {
+        let is_under_way = status
+            .order
+            .as_ref()
+            .is_some_and(|order| order.target == quarantine::order_target(&shard, &issuer.server));
+        if !is_under_way {
+            status.quarantine = quarantine::before_order(&shard);
+        }
+    }
+    let names: Vec<DnsName> = match quarantine::order_names(&planned)
         .iter()
         .map(|name| DnsName::parse(name))
         .collect()
@@ -86,10 +113,16 @@ pub async fn drive(
         // The planner writes only parsed names; somebody else wrote this shard.
         Err(_) => return Err(Stop::Nothing),
     };
-    let target = target(&shard.spec.dns_names, &shard.spec.issuer_ref, &issuer.server);
+    if names.is_empty() {
+        return Err(Stop::Nothing);
+    }
+    let target = quarantine::order_target(&planned, &issuer.server);
     let mut driven = Driven {
         context,
         issuer,
+        is_renewal: is_renewal(&shard, &target),
+        quarantine: planned.status.unwrap_or_default().quarantine,
+        told: BTreeSet::new(),
         recorder: Recorder::new(api, shard),
         target,
         names,
@@ -118,7 +151,13 @@ struct Driven<'a> {
     recorder: Recorder,
     target: String,
     names: Vec<DnsName>,
+    /// The names had a certificate before.
+    is_renewal: bool,
+    /// The names that cannot be validated, as this order takes them.
+    quarantine: Vec<QuarantinedName>,
     secret_gone: bool,
+    /// What events were published about.
+    told: BTreeSet<String>,
     recorded_at: tokio::time::Instant,
 }
 
@@ -131,6 +170,10 @@ impl Driven<'_> {
         });
         if self.secret_gone {
             status.issued = None;
+        }
+        if status.quarantine != self.quarantine {
+            status.quarantine.clone_from(&self.quarantine);
+            quarantine::show(&mut status, self.recorder.shard(), clock::now());
         }
         if status
             .order
@@ -147,16 +190,20 @@ impl Driven<'_> {
 
     async fn run(&mut self) -> Result<(), Stop> {
         if self.recorder.status().order.is_none() {
-            match finish::before_order(self.context, self.recorder.shard(), &self.target).await? {
+            let account = self.issuer.session.kid();
+            match finish::before_order(self.context, self.recorder.shard(), &self.target, account).await {
                 Finish::Go => {}
                 Finish::Record(status) => return Ok(self.recorder.record(*status).await?),
+            }
+            if !self.is_held_back() && !self.all_pass().await? {
+                return Ok(());
             }
         }
         let Some(mut state) = self.state() else {
             return self.restart("the recorded order cannot be resumed").await;
         };
         if state.stage == Stage::Valid
-            && let Some(status) = finish::published(self.context, self.recorder.shard(), &self.target).await
+            && let Some(status) = self.published().await
         {
             self.recorder.record(status).await?;
             finish::tell_issued(self.context, self.recorder.shard()).await;
@@ -189,7 +236,7 @@ impl Driven<'_> {
     fn state(&self) -> Option<OrderState> {
         let status = self.recorder.status();
         let Some(recorded) = status.order.as_ref().filter(|order| order.target == self.target) else {
-            return Some(OrderState::default());
+            return Some(OrderState::replacing(self.replaced()));
         };
         let transport = self.issuer.session.transport();
         match from_status(recorded) {
@@ -203,11 +250,25 @@ impl Driven<'_> {
         }
     }
 
+    /// The certificate in use, if it is this account's: whether its names are still the shard's or not, the
+    /// order's takes its place.
+    fn replaced(&self) -> Option<CertId> {
+        let issued = self.recorder.status().issued?;
+        let is_ours = issued.account_url.as_deref() == Some(self.issuer.session.kid());
+        issued.cert_id.filter(|_| is_ours)?.parse().ok()
+    }
+
+    /// What there is to record if the Secret holds the certificate already.
+    async fn published(&self) -> Option<CertificateShardStatus> {
+        let account = self.issuer.session.kid();
+        finish::published(self.context, self.recorder.shard(), &self.target, account).await
+    }
+
     /// Sends one request and records its answer. What the request depends on is recorded before.
     /// Nothing comes back once the order has ended, well or badly.
     async fn send(&mut self, state: OrderState, request: &Request) -> Result<Option<OrderState>, Stop> {
         let csr = match request {
-            Request::Finalize { .. } => match finish::csr(self.context, self.recorder.shard()).await {
+            Request::Finalize { .. } => match key::csr(self.context, self.recorder.shard()).await {
                 Ok(csr) => csr,
                 Err(error) => return self.put_off(state, &error).await,
             },
@@ -216,27 +277,33 @@ impl Driven<'_> {
                 self.save(&state).await?;
                 Vec::new()
             }
+            // Another may have been told of a quota while this one waited for its turn.
+            Request::NewOrder { .. } if self.is_held_back() => return Err(Stop::Nothing),
             Request::NewOrder { .. }
             | Request::FetchAuthorization { .. }
             | Request::PollOrder { .. }
             | Request::DownloadCertificate { .. } => Vec::new(),
         };
-        // Drives share the directory: while one fetches it the others wait, and hold nothing up.
-        let warmed = tokio::select! {
-            biased;
-            warmed = self.issuer.session.warm() => warmed,
-            () = self.issuer.budget.lost() => return Err(Stop::SlotsLost),
+        let profile = self.profile().map(str::to_owned);
+        let terms = Terms {
+            profile: profile.as_deref(),
+            not_after: renewal::not_after(self.recorder.shard(), clock::now()),
+            csr: &csr,
         };
-        // Ends when the answer is recorded: until then no slot is released.
-        let _unrecorded = self.issuer.budget.unrecorded().begin();
-        let answer = match warmed {
-            Ok(None) => tokio::select! {
-                biased;
-                answer = self.issuer.session.perform(request, &csr) => answer,
-                () = self.issuer.budget.lost() => return Err(Stop::SlotsLost),
-            },
-            Ok(Some(throttle)) => Ok(throttle),
-            Err(error) => Err(error),
+        // Until the answer is recorded no slot is released.
+        let (answer, _unrecorded) = match send(self.issuer, request, terms).await? {
+            (Sent::Answer(answer), unrecorded) => (answer, unrecorded),
+            (Sent::NotOffered(offered), _unrecorded) => {
+                let failure = profile::not_offered(
+                    &self.recorder.shard().spec,
+                    profile.as_deref(),
+                    &offered,
+                    clock::now(),
+                );
+                self.fail(&state, failure.reason, &failure.message, &failure)
+                    .await?;
+                return Ok(None);
+            }
         };
         let answer = match answer {
             Ok(response) => {
@@ -272,7 +339,7 @@ impl Driven<'_> {
                     "asked in vain, asked again later"
                 );
                 match reason {
-                    reason::THROTTLED | reason::SERVER_ERROR => {
+                    reason::THROTTLED | reason::SERVER_ERROR | reason::RATE_LIMITED => {
                         self.save_obstacle(&state, reason, &advised(reason, &message))
                             .await?;
                     }
@@ -281,8 +348,8 @@ impl Driven<'_> {
                 }
             }
             Effect::Issued { chain, alternates: _ } => {
-                let shard = self.recorder.shard();
-                let finished = finish::publish(self.context, shard, &self.target, &chain).await;
+                let (shard, account) = (self.recorder.shard(), self.issuer.session.kid());
+                let finished = finish::publish(self.context, shard, &self.target, account, &chain).await;
                 match finished {
                     Ok(status) => self.recorder.record(status).await?,
                     Err(error) => return self.put_off(state, &error).await,
@@ -290,7 +357,12 @@ impl Driven<'_> {
                 finish::tell_issued(self.context, self.recorder.shard()).await;
                 return Ok(None);
             }
-            Effect::Failed(failure) => {
+            Effect::Failed(mut failure) => {
+                if failure.reason == reason::PROFILE_NOT_OFFERED {
+                    let offered = self.issuer.session.known_profiles().await;
+                    let spec = &self.recorder.shard().spec;
+                    failure.message = profile::refused(spec, profile.as_deref(), &offered, &failure.message);
+                }
                 self.fail(&state, failure.reason, &failure.message, &failure)
                     .await?;
                 return Ok(None);
@@ -323,72 +395,19 @@ impl Driven<'_> {
         Ok(None)
     }
 
-    /// Records the state at once if the next request must not be sent without it: the order's URL,
-    /// a change of stage. What the CA can be asked for again is recorded every second.
-    async fn save_if_due(
-        &mut self,
-        state: &OrderState,
-        request: &Request,
-        had_url: bool,
-    ) -> Result<(), Stop> {
-        let recorded = self.recorder.status().order;
-        let moved = recorded.as_ref().map(|order| order.stage.as_str()) != Some(state.stage.as_str());
-        let new_order = matches!(request, Request::NewOrder { .. }) || !had_url;
-        // Another answer to the same challenge would be refused, or make the CA check once more.
-        let answered = matches!(request, Request::AnswerChallenge { .. });
-        if moved || new_order || answered || self.recorded_at.elapsed() >= RECORD_EVERY {
-            self.save(state).await?;
-        }
-        Ok(())
+    /// The CA's profile that a new order asks for.
+    fn profile(&self) -> Option<&str> {
+        profile::profile(&self.recorder.shard().spec, self.issuer.terms.profile.as_deref())
     }
 
-    /// Records a state, and that the order moves on.
-    async fn save(&mut self, state: &OrderState) -> Result<(), Stop> {
-        let target = self.target.clone();
-        self.save_with(state, |status, shard| {
-            finish::show_working(status, shard, &target)
-        })
-        .await
-    }
-
-    /// Records a state that is still where it was: what the conditions say of it stays.
-    async fn save_unmoved(&mut self, state: &OrderState) -> Result<(), Stop> {
-        self.save_with(state, |_, _| ()).await
-    }
-
-    /// Records a state that is still where it was, and what stands in its way, with an event if that is news.
-    async fn save_obstacle(&mut self, state: &OrderState, reason: &str, message: &str) -> Result<(), Stop> {
-        let mut news = false;
-        self.save_with(state, |status, shard| {
-            news = finish::show_obstacle(status, shard, reason, message);
-        })
-        .await?;
-        if news {
-            finish::tell_failure(self.context, self.recorder.shard(), reason, message).await;
-        }
-        Ok(())
-    }
-
-    async fn save_with(
-        &mut self,
-        state: &OrderState,
-        show: impl FnOnce(&mut CertificateShardStatus, &CertificateShard),
-    ) -> Result<(), Stop> {
-        let mut status = self.recorder.status();
-        let is_first = status
-            .order
-            .as_ref()
-            .and_then(|order| order.url.as_ref())
-            .is_none()
-            && state.url.is_some();
-        status.order = Some(to_status(&self.target, state));
-        if is_first {
-            status.orders = Some(status.orders.unwrap_or_default() + 1);
-        }
-        show(&mut status, self.recorder.shard());
-        self.recorder.record(status).await?;
-        self.recorded_at = tokio::time::Instant::now();
-        Ok(())
+    /// Does a quota hold back a new order of these names?
+    fn is_held_back(&self) -> bool {
+        let names = quarantine::order_names(self.recorder.shard());
+        let account = self.issuer.session.kid();
+        let quotas = &self.context.quotas;
+        quotas
+            .holding_back(account, &names, self.is_renewal, clock::now())
+            .is_some()
     }
 
     /// Waits in place, or says that it is too long for that. Slots may come and go meanwhile.
@@ -425,13 +444,25 @@ impl Driven<'_> {
             "order failed"
         );
         let message = advised(reason, message);
+        if self.leave_out(reason, &message, failure).await? {
+            return Ok(());
+        }
         let retry = if reason == reason::ACCOUNT_DOES_NOT_EXIST {
             self.register_again()
         } else {
             failure.retry
         };
-        let status = finish::failed(self.recorder.shard(), &self.target, reason, &message, retry);
-        let first = self.is_news(reason);
+        let mut status = finish::failed(self.recorder.shard(), &self.target, reason, &message, retry);
+        if let Some(recorded) = status.failure.as_mut() {
+            let account = self.issuer.session.kid();
+            let told = failure.quota.as_ref();
+            recorded.profile = (reason == reason::PROFILE_NOT_OFFERED)
+                .then(|| self.profile().map(str::to_owned))
+                .flatten();
+            recorded.most_names = failure.most_names.and_then(|most| u32::try_from(most).ok());
+            recorded.quota = told.and_then(|scope| quotas::to_status(scope, account));
+        }
+        let first = finish::is_news(Some(&self.recorder.status()), &self.target, reason);
         self.recorder.record(status).await?;
         if first {
             finish::tell_failure(self.context, self.recorder.shard(), reason, &message).await;
@@ -467,21 +498,13 @@ impl Driven<'_> {
             message: message.to_owned(),
             names: Vec::new(),
             retry: sancho_core::order::Retry::Backoff,
+            quota: None,
+            most_names: None,
         };
         if reason != "BudgetClosed" {
             self.fail(state, reason, message, &failure).await?;
         }
         Ok(None)
-    }
-
-    /// Shows that the CA does not answer, once for each reason.
-    async fn show_no_answer(&mut self, reason: &str, message: &str) -> Result<(), Stop> {
-        let mut status = self.recorder.status();
-        if finish::show_obstacle(&mut status, self.recorder.shard(), reason, message) {
-            self.recorder.record(status).await?;
-            finish::tell_failure(self.context, self.recorder.shard(), reason, message).await;
-        }
-        Ok(())
     }
 
     /// The order is gone at the CA: begin with another one, after a pause that grows.
@@ -491,20 +514,10 @@ impl Driven<'_> {
             why,
             "the order is begun anew"
         );
-        let status = finish::failed(
-            self.recorder.shard(),
-            &self.target,
-            "OrderRestarted",
-            why,
-            sancho_core::order::Retry::Backoff,
-        );
+        let (shard, target) = (self.recorder.shard(), &self.target);
+        finish::tell_news(self.context, shard, target, ORDER_RESTARTED, why).await;
+        let retry = sancho_core::order::Retry::Backoff;
+        let status = finish::failed(shard, target, ORDER_RESTARTED, why, retry);
         Ok(self.recorder.record(status).await?)
-    }
-
-    fn is_news(&self, reason: &str) -> bool {
-        let status: CertificateShardStatus = self.recorder.status();
-        status
-            .failure
-            .is_none_or(|failure| failure.reason != reason || failure.target != self.target)
     }
 }

@@ -1,23 +1,32 @@
 //! The ends of a shard's way: adopt what is there, the key, publish, fail; and what the status says.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
-use sancho_core::order::Retry;
-use sancho_core::renewal::retry_time;
+use sancho_core::order::{Retry, reason};
+use sancho_core::renewal::{Suggestion, retry_time};
 use sancho_crds::{
-    CertificateShard, CertificateShardStatus, IssuedStatus, ShardFailure, condition, set_condition,
+    ADOPT_ANNOTATION, CertificateShard, CertificateShardStatus, IssuedStatus, QuarantinePlace,
+    QuarantinedName, RenewalInfoStatus, ShardFailure, condition, set_condition,
 };
 
-use crate::acme::csr::{ShardKey, ShardKeyError};
+use super::adopt::{Adoption, adopt};
+use crate::acme::csr::ShardKeyError;
 use crate::chain::{self, ChainError, IssuedFacts};
 use crate::clock;
 use crate::context::{Context, full_name};
-use crate::secrets::{self, SecretError};
-use crate::shard::renewal::{plan_renewal, renewal_of, seed, show_planned};
+use crate::renewal_info_status::to_status;
+use crate::secrets::{self, SecretError, keys};
+use crate::shard::decide::is_renewed_by_hand;
+use crate::shard::quarantine::{self, order_names};
+use crate::shard::renewal::{explanation, known_suggestion, plan_renewal, renewal_of, seed, show_planned};
 
 /// A Secret of the shard's name exists and is not Sancho's.
 pub const SECRET_NOT_OURS: &str = "SecretNotOurs";
+/// A Secret of the shard's name is not Sancho's, and cannot be adopted either.
+pub const SECRET_NOT_ADOPTED: &str = "SecretNotAdopted";
 /// A Secret could not be read or written.
 pub const SECRET_NOT_WRITTEN: &str = "SecretNotWritten";
 /// What the CA issued is not what was asked for.
@@ -42,69 +51,100 @@ pub enum FinishError {
     /// The key.
     #[error(transparent)]
     Key(#[from] ShardKeyError),
+    /// The task that was to make a key has ended.
+    #[error("a key could not be generated: {0}")]
+    Generation(#[from] tokio::task::JoinError),
 }
 
 /// Looks at the Secret before anything is asked of the CA: one that holds the wanted certificate is
-/// taken as it is, one that is not ours ends the attempt.
+/// taken as it is, one that is not ours ends the attempt. `account` is the account's URL.
 pub async fn before_order(
     context: &Context,
     shard: &CertificateShard,
     target: &str,
-) -> Result<Finish, kube::Error> {
+    account: &str,
+) -> Finish {
     let now = clock::now();
     let namespace = shard.namespace().unwrap_or_default();
     let present = match secrets::read(&context.secrets(&namespace), shard).await {
         Ok(present) => present,
         Err(error @ SecretError::NotOurs { .. }) => {
-            let message = error.to_string();
-            let retry = Retry::At(now.saturating_add(LOOK_AGAIN).unwrap_or(now));
-            let news = shard
-                .status
-                .as_ref()
-                .and_then(|status| status.failure.as_ref())
-                .is_none_or(|failure| failure.reason != SECRET_NOT_OURS);
-            if news {
-                tell_failure(context, shard, SECRET_NOT_OURS, &message).await;
-            }
-            // Whatever was issued before, it is not in that Secret.
-            let mut shard = shard.clone();
-            if let Some(status) = shard.status.as_mut() {
-                status.issued = None;
-            }
-            let shard = &shard;
-            return Ok(Finish::Record(Box::new(failed(
-                shard,
-                target,
-                SECRET_NOT_OURS,
-                &message,
-                retry,
-            ))));
+            return foreign(context, shard, target, &error, now).await;
         }
         // Without a look at it nothing is asked of the CA.
         Err(error @ (SecretError::Conflict { .. } | SecretError::Api { .. })) => {
-            let retry = Retry::At(now.saturating_add(LOOK_AGAIN).unwrap_or(now));
-            let message = error.to_string();
-            tell_failure(context, shard, SECRET_NOT_WRITTEN, &message).await;
-            return Ok(Finish::Record(Box::new(failed(
-                shard,
-                target,
-                SECRET_NOT_WRITTEN,
-                &message,
-                retry,
-            ))));
+            return unreadable(context, shard, target, &error, now).await;
         }
     };
     let Some(secret) = present else {
-        return Ok(Finish::Go);
+        return Finish::Go;
     };
     let Some(facts) = held(&secret, shard, target, now) else {
-        return Ok(Finish::Go);
+        return Finish::Go;
     };
     if let Err(error) = secrets::label(&context.secrets(&namespace), shard).await {
         tracing::warn!(shard = full_name(shard), %error, "a Secret did not get its label back");
     }
-    Ok(Finish::Record(Box::new(
-        conclude(context, shard, target, &facts).await,
+    Finish::Record(Box::new(conclude(context, shard, target, account, &facts).await))
+}
+
+/// A Secret that is not ours: adopted if the Certificate asks for that, else left alone and looked at again.
+async fn foreign(
+    context: &Context,
+    shard: &CertificateShard,
+    target: &str,
+    error: &SecretError,
+    now: Timestamp,
+) -> Finish {
+    let (reason, message) = match adopt(context, shard, target, now).await {
+        Ok(Adoption::Adopted(facts)) => {
+            let mut status = conclude(context, shard, target, "", &facts).await;
+            // No account of ours has it: an order cannot say that it replaces it.
+            if let Some(issued) = status.issued.as_mut() {
+                issued.account_url = None;
+            }
+            return Finish::Record(Box::new(status));
+        }
+        Ok(Adoption::Unfit(why)) => (
+            SECRET_NOT_ADOPTED,
+            format!("{error}. It cannot be adopted ({ADOPT_ANNOTATION}): {why}"),
+        ),
+        Ok(Adoption::NotAsked) => (
+            SECRET_NOT_OURS,
+            format!(
+                "{error}. If it holds a valid certificate of this issuer for the same names, the annotation \
+                 {ADOPT_ANNOTATION}=true on the Certificate makes it its own"
+            ),
+        ),
+        Err(error) => return unreadable(context, shard, target, &error, now).await,
+    };
+    let retry = Retry::At(now.saturating_add(LOOK_AGAIN).unwrap_or(now));
+    tell_news(context, shard, target, reason, &message).await;
+    // Whatever was issued before, it is not in that Secret.
+    let mut shard = shard.clone();
+    if let Some(status) = shard.status.as_mut() {
+        status.issued = None;
+    }
+    let status = failed(&shard, target, reason, &message, retry);
+    Finish::Record(Box::new(status))
+}
+
+async fn unreadable(
+    context: &Context,
+    shard: &CertificateShard,
+    target: &str,
+    error: &SecretError,
+    now: Timestamp,
+) -> Finish {
+    let retry = Retry::At(now.saturating_add(LOOK_AGAIN).unwrap_or(now));
+    let message = error.to_string();
+    tell_news(context, shard, target, SECRET_NOT_WRITTEN, &message).await;
+    Finish::Record(Box::new(failed(
+        shard,
+        target,
+        SECRET_NOT_WRITTEN,
+        &message,
+        retry,
     )))
 }
 
@@ -114,12 +154,13 @@ pub async fn published(
     context: &Context,
     shard: &CertificateShard,
     target: &str,
+    account: &str,
 ) -> Option<CertificateShardStatus> {
     let namespace = shard.namespace().unwrap_or_default();
     // An error shows, and is dealt with, when the Secret is written.
     let secret = secrets::read(&context.secrets(&namespace), shard).await.ok()??;
     let facts = held(&secret, shard, target, clock::now())?;
-    Some(conclude(context, shard, target, &facts).await)
+    Some(conclude(context, shard, target, account, &facts).await)
 }
 
 /// The wanted certificate, if `secret` holds it and it is not to be renewed yet.
@@ -128,8 +169,13 @@ fn held(secret: &Secret, shard: &CertificateShard, target: &str, now: Timestamp)
         return None;
     }
     let (chain, key) = secrets::contents(secret)?;
-    let facts = chain::check(&chain, &key, &shard.spec.dns_names, now).ok()?;
-    (renewal_of(shard, facts.not_before, facts.not_after) > now).then_some(facts)
+    let facts = chain::check(&chain, &key, &order_names(shard), now).ok()?;
+    let issued = shard.status.as_ref().and_then(|status| status.issued.as_ref());
+    if is_renewed_by_hand(shard) && issued.is_some_and(|issued| issued.fingerprint == facts.fingerprint) {
+        return None;
+    }
+    let suggested = known_suggestion(shard, &facts.fingerprint);
+    (renewal_of(shard, facts.not_before, facts.not_after, suggested) > now).then_some(facts)
 }
 
 /// Is the certificate that was issued really not in its Secret any more? A watch may be behind. A Secret
@@ -157,12 +203,21 @@ pub async fn is_secret_gone(context: &Context, shard: &CertificateShard) -> bool
     }
 }
 
-/// The CSR of the shard's next key, which is in its Secret by then.
-pub async fn csr(context: &Context, shard: &CertificateShard) -> Result<Vec<u8>, FinishError> {
-    let fresh = ShardKey::generate()?.to_pem();
+/// The names of the certificate in the shard's Secret, if that is valid.
+pub async fn served(context: &Context, shard: &CertificateShard) -> Result<BTreeSet<String>, kube::Error> {
     let namespace = shard.namespace().unwrap_or_default();
-    let pem = secrets::next_key(&context.secrets(&namespace), shard, &fresh).await?;
-    Ok(ShardKey::from_pem(pem.as_bytes())?.csr(&shard.spec.dns_names)?)
+    let secret = context
+        .secrets(&namespace)
+        .get_opt(&shard.spec.secret_name)
+        .await?;
+    let chain = secret.as_ref().and_then(secrets::chain);
+    let issued = shard.status.as_ref().and_then(|status| status.issued.as_ref());
+    let valid = issued.is_some_and(|issued| {
+        issued.not_after.0 > clock::now()
+            && chain.map(chain::fingerprint).as_ref() == Some(&issued.fingerprint)
+    });
+    let names = chain.filter(|_| valid).and_then(|chain| chain::names(chain).ok());
+    Ok(names.unwrap_or_default().into_iter().collect())
 }
 
 /// Checks the chain and writes the Secret. Returns what is to be recorded: that it is issued, or
@@ -171,32 +226,32 @@ pub async fn publish(
     context: &Context,
     shard: &CertificateShard,
     target: &str,
+    account: &str,
     chain: &str,
 ) -> Result<CertificateShardStatus, FinishError> {
     let namespace = shard.namespace().unwrap_or_default();
     let api = context.secrets(&namespace);
-    let fresh = ShardKey::generate()?.to_pem();
-    let key = secrets::next_key(&api, shard, &fresh).await?;
+    let key = keys::next_key(&api, shard).await?.unwrap_or_default();
     let facts = match chain::check(
         chain.as_bytes(),
         key.as_bytes(),
-        &shard.spec.dns_names,
+        &order_names(shard),
         clock::now(),
     ) {
         Ok(facts) => facts,
         // A replica that has lost its claim may have published it and dropped the key.
         Err(error) => {
-            return Ok(match published(context, shard, target).await {
+            return Ok(match published(context, shard, target, account).await {
                 Some(status) => status,
                 None => refused(context, shard, target, &error).await,
             });
         }
     };
     match secrets::publish(&api, shard, target, chain, &key).await {
-        Ok(()) => Ok(conclude(context, shard, target, &facts).await),
+        Ok(()) => Ok(conclude(context, shard, target, account, &facts).await),
         Err(error @ SecretError::NotOurs { .. }) => {
             let message = error.to_string();
-            tell_failure(context, shard, SECRET_NOT_OURS, &message).await;
+            tell_news(context, shard, target, SECRET_NOT_OURS, &message).await;
             Ok(failed(shard, target, SECRET_NOT_OURS, &message, Retry::Backoff))
         }
         Err(error) => Err(error.into()),
@@ -210,7 +265,7 @@ async fn refused(
     error: &ChainError,
 ) -> CertificateShardStatus {
     let message = format!("the CA's certificate is not served: {error}");
-    tell_failure(context, shard, CHAIN_REFUSED, &message).await;
+    tell_news(context, shard, target, CHAIN_REFUSED, &message).await;
     failed(shard, target, CHAIN_REFUSED, &message, Retry::Backoff)
 }
 
@@ -220,14 +275,15 @@ async fn conclude(
     context: &Context,
     shard: &CertificateShard,
     target: &str,
+    account: &str,
     facts: &IssuedFacts,
 ) -> CertificateShardStatus {
     let namespace = shard.namespace().unwrap_or_default();
-    if let Err(error) = secrets::forget_next_key(&context.secrets(&namespace), shard).await {
+    if let Err(error) = keys::forget_next_key(&context.secrets(&namespace), shard).await {
         // The next renewal would use it again; nothing is lost.
         tracing::warn!(shard = full_name(shard), %error, "a used key's Secret was not deleted");
     }
-    issued(shard, target, facts)
+    issued(shard, target, account, facts)
 }
 
 /// An event about a certificate that is there.
@@ -237,7 +293,7 @@ pub async fn tell_issued(context: &Context, shard: &CertificateShard) {
     };
     let note = format!(
         "{} names in Secret {}, valid until {}",
-        shard.spec.dns_names.len(),
+        order_names(shard).len(),
         shard.spec.secret_name,
         issued.not_after.0
     );
@@ -251,16 +307,30 @@ pub async fn tell_issued(context: &Context, shard: &CertificateShard) {
 }
 
 /// The status of a shard whose certificate is there.
-fn issued(shard: &CertificateShard, target: &str, facts: &IssuedFacts) -> CertificateShardStatus {
+fn issued(
+    shard: &CertificateShard,
+    target: &str,
+    account: &str,
+    facts: &IssuedFacts,
+) -> CertificateShardStatus {
     let mut status = shard.status.clone().unwrap_or_default();
-    let renewal = renewal_of(shard, facts.not_before, facts.not_after);
+    // What is found again keeps what is known of it.
+    let renewal_info = known_suggestion(shard, &facts.fingerprint)
+        .cloned()
+        .or_else(|| facts.cert_id.as_ref().map(|_| not_asked_yet(shard, facts)));
+    let renewal = renewal_of(shard, facts.not_before, facts.not_after, renewal_info.as_ref());
+    quarantine::issued(&mut status, shard, clock::now());
     status.issued = Some(IssuedStatus {
         target: target.to_owned(),
         fingerprint: facts.fingerprint.clone(),
         not_before: clock::time(facts.not_before),
         not_after: clock::time(facts.not_after),
         renewal_time: clock::time(renewal),
+        account_url: Some(account.to_owned()),
+        cert_id: facts.cert_id.clone().map(String::from),
+        renewal_info,
     });
+    status.renewed = shard.spec.renew.clone();
     status.order = None;
     status.claim = None;
     status.failure = None;
@@ -277,7 +347,13 @@ fn issued(shard: &CertificateShard, target: &str, facts: &IssuedFacts) -> Certif
             &now,
         );
     }
+    quarantine::show(&mut status, shard, now.0);
     status
+}
+
+fn not_asked_yet(shard: &CertificateShard, facts: &IssuedFacts) -> RenewalInfoStatus {
+    let (seed, lifetime) = (seed(shard), facts.not_after.duration_since(facts.not_before));
+    to_status(&Suggestion::none_yet(clock::now(), lifetime, &seed), &seed)
 }
 
 /// The status of a shard whose attempt has failed. A valid certificate stays `Ready`.
@@ -294,9 +370,11 @@ pub fn failed(
     let before = status
         .failure
         .as_ref()
-        .filter(|failure| failure.target == target)
+        .filter(|failure| failure.target == target && failure.generation == shard.metadata.generation)
         .map_or(0, |f| f.count);
-    let count = before.saturating_add(1);
+    // A quota that is used up is no failed attempt.
+    let is_quota = reason == reason::RATE_LIMITED && matches!(retry, Retry::At(_));
+    let count = before.saturating_add(u32::from(!is_quota));
     let not_after = plan_renewal(&mut status, shard).map(|issued| issued.not_after.0);
     let retry_at = match retry {
         Retry::Backoff => retry_time(now, count, not_after, &seed(shard)),
@@ -307,7 +385,11 @@ pub fn failed(
         message: message.to_owned(),
         target: target.to_owned(),
         count,
-        retry_time: clock::time(retry_at),
+        retry_time: clock::time(clock::whole_second_after(retry_at)),
+        generation: shard.metadata.generation,
+        profile: None,
+        most_names: None,
+        quota: None,
     });
     status.order = None;
     status.claim = None;
@@ -348,12 +430,12 @@ pub fn failed(
     status
 }
 
-/// Is the wanted certificate in use and valid?
+/// Is the wanted certificate in use and valid, save for names that come back?
 fn serves(status: &CertificateShardStatus, target: &str, now: Timestamp) -> bool {
-    status
-        .issued
-        .as_ref()
-        .is_some_and(|issued| issued.target == target && issued.not_after.0 > now)
+    let is_ready = || condition(&status.conditions, "Ready").is_some_and(|ready| ready.status == "True");
+    let joins = |entry: &QuarantinedName| entry.place == QuarantinePlace::Joining;
+    let issued = status.issued.as_ref().filter(|issued| issued.not_after.0 > now);
+    issued.is_some_and(|issued| issued.target == target || status.quarantine.iter().any(joins) && is_ready())
 }
 
 /// What the status says while an order is under way.
@@ -368,6 +450,10 @@ pub fn show_working(status: &mut CertificateShardStatus, shard: &CertificateShar
     let message = format!("the order is {stage}");
     let is_renewal = serves(status, target, now.0);
     if is_renewal {
+        let message = match explanation(status) {
+            Some(url) => format!("{message}; why the CA suggests the renewal: {url}"),
+            None => message,
+        };
         set_condition(
             &mut status.conditions,
             "Renewing",
@@ -435,6 +521,26 @@ pub fn show_obstacle(
         );
     }
     true
+}
+
+/// Is a failure another one than the last attempt for the same target came to?
+pub fn is_news(status: Option<&CertificateShardStatus>, target: &str, reason: &str) -> bool {
+    status
+        .and_then(|status| status.failure.as_ref())
+        .is_none_or(|failure| failure.reason != reason || failure.target != target)
+}
+
+/// An event about what went wrong, if it did not go wrong in the same way before.
+pub async fn tell_news(
+    context: &Context,
+    shard: &CertificateShard,
+    target: &str,
+    reason: &str,
+    message: &str,
+) {
+    if is_news(shard.status.as_ref(), target, reason) {
+        tell_failure(context, shard, reason, message).await;
+    }
 }
 
 /// An event about what went wrong.

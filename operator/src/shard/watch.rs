@@ -11,21 +11,21 @@ use kube::ResourceExt;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::Event;
-use sancho_core::challenge::{Token, key_authorization};
-use sancho_crds::{CertificateShard, IssuerKind};
+use sancho_crds::{CertificateShard, condition};
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
 
-use super::decide::{Need, Surroundings, need, requests};
+use super::decide::{Need, Surroundings, cost, expiry, need};
 use super::drive::{Stop, drive};
 use crate::certificate::CertificateKey;
 use crate::clock;
 use crate::context::Context;
 use crate::due::Due;
+use crate::found_by;
 use crate::issuer::IssuerKey;
 use crate::queue::ShardKey;
-use crate::responder::Challenge;
-use crate::watching::{Seen, Watched};
+use crate::responder::challenges;
+use crate::watching::Watched;
 
 /// A drive that ended without anything to show is looked at again after this time, unless a watch
 /// brings news before.
@@ -40,18 +40,16 @@ pub async fn run(
     context: Context,
     mut shards: Watched<CertificateShard>,
     mut secrets: Watched<PartialObjectMeta<Secret>>,
-    secrets_seen: Seen<PartialObjectMeta<Secret>>,
     planner: mpsc::UnboundedSender<CertificateKey>,
     ending: impl Future<Output = ()>,
 ) {
     let mut issuers = context.issuers.changes();
     let secrets_known = {
-        let seen = secrets_seen.clone();
+        let seen = context.seen.secrets.clone();
         async move { seen.ready().await }
     };
     let mut watch = Watch {
         context,
-        secrets_seen,
         secrets_known: false,
         planner,
         due: Due::default(),
@@ -85,7 +83,6 @@ pub async fn run(
 
 struct Watch {
     context: Context,
-    secrets_seen: Seen<PartialObjectMeta<Secret>>,
     /// Every Secret that exists was seen once, in all namespaces that are watched.
     secrets_known: bool,
     planner: mpsc::UnboundedSender<CertificateKey>,
@@ -100,11 +97,17 @@ impl Watch {
         match event {
             Event::Apply(shard) | Event::InitApply(shard) => {
                 self.tell_planner(&shard);
+                if self.context.quotas.note(&shard) {
+                    self.quotas_changed();
+                }
                 self.look(&shard);
             }
             Event::Delete(shard) => {
                 self.tell_planner(&shard);
                 let key = ShardKey::of(&shard);
+                if self.context.quotas.forget(&key) {
+                    self.quotas_changed();
+                }
                 self.due.remove(&key);
                 self.context.challenges.remove(&shard.uid().unwrap_or_default());
                 for budget in self.context.budgets.all() {
@@ -121,6 +124,21 @@ impl Watch {
         }
     }
 
+    /// Others may be held back now, or held back no longer.
+    fn quotas_changed(&mut self) {
+        for shard in self.context.seen.shards.state() {
+            let waits = shard.status.as_ref().is_none_or(|status| {
+                let ready = condition(&status.conditions, "Ready");
+                let renewal = status.issued.as_ref().map(|issued| issued.renewal_time.0);
+                ready.is_none_or(|ready| ready.status != "True") || renewal <= Some(clock::now())
+            });
+            if waits {
+                self.tell_planner(&shard);
+            }
+            self.look(&shard);
+        }
+    }
+
     /// What went away while a watch was interrupted is not told by an event: it is missing from the new list.
     fn forget_unseen(&mut self) {
         let seen = self.context.seen.shards.state();
@@ -128,6 +146,7 @@ impl Watch {
         let uids: HashSet<String> = seen.iter().filter_map(|shard| shard.uid()).collect();
         self.due.retain(|key| keys.contains(key));
         self.context.challenges.retain(|uid| uids.contains(uid));
+        self.context.quotas.retain(|key| keys.contains(key));
         for budget in self.context.budgets.all() {
             if budget.queue().retain(|key| keys.contains(key)) {
                 budget.queue_changed();
@@ -148,13 +167,9 @@ impl Watch {
     fn secret_event(&mut self, event: Event<PartialObjectMeta<Secret>>) {
         match event {
             Event::Delete(secret) => {
-                let (namespace, name) = (secret.namespace(), secret.name_any());
-                let shards = self.context.seen.shards.state();
-                let of_it = |shard: &&std::sync::Arc<CertificateShard>| {
-                    shard.namespace() == namespace && shard.spec.secret_name == name
-                };
-                for shard in shards.iter().filter(of_it) {
-                    self.look(shard);
+                let key = found_by::of_secret(&secret, &secret.name_any());
+                for shard in self.context.seen.shards.find(&key) {
+                    self.look(&shard);
                 }
             }
             Event::InitDone => self.look_at_all(),
@@ -200,7 +215,12 @@ impl Watch {
 
     fn look_at_due(&mut self) {
         while let Some(key) = self.due.take(Timestamp::now()) {
-            self.look_at(&key);
+            let reference = ObjectRef::new(&key.name).within(&key.namespace);
+            if let Some(shard) = self.context.seen.shards.get(&reference) {
+                // A wait is over that its Certificate may speak of.
+                self.tell_planner(&shard);
+                self.look(&shard);
+            }
         }
     }
 
@@ -213,7 +233,13 @@ impl Watch {
 
     /// What does it need? Into the queue with it, out of the queue, or on the list of what is due.
     fn look(&mut self, shard: &CertificateShard) {
-        self.serve_challenges(shard);
+        let seen = &self.context.seen;
+        challenges::serve(
+            shard,
+            &seen.issuers,
+            &seen.cluster_issuers,
+            &self.context.challenges,
+        );
         let key = ShardKey::of(shard);
         let issuer_key = IssuerKey::of(&shard.spec.issuer_ref, &key.namespace);
         let ready = self.context.issuers.get(&issuer_key);
@@ -226,6 +252,10 @@ impl Watch {
                     me: &self.context.replica,
                     holders: &holders,
                     secret_gone: self.secret_gone(shard),
+                    lacks_renewal_info: issuer.session.lacks_renewal_info(),
+                    terms: &issuer.terms,
+                    quotas: &self.context.quotas,
+                    account: issuer.session.kid(),
                     now: clock::now(),
                 };
                 (need(shard, &around), Some(issuer.budget.clone()))
@@ -236,7 +266,11 @@ impl Watch {
                 .as_ref()
                 .is_some_and(|budget| budget.origin() == other.origin());
             let changed = match (&needed, is_its) {
-                (Need::Work(priority), true) => other.queue().put(&key, *priority, requests(shard)),
+                (Need::Work(priority), true) => {
+                    other
+                        .queue()
+                        .put(&key, *priority, expiry(shard), cost(shard, *priority))
+                }
                 (Need::Work(_) | Need::Nothing { .. } | Need::Claimed, _) => other.queue().remove(&key),
             };
             if changed {
@@ -254,50 +288,7 @@ impl Watch {
         let namespace = shard.namespace().unwrap_or_default();
         let reference =
             ObjectRef::<PartialObjectMeta<Secret>>::new_with(&shard.spec.secret_name, ()).within(&namespace);
-        self.secrets_known && self.secrets_seen.get(&reference).is_none()
-    }
-
-    /// The responder answers what the recorded order has handed out, and nothing else.
-    fn serve_challenges(&self, shard: &CertificateShard) {
-        let uid = shard.uid().unwrap_or_default();
-        let order = shard.status.as_ref().and_then(|status| status.order.as_ref());
-        let thumbprint = order.and_then(|_| self.thumbprint(shard));
-        let (Some(order), Some(thumbprint)) = (order, thumbprint) else {
-            return self.context.challenges.remove(&uid);
-        };
-        let challenges = order.authorizations.iter().filter_map(|authorization| {
-            let host = authorization
-                .name
-                .as_ref()
-                .filter(|name| shard.spec.dns_names.contains(name))?;
-            let token = Token::parse(authorization.token.as_deref()?).ok()?;
-            let key_authorization = key_authorization(&token, &thumbprint);
-            Some(Challenge {
-                host: host.clone(),
-                token,
-                key_authorization,
-            })
-        });
-        self.context.challenges.set(&uid, challenges.collect());
-    }
-
-    /// The account key's thumbprint, as the issuer publishes it.
-    fn thumbprint(&self, shard: &CertificateShard) -> Option<String> {
-        let reference = &shard.spec.issuer_ref;
-        let seen = &self.context.seen;
-        match reference.kind() {
-            IssuerKind::Issuer => {
-                let namespace = shard.namespace()?;
-                let issuer = seen
-                    .issuers
-                    .get(&ObjectRef::new(&reference.name).within(&namespace))?;
-                issuer.status.as_ref()?.thumbprint.clone()
-            }
-            IssuerKind::ClusterIssuer => {
-                let issuer = seen.cluster_issuers.get(&ObjectRef::new(&reference.name))?;
-                issuer.status.as_ref()?.thumbprint.clone()
-            }
-        }
+        self.secrets_known && self.context.seen.secrets.get(&reference).is_none()
     }
 
     /// As many drives as the held slots can use.

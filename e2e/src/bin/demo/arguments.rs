@@ -1,11 +1,11 @@
 //! The command line.
 
-use std::fs::File;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
+use sancho_e2e::command_line::{file, new_file, rate};
 
 /// Starts a local cluster, a CA that refuses to be asked too fast, and several replicas of Sancho;
 /// applies one Certificate with many names and shows what happens.
@@ -33,6 +33,9 @@ pub struct Arguments {
     /// Connections that the CA bears at once; any number if left out.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub ca_connections: Option<u32>,
+    /// How far away the CA is, in milliseconds there and back; each request takes up to a quarter of that longer.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pub ca_round_trip: u32,
     /// Give the issuer no budget: Sancho finds out what the CA bears. It is refused a few times while it
     /// learns, at most 10 times if all is well; violations are not counted then.
     #[arg(long)]
@@ -70,41 +73,10 @@ impl Arguments {
     }
 }
 
-fn rate(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(rate) if (0.01..=1000.0).contains(&rate) => Ok(rate),
-        _ => Err("give a number from 0.01 to 1000, such as 5 or 0.2".into()),
-    }
-}
-
 fn https(text: &str) -> Result<String, String> {
     if text.starts_with("https://") {
         Ok(text.into())
     } else {
         Err("give an https URL, such as https://localhost:14000/dir".into())
     }
-}
-
-fn file(text: &str) -> Result<PathBuf, String> {
-    match File::open(text).and_then(|file| file.metadata()) {
-        Ok(found) if found.is_file() => Ok(text.into()),
-        Ok(_) => Err("it is no file".into()),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-/// Said before everything is started, and not when the figures are there.
-fn new_file(text: &str) -> Result<PathBuf, String> {
-    let path = PathBuf::from(text);
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    if !folder.is_dir() {
-        return Err(format!("{} is no folder", folder.display()));
-    }
-    if path.is_dir() {
-        return Err("it is a folder".into());
-    }
-    Ok(path)
 }

@@ -8,10 +8,10 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, Client, ResourceExt};
 use sancho_crds::{Certificate, CertificateShard, CertificateStatus, condition};
 use sancho_e2e::replica::NAMESPACE;
+use sancho_e2e::screen::Screen;
 use sancho_e2e::world::World;
 
 use crate::arguments::Arguments;
-use crate::screen::Screen;
 
 /// How often things are looked at.
 const LOOK: Duration = Duration::from_millis(250);
@@ -194,14 +194,5 @@ fn answers(world: &World) -> String {
     let Ok(front) = world.front() else {
         return "the CA runs elsewhere".into();
     };
-    let log = front.log();
-    let mut codes: BTreeMap<u16, usize> = BTreeMap::new();
-    for arrival in &log.arrivals {
-        *codes.entry(arrival.status.unwrap_or_default()).or_default() += 1;
-    }
-    let codes: Vec<String> = codes
-        .iter()
-        .map(|(code, count)| format!("{code}: {count}"))
-        .collect();
-    format!("{} requests ({})", log.arrivals.len(), codes.join(", "))
+    front.log().answers()
 }

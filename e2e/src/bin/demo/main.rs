@@ -5,21 +5,21 @@
 mod arguments;
 mod follow;
 mod report;
-mod screen;
 
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use sancho_e2e::front::{FrontOptions, RateLimit};
+use sancho_e2e::command_line::until_ctrl_c;
+use sancho_e2e::front::{FrontOptions, Latency};
 use sancho_e2e::manifests::{self, Budget};
 use sancho_e2e::replica::ReplicaOptions;
+use sancho_e2e::screen::Screen;
 use sancho_e2e::world::{CaOptions, World, WorldOptions};
 
 use crate::arguments::Arguments;
 use crate::follow::Follower;
 use crate::report::Report;
-use crate::screen::Screen;
 
 /// Requests that may be unanswered at once, if the CA bears any number of connections.
 const IN_FLIGHT: u32 = 16;
@@ -28,27 +28,12 @@ const IN_FLIGHT: u32 = 16;
 async fn main() -> ExitCode {
     let arguments = Arguments::of_process();
     sancho_e2e::pki::install_crypto();
-    let run = async {
-        tokio::select! {
-            // First: with --keep it is the demo that waits for Ctrl-C, and its outcome stands.
-            biased;
-            outcome = demo(&arguments) => outcome,
-            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("stopped by Ctrl-C; everything has been ended")),
-        }
-    };
-    match run.await {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("demo: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    until_ctrl_c("demo", demo(&arguments)).await
 }
 
 /// Says whether all names were issued and nothing was violated.
 async fn demo(arguments: &Arguments) -> Result<bool> {
-    let screen = Screen::new();
+    let screen = Screen::of_stdout();
     screen.say(&format!(
         "starting etcd, kube-apiserver, a CA and {} replicas (the first time ever, the servers are built: \
          about 8 minutes)",
@@ -61,13 +46,9 @@ async fn demo(arguments: &Arguments) -> Result<bool> {
     ));
     if let Some(ca) = &world.ca {
         screen.say(&format!(
-            "the CA at {} answers 503 to more than {} requests a second, burst {}, {}",
+            "the CA at {} answers 503 to {}",
             ca.front.origin(),
-            arguments.ca_rate,
-            arguments.ca_burst,
-            arguments
-                .ca_connections
-                .map_or("any number of connections".into(), |n| format!("{n} connections")),
+            front_options(arguments).refused()
         ));
     }
     let started = jiff::Timestamp::now();
@@ -135,14 +116,7 @@ fn issuer(arguments: &Arguments, world: &World) -> Result<String> {
 
 fn world_options(arguments: &Arguments) -> WorldOptions {
     let ca = arguments.acme_directory.is_none().then(|| CaOptions {
-        front: FrontOptions {
-            rate: Some(RateLimit {
-                per_second: arguments.ca_rate,
-                burst: arguments.ca_burst,
-            }),
-            max_in_flight: arguments.ca_connections,
-            ..FrontOptions::default()
-        },
+        front: front_options(arguments),
         ..CaOptions::default()
     });
     WorldOptions {
@@ -151,6 +125,19 @@ fn world_options(arguments: &Arguments) -> WorldOptions {
         replicas: usize::from(arguments.replicas),
         replica: ReplicaOptions::default(),
         ..WorldOptions::default()
+    }
+}
+
+fn front_options(arguments: &Arguments) -> FrontOptions {
+    let round_trip = Duration::from_millis(u64::from(arguments.ca_round_trip));
+    let latency = Latency {
+        each_way: round_trip / 2,
+        jitter: round_trip / 4,
+        seed: 1,
+    };
+    FrontOptions {
+        latency: (!round_trip.is_zero()).then_some(latency),
+        ..FrontOptions::limited(arguments.ca_rate, arguments.ca_burst, arguments.ca_connections)
     }
 }
 

@@ -1,13 +1,11 @@
 //! The figures at the end.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Result;
-use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, ResourceExt};
+use kube::Api;
 use sancho_crds::CertificateShard;
-use sancho_e2e::certificates::Leaf;
+use sancho_e2e::certificates::in_secrets;
 use sancho_e2e::checker::{Bounds, judge};
 use sancho_e2e::world::World;
 use serde::Serialize;
@@ -66,7 +64,7 @@ impl Report {
             .iter()
             .filter_map(|shard| shard.status.as_ref()?.orders)
             .sum();
-        let (issued, secret_names) = certified(&Api::namespaced(client, "default")).await?;
+        let (issued, secret_names) = in_secrets(&Api::namespaced(client, "default")).await?;
         let writes = world.writes_by_sancho(since)?;
         let lease_writes = writes.iter().filter(|write| write.resource == "leases").count();
         let mut report = Self {
@@ -152,22 +150,4 @@ impl Report {
             self.issued, self.names, self.orders, self.secrets, self.seconds, self.lease_writes
         )
     }
-}
-
-/// The names in the leaf certificates of Sancho's Secrets, and the Secrets' names.
-async fn certified(secrets: &Api<Secret>) -> Result<(BTreeSet<String>, Vec<String>)> {
-    let mut names = BTreeSet::new();
-    let mut secret_names = Vec::new();
-    for secret in secrets.list(&Default::default()).await? {
-        if secret.type_.as_deref() != Some("kubernetes.io/tls") {
-            continue;
-        }
-        secret_names.push(secret.name_any());
-        let chain = secret.data.as_ref().and_then(|data| data.get("tls.crt"));
-        if let Some(chain) = chain {
-            names.extend(Leaf::read(&chain.0)?.dns_names);
-        }
-    }
-    secret_names.sort();
-    Ok((names, secret_names))
 }

@@ -155,11 +155,18 @@ impl Stage {
         if !self.crasher.has_fired() {
             return Ok(false);
         }
-        let mut may_be_made = None;
-        if self.successor == Successor::SamePod {
-            may_be_made = Some(SHARDS + self.lost_orders(start).await?);
-            self.world.replicas[0].restart().await?;
-        }
+        let lost = match self.successor {
+            Successor::SamePod => {
+                let lost = self.lost_orders(start).await?;
+                self.world.replicas[0].restart().await?;
+                lost
+            }
+            // What the others have not recorded yet counts as well.
+            Successor::Others => {
+                let recorded = usize::try_from(orders(&self.world).await)?;
+                made(&self.world.front()?.log().since(start)).saturating_sub(recorded)
+            }
+        };
         let client = self.world.cluster.client();
         let mut different = Vec::new();
         let same = wait_for("the end state of an undisturbed run", RUN, &[], async || {
@@ -169,11 +176,12 @@ impl Stage {
         .await;
         same.with_context(|| different.join("\n"))?;
         let log = self.world.front()?.log().since(start);
-        // With others at work, one order of each shard may have been lost with the dead one.
-        let may_be_made = may_be_made.unwrap_or(2 * SHARDS);
+        // None that was recorded is made again.
+        let recorded = usize::try_from(orders(&self.world).await)?;
+        ensure!(recorded == SHARDS, "{recorded} orders recorded, not {SHARDS}");
         ensure!(
-            made(&log) <= may_be_made,
-            "{} orders, not {may_be_made}",
+            made(&log) <= SHARDS + lost,
+            "{} orders, of {SHARDS} recorded and {lost} lost",
             made(&log)
         );
         let verdict = judge(&log, &Bounds::new(FAST.rate, FAST.burst, Some(FAST.in_flight)));

@@ -166,6 +166,36 @@ pub fn refused_certificates() -> Vec<Refused> {
             "more than zero and less than ten years",
         ),
         (
+            "days in duration",
+            with("duration: 90d"),
+            "spec.duration: Invalid value: \"90d\": not a usable duration: write numbers with the units h, m and s",
+        ),
+        (
+            "a renewBefore as long as the duration",
+            with("duration: 60m\nrenewBefore: 1h"),
+            "spec.renewBefore is not shorter than spec.duration, so certificates would be renewed without end: make it shorter",
+        ),
+        (
+            "a percentage of nothing",
+            with("renewBeforePercentage: 0"),
+            "spec.renewBeforePercentage: Invalid value: 0: must be a whole number of percent of the lifetime from 1 to 99",
+        ),
+        (
+            "all of the lifetime as a percentage",
+            with("renewBeforePercentage: 100"),
+            "must be a whole number of percent of the lifetime from 1 to 99",
+        ),
+        (
+            "renewBefore in two ways",
+            with("renewBefore: 1h\nrenewBeforePercentage: 33"),
+            "spec.renewBefore and spec.renewBeforePercentage say the same in two ways: remove one of them",
+        ),
+        (
+            "a profile that cannot be one",
+            with("profile: tls server"),
+            "spec.profile: Invalid value: \"tls server\": not a profile's name: write one that the CA's directory has",
+        ),
+        (
             "shards of no names",
             with("sharding: { maxNames: 0 }"),
             "spec.sharding.maxNames in body should be greater than or equal to 1",
@@ -179,6 +209,11 @@ pub fn refused_certificates() -> Vec<Refused> {
             "an unknown strategy",
             with("sharding: { strategy: Random }"),
             r#"spec.sharding.strategy: Unsupported value: "Random": supported values: "Fill", "RegisteredDomain""#,
+        ),
+        (
+            "an unknown policy",
+            with("policy: Lenient"),
+            r#"spec.policy: Unsupported value: "Lenient": supported values: "Quarantine", "Strict""#,
         ),
         (
             "a group that is a number",
@@ -199,6 +234,31 @@ pub fn refused_certificates() -> Vec<Refused> {
             "a group like another's second shard",
             groups(&["eu", "eu-1"]),
             "a group is called like a later shard of another (group a-1 beside group a)",
+        ),
+        (
+            "a key's size without its algorithm",
+            with("privateKey: { size: 2048 }"),
+            "spec.privateKey: Invalid value: size without algorithm: write ECDSA or RSA as algorithm too",
+        ),
+        (
+            "an ECDSA key that no CA takes",
+            with("privateKey: { algorithm: ECDSA, size: 521 }"),
+            "an ECDSA key's size is 256 or 384: write one of them, or leave size out for 256",
+        ),
+        (
+            "an RSA key that is too short",
+            with("privateKey: { algorithm: RSA, size: 1024 }"),
+            "an RSA key's size is 2048, 3072 or 4096: write one of them, or leave size out for 2048",
+        ),
+        (
+            "an Ed25519 key with a size",
+            with("privateKey: { algorithm: Ed25519, size: 256 }"),
+            "an Ed25519 key has one size only: leave size out",
+        ),
+        (
+            "an algorithm that does not exist",
+            with("privateKey: { algorithm: DSA }"),
+            "spec.privateKey.algorithm: Unsupported value: \"DSA\": supported values: \"ECDSA\", \"RSA\", \"Ed25519\"",
         ),
     ]
 }
@@ -249,6 +309,16 @@ pub fn refused_issuers() -> Vec<Refused> {
             "a solver that does not exist yet",
             issuer("solvers", "[{ http01: { ingress: {} } }]"),
             "spec.acme.solvers[0].http01.external: Required value",
+        ),
+        (
+            "an empty profile",
+            issuer("profile", "\"\""),
+            "spec.acme.profile: Invalid value: \"\": not a profile's name",
+        ),
+        (
+            "a word about the self-check that does not exist",
+            issuer("solvers", "[{ http01: { external: {}, selfCheck: Never } }]"),
+            "spec.acme.solvers[0].http01.selfCheck: Unsupported value: \"Never\": supported values: \"Enabled\", \"Disabled\"",
         ),
         (
             "certificates of no names",
@@ -303,6 +373,14 @@ pub fn accepted() -> Vec<(&'static str, String)> {
         ("punycode", names(&["xn--bcher-kva.example.com"])),
         ("digits and hyphens", names(&["1-2--3.4.example.com"])),
         ("a renewBefore", with("renewBefore: 1h30m")),
+        ("a duration", with("duration: 2160h\nrenewBefore: 720h")),
+        ("a renewBeforePercentage", with("renewBeforePercentage: 33")),
+        ("a profile", with("profile: tlsserver")),
+        ("an issuer's profile", issuer("profile", "shortlived")),
+        (
+            "an RSA key that is kept",
+            with("privateKey: { algorithm: RSA, size: 4096, rotationPolicy: Never }"),
+        ),
         ("groups", groups(&["eu", "eu-west", "us1"])),
         (
             "a shard for each registered domain",

@@ -1,9 +1,10 @@
 //! Objects as the API server shows them, and what is made of them.
 
+use anstream::adapter::strip_str;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use sancho_crds::{
     AuthorizationStatus, CertificateShardSpec, CertificateShardStatus, CertificateSpec, CertificateStatus,
-    Claim, IssuedStatus, IssuerRef, OrderStatus, ShardFailure, set_condition,
+    Claim, FoundBy, IssuedStatus, IssuerRef, OrderStatus, QuarantinedName, ShardFailure, set_condition,
 };
 
 use super::*;
@@ -30,12 +31,10 @@ fn issuer() -> IssuerRef {
 pub fn new_shard(name: &str, dns_names: &[&str]) -> CertificateShard {
     let spec = CertificateShardSpec {
         certificate: "shop".into(),
-        group: None,
-        index: 0,
         secret_name: format!("{name}-tls"),
         issuer_ref: issuer(),
         dns_names: names(dns_names),
-        renew_before: None,
+        ..Default::default()
     };
     let mut shard = CertificateShard::new(name, spec);
     shard.metadata.namespace = Some("default".into());
@@ -53,6 +52,9 @@ pub fn issued_shard(name: &str, dns_names: &[&str], days: i64) -> CertificateSha
             not_before: Time(at(end - 90 * DAY)),
             not_after: Time(at(end)),
             renewal_time: Time(at(end - 30 * DAY)),
+            account_url: None,
+            cert_id: None,
+            renewal_info: None,
         }),
         ..Default::default()
     };
@@ -69,13 +71,13 @@ pub fn issued_shard(name: &str, dns_names: &[&str], days: i64) -> CertificateSha
     shard
 }
 
-fn certificate(status: Option<CertificateStatus>) -> Certificate {
+/// A Certificate with two names.
+pub fn certificate(status: Option<CertificateStatus>) -> Certificate {
     let spec = CertificateSpec {
         secret_name: "shop-tls".into(),
         issuer_ref: issuer(),
         dns_names: names(&["a.example", "b.example"]),
-        renew_before: None,
-        sharding: None,
+        ..Default::default()
     };
     let mut certificate = Certificate::new("shop", spec);
     certificate.metadata.namespace = Some("default".into());
@@ -127,13 +129,14 @@ fn a_certificate_is_shown_with_all_that_it_waits_for() {
             }],
             polls: 0,
             not_before: None,
+            replaces: None,
         }),
         ..Default::default()
     });
     let shards = [pending, issued_shard("shop-0", &["a.example"], 90)];
     let views = views(&[certificate(Some(waiting(2)))], &shards, at(NOW));
     assert_eq!(
-        text(&views, true),
+        strip_str(&text(&views, true)).to_string(),
         "Certificate default/shop  not ready  1/2 names  ClusterIssuer ca\n\
          │ Issuing: 1 of 2 names in 1 of 2 shards; waits for order Pending\n\
          ├─ Secret shop-0-tls  Ready  1 names  expires in 90d, renewed in 60d\n\
@@ -155,11 +158,38 @@ fn a_failure_says_when_it_is_tried_again() {
             target: "t".into(),
             count: 1,
             retry_time: Time(at(NOW + 300)),
+            generation: None,
+            profile: None,
+            most_names: None,
+            quota: None,
         }),
         ..Default::default()
     });
     let view = shard_view(&shard, at(NOW));
     assert_eq!(view.state, "RejectedIdentifier: not this one; tried again in 5m");
+}
+
+#[test]
+fn a_name_that_is_left_out_is_shown_with_its_reason_and_its_next_try() {
+    let mut shard = issued_shard("shop-0", &["a.example", "b.example"], 90);
+    shard.status.as_mut().unwrap().quarantine = vec![QuarantinedName {
+        name: "b.example".into(),
+        place: QuarantinePlace::Out,
+        found_by: FoundBy::Check,
+        reason: "NameNotFound".into(),
+        message: "make its record".into(),
+        since: Time(at(NOW - 120)),
+        count: 2,
+        next_try: Time(at(NOW + 60)),
+    }];
+    let view = shard_view(&shard, at(NOW));
+    assert_eq!(
+        view.open_names["b.example"],
+        "left out for 2m: NameNotFound: make its record; tried again in 60s"
+    );
+    let shards = [shard];
+    let is_ready = |host| crate::hosts::which(host, &shards, at(NOW))[0].ready;
+    assert!(is_ready("a.example") && !is_ready("b.example"));
 }
 
 #[test]

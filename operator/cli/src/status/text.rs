@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{CertificateView, ShardView};
-use crate::output::table;
+use crate::output::{coloured, table};
 
 /// So many open names are listed for a shard.
 const NAMES: usize = 10;
@@ -26,7 +26,7 @@ pub fn text(views: &[CertificateView], as_tree: bool) -> String {
             view.shards.len().to_string(),
             view.left.clone(),
             if view.ready {
-                String::new()
+                view.degraded.clone().unwrap_or_default()
             } else {
                 view.message.clone()
             },
@@ -51,13 +51,15 @@ fn tree(view: &CertificateView) -> String {
         "Certificate {}/{}  {}  {}/{} names  {}\n",
         view.namespace,
         view.name,
-        if view.ready { "Ready" } else { "not ready" },
+        readiness(view.ready),
         view.ready_names,
         view.names,
         view.issuer,
     );
     if !view.ready {
         let _ = writeln!(text, "│ {}: {}", view.reason, view.message);
+    } else if view.degraded.is_some() {
+        let _ = writeln!(text, "│ some names cannot be validated");
     }
     for (number, shard) in view.shards.iter().enumerate() {
         let is_last = number + 1 == view.shards.len();
@@ -77,6 +79,10 @@ fn tree(view: &CertificateView) -> String {
     text
 }
 
+fn readiness(is_ready: bool) -> String {
+    coloured(if is_ready { "Ready" } else { "not ready" }, is_ready)
+}
+
 fn line(shard: &ShardView) -> String {
     let holder = shard
         .holder
@@ -85,7 +91,7 @@ fn line(shard: &ShardView) -> String {
     format!(
         "Secret {}  {}  {} names  {}{holder}",
         shard.secret,
-        if shard.ready { "Ready" } else { "not ready" },
+        readiness(shard.ready),
         shard.names,
         shard.state,
     )

@@ -106,7 +106,7 @@ pub(super) fn authorization_read(
         "pending" if is_given_up => authorization.state = AuthorizationState::Pending,
         "pending" => match http01(authorization, &body.challenges, names) {
             Ok(()) => {}
-            Err(failure) => return Effect::Failed(failure),
+            Err(failure) => return Effect::Failed(*failure),
         },
         "valid" => authorization.accept(AuthorizationState::Valid),
         "invalid" => {
@@ -324,14 +324,14 @@ fn http01(
     authorization: &mut Authorization,
     challenges: &[ChallengeBody],
     names: &[DnsName],
-) -> Result<(), Failure> {
+) -> Result<(), Box<Failure>> {
     let name = authorization.name.as_deref().unwrap_or_default();
     let Some(challenge) = challenges.iter().find(|challenge| challenge.kind == "http-01") else {
         let kinds: Vec<&str> = challenges
             .iter()
             .map(|challenge| challenge.kind.as_str())
             .collect();
-        return Err(Failure {
+        return Err(Box::new(Failure {
             reason: reason::NO_HTTP01,
             message: shown(&format!(
                 "the CA offers no HTTP-01 challenge for {name}, only: {}",
@@ -343,17 +343,19 @@ fn http01(
                 .cloned()
                 .collect(),
             retry: Retry::Backoff,
-        });
+            quota: None,
+            most_names: None,
+        }));
     };
     let (Some(url), Some(token)) = (&challenge.url, &challenge.token) else {
-        return Err(unexpected(&format!(
+        return Err(Box::new(unexpected(&format!(
             "the CA's challenge for {name} has no URL or no token"
-        )));
+        ))));
     };
     if let Err(error) = Token::parse(token) {
-        return Err(unexpected(&format!(
+        return Err(Box::new(unexpected(&format!(
             "the CA's challenge for {name} has a bad token: {error}"
-        )));
+        ))));
     }
     authorization.challenge_url = Some(url.clone());
     authorization.token = Some(token.clone());

@@ -30,6 +30,7 @@ pub fn next(state: &OrderState, names: &[DnsName], now: Timestamp) -> Step {
     let Some(url) = state.url.clone() else {
         return Step::Send(Request::NewOrder {
             names: names.to_vec(),
+            replaces: state.replaces.clone(),
         });
     };
     match state.stage {

@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 
 use super::answers;
-use super::refusal::{refusal, unexpected};
+use super::refusal::{SHORTEST_WAIT, is_about_number, is_about_replaces, refusal, unexpected, used_up};
 use super::state::{AuthorizationState, OrderState, Stage};
 use super::step::{Effect, Reply, Request, reason};
 use crate::names::DnsName;
@@ -48,12 +48,13 @@ fn answered(
 ) -> Effect {
     match response.throttle(now) {
         // Without an order there is nothing to keep; with one, it is worth the wait.
-        Some(Throttle::Quota(_)) if matches!(request, Request::NewOrder { .. }) => {
-            return Effect::Failed(refusal(response, names, now));
+        Some(Throttle::Quota(quota)) if matches!(request, Request::NewOrder { .. }) => {
+            return Effect::Failed(used_up(response, quota, names, now));
         }
-        Some(Throttle::Quota(until)) => {
-            state.wait_out_throttle(Some(until), now);
-            return again(reason::THROTTLED, response.problem().message());
+        Some(Throttle::Quota(quota)) => {
+            let at_least = now.saturating_add(SHORTEST_WAIT).unwrap_or(now);
+            state.wait_out_throttle(Some(quota.until.max(at_least)), now);
+            return again(reason::RATE_LIMITED, response.problem().message());
         }
         Some(Throttle::Pace(until)) => {
             state.wait_out_throttle(until, now);
@@ -66,6 +67,10 @@ fn answered(
         408 | 425 | 500.. => {
             // Whatever stands before the CA may have given up on a request that the CA received.
             read_back(state, request);
+            if response.status == 500 {
+                // Some CAs fail on a `replaces` that they do not know: that must not go on for ever.
+                state.replaces = None;
+            }
             trouble(state, response, now)
         }
         400..500 if response.problem().kind() == kind::BAD_NONCE => {
@@ -111,6 +116,12 @@ fn refused(
     let problem = response.problem();
     let is_gone = matches!(response.status, 404 | 410) && state.stage != Stage::Invalid;
     match request {
+        Request::NewOrder {
+            replaces: Some(_), ..
+        } if is_about_replaces(response.status, &problem) && !is_about_number(&problem, names) => {
+            state.replaces = None;
+            again(reason::REPLACES_REFUSED, problem.message())
+        }
         Request::NewOrder { .. } => Effect::Failed(refusal(response, names, now)),
         _ if is_gone => Effect::Restart {
             why: format!(

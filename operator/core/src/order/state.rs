@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::challenge::Token;
 use crate::names::DnsName;
+use crate::renewal::CertId;
 
 /// Where an order stands. `OrderState::default()` is an order that is still to be made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +37,9 @@ pub struct OrderState {
     /// Nothing is asked of the CA before this moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
+    /// The certificate that the order's is to replace (RFC 9773 §5), unless the CA refuses to hear of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<CertId>,
 }
 
 /// The stages of an order, in the order in which it passes them.
@@ -95,6 +99,14 @@ pub enum AuthorizationState {
 }
 
 impl OrderState {
+    /// An order that is still to be made, for a certificate that replaces this one.
+    pub fn replacing(replaces: Option<CertId>) -> Self {
+        Self {
+            replaces,
+            ..Self::default()
+        }
+    }
+
     /// Every URL that it holds: to be checked by the HTTP edge whenever a state is resumed.
     pub fn urls(&self) -> impl Iterator<Item = &str> {
         let own = [&self.url, &self.finalize_url, &self.certificate_url];

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 
 use crate::names::DnsName;
-use crate::response::Response;
+use crate::renewal::CertId;
+use crate::response::{Response, Scope};
 
 /// One request to the CA, to be signed and sent by the caller (all are POSTs, RFC 8555 §6.2–6.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +13,9 @@ pub enum Request {
     NewOrder {
         /// The names, as the shard has them.
         names: Vec<DnsName>,
+        /// The certificate that is replaced (RFC 9773 §5): to be sent only to a CA whose directory has
+        /// `renewalInfo`.
+        replaces: Option<CertId>,
     },
     /// Read an authorization (§7.5).
     FetchAuthorization {
@@ -111,7 +115,8 @@ pub enum Effect {
     /// The request was in vain and is made again later; see [`super::OrderState::not_before`].
     Again {
         /// One of the constants in [`reason`]: [`reason::THROTTLED`], [`reason::NO_ANSWER`],
-        /// [`reason::SERVER_ERROR`], [`reason::BAD_NONCE`], [`reason::REPEATED`].
+        /// [`reason::SERVER_ERROR`], [`reason::BAD_NONCE`], [`reason::REPEATED`], [`reason::RATE_LIMITED`],
+        /// [`reason::REPLACES_REFUSED`].
         reason: &'static str,
         /// What was answered, fit to be shown.
         message: String,
@@ -143,6 +148,11 @@ pub struct Failure {
     pub names: Vec<DnsName>,
     /// When another order may be tried.
     pub retry: Retry,
+    /// Set if a quota is used up: whom it holds back beside this order.
+    pub quota: Option<Scope>,
+    /// Set if there were too many names: how many the CA takes at most. Fewer than were asked for, and the same
+    /// names must not be asked for together again.
+    pub most_names: Option<usize>,
 }
 
 /// When another order may be tried.
@@ -150,7 +160,7 @@ pub struct Failure {
 pub enum Retry {
     /// After the usual backoff.
     Backoff,
-    /// Not before that moment, by the CA's word; it is [`crate::response::QUOTA_FROM`] or more away.
+    /// Not before that moment, by the CA's word; it may be days away.
     At(Timestamp),
 }
 
@@ -170,12 +180,18 @@ pub mod reason {
     pub const MALFORMED: &str = "Malformed";
     /// The CA offers no HTTP-01 challenge for a name.
     pub const NO_HTTP01: &str = "NoHTTP01Challenge";
+    /// The CA does not let its customers choose how long a certificate is valid, or not so long.
+    pub const DURATION_REFUSED: &str = "DurationRefused";
     /// The CA gave the order up and does not say why.
     pub const ORDER_INVALID: &str = "OrderInvalid";
+    /// The CA does not offer the profile that is asked for, or not for these names.
+    pub const PROFILE_NOT_OFFERED: &str = "ProfileNotOffered";
     /// A quota of the CA is used up.
     pub const RATE_LIMITED: &str = "RateLimited";
     /// The CA does not certify a name.
     pub const REJECTED_IDENTIFIER: &str = "RejectedIdentifier";
+    /// The CA does not take so many names in one certificate.
+    pub const TOO_MANY_NAMES: &str = "TooManyNames";
     /// The account may not do this.
     pub const UNAUTHORIZED: &str = "Unauthorized";
     /// The CA's answer does not fit the question.
@@ -191,6 +207,8 @@ pub mod reason {
     pub const NO_ANSWER: &str = "NoAnswer";
     /// The challenge or order was not in the state for it: probably asked before.
     pub const REPEATED: &str = "Repeated";
+    /// The CA takes no order that replaces that certificate: it is asked for at once without saying so.
+    pub const REPLACES_REFUSED: &str = "ReplacesRefused";
     /// The CA failed, or its answer cannot be read.
     pub const SERVER_ERROR: &str = "ServerError";
     /// The CA was asked too fast or is overloaded.

@@ -3,6 +3,7 @@
 
 mod conversation;
 mod refused;
+mod replaces;
 mod resumed;
 mod simulated;
 mod simulated_ca;

@@ -120,7 +120,57 @@ fn what_is_no_go_duration_says_how_to_mend_it() {
     }
 }
 
+/// 6, 90 and 398 days.
+const LIFETIMES: [i64; 3] = [6 * DAY, 90 * DAY, 398 * DAY];
+
+#[test]
+fn a_suggestion_counts_instead_of_two_thirds_whether_earlier_or_later() {
+    for lifetime in LIFETIMES {
+        for suggested in [0, lifetime / 10, lifetime * 3 / 4] {
+            let time = suggested_renewal_time(at(0), at(lifetime), None, at(suggested), "x");
+            assert_eq!(time, at(suggested));
+        }
+    }
+}
+
+#[test]
+fn a_renew_before_that_is_given_can_be_brought_forward_and_not_put_off() {
+    for lifetime in LIFETIMES {
+        let before = Some(Duration::from_secs(lifetime as u64 / 2));
+        let usual = renewal_time(at(0), at(lifetime), before, "x");
+        let time = |suggested| suggested_renewal_time(at(0), at(lifetime), before, at(suggested), "x");
+        assert_eq!(time(lifetime / 10), at(lifetime / 10));
+        assert_eq!(time(lifetime * 3 / 4), usual);
+    }
+}
+
+#[test]
+fn a_ca_that_suggests_to_renew_after_the_expiry_is_not_obeyed() {
+    for lifetime in LIFETIMES {
+        for suggested in [lifetime - 1, lifetime, 1000 * DAY] {
+            let time = suggested_renewal_time(at(0), at(lifetime), None, at(suggested), "x").as_second();
+            assert!(time <= lifetime * 5 / 6 + 1, "{time} of {lifetime}");
+            assert!(time >= lifetime * 8 / 10, "{time} of {lifetime}");
+        }
+    }
+}
+
 proptest! {
+    #[test]
+    fn a_suggested_renewal_comes_within_the_lifetime_too(
+        start in 0i64..4_000_000_000, lifetime in 1i64..400 * DAY, ahead in proptest::option::of(0u64..500 * 86_400),
+        suggested in -4_000_000_000i64..8_000_000_000, seed in ".{0,8}",
+    ) {
+        let ahead = ahead.map(Duration::from_secs);
+        let (start, end) = (at(start), at(start + lifetime));
+        let time = suggested_renewal_time(start, end, ahead, at(suggested), &seed);
+        prop_assert!(time >= start && time < end);
+        // Never later than without a suggestion, if that moment was asked for.
+        if ahead.is_some() {
+            prop_assert!(time <= renewal_time(start, end, ahead, &seed));
+        }
+    }
+
     #[test]
     fn a_renewal_always_comes_within_the_lifetime(
         start in 0i64..4_000_000_000, lifetime in 1i64..400 * DAY, ahead in proptest::option::of(0u64..500 * 86_400), seed in ".{0,8}",
@@ -141,4 +191,20 @@ proptest! {
     fn no_text_makes_the_parser_fail_otherwise(text in "[0-9.hmsnuµd +-]{0,12}|.{0,12}") {
         let _ = parse_go_duration(&text);
     }
+}
+
+#[test]
+fn a_share_of_the_lifetime_is_renewed_when_it_is_all_that_is_left() {
+    let days = |days: i64| Timestamp::from_second(days * 86_400).unwrap();
+    let share = |percentage| share_of_lifetime(days(0), days(90), percentage);
+    assert_eq!(share(25), Duration::from_secs(45 * 43_200));
+    let renewal = renewal_time(days(0), days(90), Some(share(25)), "x");
+    assert!(
+        renewal.as_second() <= 135 * 43_200 && renewal > days(64),
+        "{renewal}"
+    );
+    // One second of lifetime, and none.
+    let second = |second| Timestamp::from_second(second).unwrap();
+    assert_eq!(share_of_lifetime(second(0), second(1), 99), Duration::ZERO);
+    assert_eq!(share_of_lifetime(second(1), second(0), 99), Duration::ZERO);
 }

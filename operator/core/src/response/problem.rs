@@ -12,10 +12,14 @@ use crate::shown::{SHOWN_MAX, shown, shown_within};
 pub mod kind {
     /// The account does not exist.
     pub const ACCOUNT_DOES_NOT_EXIST: &str = "accountDoesNotExist";
+    /// The certificate has been replaced already (RFC 9773 §7.4).
+    pub const ALREADY_REPLACED: &str = "alreadyReplaced";
     /// The nonce was used before or is too old.
     pub const BAD_NONCE: &str = "badNonce";
     /// The CSR is not acceptable.
     pub const BAD_CSR: &str = "badCSR";
+    /// The CA does not take this kind of key.
+    pub const BAD_PUBLIC_KEY: &str = "badPublicKey";
     /// A CAA record forbids issuance.
     pub const CAA: &str = "caa";
     /// The CA could not reach the validation target.
@@ -26,6 +30,8 @@ pub mod kind {
     pub const EXTERNAL_ACCOUNT_REQUIRED: &str = "externalAccountRequired";
     /// The answer at the validation target was not the right one.
     pub const INCORRECT_RESPONSE: &str = "incorrectResponse";
+    /// The CA does not offer the profile, or not for these names (draft-ietf-acme-profiles §4).
+    pub const INVALID_PROFILE: &str = "invalidProfile";
     /// The request was malformed.
     pub const MALFORMED: &str = "malformed";
     /// The order is not ready to be finalized.
@@ -92,6 +98,11 @@ impl Problem {
     /// the body was not a problem document.
     pub fn kind(&self) -> &str {
         strip(&self.type_)
+    }
+
+    /// The CA's own text, as it came.
+    pub(super) fn detail(&self) -> Option<&str> {
+        self.detail.as_deref()
     }
 
     /// The CA's words, bounded to [`SHOWN_MAX`] characters and escaped: type, detail, and each

@@ -91,7 +91,10 @@ fn a_throttle_is_pace_unless_a_quota_is_used_up() {
     };
     assert_eq!(
         quota.throttle(now()),
-        Some(Throttle::Quota(at("2026-11-24T07:00:00Z")))
+        Some(Throttle::Quota(Quota {
+            scope: Scope::NameSet,
+            until: at("2026-11-24T07:00:00Z")
+        }))
     );
     let pace = Response {
         retry_after: Some("20".to_owned()),

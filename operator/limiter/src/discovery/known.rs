@@ -18,7 +18,7 @@ const MAX_IN_FLIGHT: u32 = 32;
 /// <https://letsencrypt.org/docs/staging-environment/>, per IP address, as of 2026-09. Requests per second are the
 /// lowest of those for newOrder and for the rest of `/acme`; newNonce has a limit of its own. The directory
 /// (40/s) and newAccount (5/s) are asked too rarely to come near theirs.
-const TABLE: [Published; 2] = [
+static TABLE: [Published; 2] = [
     // newOrder 300/s (burst 200), other 250/s (125), newNonce 20/s (10).
     Published {
         origin: "https://acme-v02.api.letsencrypt.org",

@@ -2,23 +2,29 @@
 
 use std::time::Duration;
 
-use super::{Cause, Discovery, Evidence, FIRST_STEP, FIRST_TRY, Finding, LastThrottle, Outage, Stage};
+use super::{Before, Cause, Discovery, Evidence, FIRST_TRY, Finding, LastThrottle, Outage, Stage};
 use crate::budget::{Budget, PerSecond, SLOWEST};
+use crate::endpoint::Endpoint;
 
 /// A rate is borne after so many requests …
-const PROOF_REQUESTS: u32 = 20;
+pub(super) const PROOF_REQUESTS: u32 = 20;
 /// … and so many seconds at it. What counts are requests that the rate held back, so that seconds are requests.
-const PROOF_SECONDS: f64 = 30.0;
+pub(super) const PROOF_SECONDS: f64 = 30.0;
 /// While doubling, a rate is left behind sooner: the first refusal comes soon enough.
-const DOUBLING_REQUESTS: u32 = 4;
-const DOUBLING_SECONDS: f64 = 3.0;
+pub(super) const DOUBLING_REQUESTS: u32 = 4;
+pub(super) const DOUBLING_SECONDS: f64 = 3.0;
 /// Bisection ends when the refused rate is at most this much above the borne one.
-const CLOSE: f64 = 1.051;
+pub(super) const CLOSE: f64 = 1.051;
+/// The rate of each try over the one that is held, in percent, to begin with.
+pub(super) const FIRST_STEP: u32 = 5;
 /// Unasked, no more than this is sought: who needs more gives a budget.
 const MOST_SOUGHT: f64 = 100.0;
 const MOST_IN_FLIGHT: u32 = 16;
 /// So many requests held back by the number in flight raise it, and so many prove the higher number.
 const CROWDED: u32 = 20;
+/// So many probes in a row fail only in an outage: the pauses between them grow, and a CA that is merely slow lets
+/// one of them through.
+const OUTAGE_PROBES: u32 = 3;
 /// After a good try the next comes soon.
 const NEXT_GOOD_TRY: Duration = Duration::from_secs(300);
 const MOST_RARELY: Duration = Duration::from_secs(24 * 3600);
@@ -37,10 +43,14 @@ impl Discovery {
     ) -> bool {
         self.proof = self.proof.saturating_add(evidence.proof);
         self.crowded = self.crowded.saturating_add(evidence.crowded);
-        let has_changed = match evidence.finding {
-            Some(Finding::Throttled) => {
-                self.count_throttle(budget, epoch);
-                self.throttled(budget);
+        self.add_apart(evidence);
+        let is_by_whole = match evidence.finding {
+            Some(Finding::Throttled { is_soon, endpoint }) => {
+                self.count_throttle(budget, endpoint, epoch);
+                self.after_outage &= is_soon || self.outage.is_some();
+                if self.outage.is_some() || !self.refused_apart(budget, endpoint) {
+                    self.throttled(budget);
+                }
                 true
             }
             Some(Finding::Lost(cause)) => {
@@ -50,8 +60,8 @@ impl Discovery {
             Some(Finding::Back) => self.back(budget),
             Some(Finding::Pair(is_borne)) => {
                 if !is_borne {
-                    self.count_throttle(budget, epoch);
-                    self.begin_outage(Cause::Throttled, false);
+                    self.count_throttle(budget, Endpoint::Other, epoch);
+                    self.begin_outage(Cause::Throttled, false, None);
                 }
                 budget.burst = u32::from(is_borne);
                 self.stage = Stage::Doubling;
@@ -59,10 +69,10 @@ impl Discovery {
             }
             None => self.advance(budget) || (try_is_due && self.try_more(budget)),
         };
-        if has_changed {
+        if is_by_whole {
             (self.proof, self.crowded) = (0, 0);
         }
-        has_changed
+        (evidence.finding.is_none() && self.advance_apart(budget)) || is_by_whole
     }
 
     /// Does the search go on to something else with this evidence?
@@ -72,17 +82,26 @@ impl Discovery {
         self.proven(budget, proof, crowded).is_some()
     }
 
-    /// Is there anything above the rate that may be tried?
+    /// Is there anything above the figures that may be tried?
     pub(crate) fn may_try(&self, budget: &Budget) -> bool {
-        self.stage == Stage::Holding
-            && self.outage.is_none()
+        self.outage.is_none()
             && self.in_flight_borne.is_none()
-            && budget.rate() < self.most()
+            && (self.may_try_rate(budget) || self.in_flight_is_kept_down(budget))
     }
 
-    fn count_throttle(&mut self, budget: &Budget, epoch: u64) {
+    fn may_try_rate(&self, budget: &Budget) -> bool {
+        self.stage == Stage::Holding && budget.rate() < self.most()
+    }
+
+    /// Was more in flight refused, so that it is not asked for any more?
+    fn in_flight_is_kept_down(&self, budget: &Budget) -> bool {
+        self.in_flight_refused.is_some() && budget.max_in_flight < self.most_in_flight()
+    }
+
+    fn count_throttle(&mut self, budget: &Budget, endpoint: Endpoint, epoch: u64) {
         self.throttles = self.throttles.saturating_add(1);
         self.last_throttle = Some(LastThrottle {
+            endpoint,
             requests_per_second: PerSecond(budget.rate()),
             max_in_flight: budget.max_in_flight,
             epoch,
@@ -101,41 +120,74 @@ impl Discovery {
             return;
         }
         let rate = budget.rate();
+        let before = (!self.after_outage).then(|| self.as_it_is(budget));
         // More in flight is not evidence about the rate.
         if let Some(borne) = self.in_flight_borne.take() {
             self.in_flight_refused = Some(budget.max_in_flight);
             budget.max_in_flight = borne;
-            return self.begin_outage(Cause::Throttled, false);
+            self.try_more_rarely();
+            return self.begin_outage(Cause::Throttled, false, before);
         }
         if rate <= SLOWEST {
-            return self.begin_outage(Cause::Throttled, false);
+            return self.begin_outage(Cause::Throttled, false, None);
         }
         match self.stage {
             // The first of the pair: nothing was fast about it.
-            Stage::Pair => self.begin_outage(Cause::Throttled, false),
+            Stage::Pair => self.begin_outage(Cause::Throttled, false, None),
             Stage::Holding if self.after_outage => {
                 // It was no outage, or the CA came back slower: the rate cannot be kept up.
                 self.borne = None;
                 self.lower(budget, rate / 2.0);
-                self.begin_outage(Cause::Throttled, false);
+                self.begin_outage(Cause::Throttled, false, None);
             }
-            Stage::Holding => self.begin_outage(Cause::Throttled, true),
+            Stage::Holding => self.begin_outage(Cause::Throttled, true, None),
             Stage::Trying => {
                 let borne = self.borne.map_or(rate, |borne| borne.0.min(rate));
                 budget.requests_per_second = borne;
                 self.refused = Some(PerSecond(rate));
                 self.step_percent = FIRST_STEP;
-                self.try_every = self.try_every.saturating_mul(2).min(MOST_RARELY);
-                self.next_try = self.try_every;
+                self.try_more_rarely();
                 self.stage = Stage::Holding;
-                self.begin_outage(Cause::Throttled, false);
+                self.begin_outage(Cause::Throttled, false, None);
             }
             Stage::Doubling | Stage::Bisecting => {
                 let next = self.below(rate);
                 self.lower(budget, next);
-                self.begin_outage(Cause::Throttled, false);
+                self.begin_outage(Cause::Throttled, false, before);
             }
         }
+    }
+
+    /// A try was refused.
+    fn try_more_rarely(&mut self) {
+        self.try_every = self.try_every.saturating_mul(2).min(MOST_RARELY);
+        self.next_try = self.try_every;
+    }
+
+    /// What to take up again if a refusal turns out to be an outage.
+    pub(super) fn as_it_is(&self, budget: &Budget) -> Before {
+        Before {
+            stage: self.stage,
+            requests_per_second: PerSecond(budget.rate()),
+            max_in_flight: budget.max_in_flight,
+            borne: self.borne,
+            refused: self.refused,
+            refusals: self.refusals,
+            in_flight_borne: self.in_flight_borne,
+            in_flight_refused: self.in_flight_refused,
+            endpoints: self.endpoints.clone(),
+            unknown: Default::default(),
+        }
+    }
+
+    fn take_up(&mut self, before: &Before, budget: &mut Budget) {
+        budget.requests_per_second = before.requests_per_second.0;
+        budget.max_in_flight = before.max_in_flight;
+        self.stage = before.stage;
+        (self.borne, self.refused) = (before.borne, before.refused);
+        self.refusals = before.refusals;
+        (self.in_flight_borne, self.in_flight_refused) = (before.in_flight_borne, before.in_flight_refused);
+        self.take_up_apart(&before.endpoints, budget);
     }
 
     /// The next rate after a refusal of `rate` while searching.
@@ -164,11 +216,13 @@ impl Discovery {
         self.stage = Stage::Bisecting;
     }
 
-    fn begin_outage(&mut self, cause: Cause, suspected: bool) {
+    pub(super) fn begin_outage(&mut self, cause: Cause, suspected: bool, before: Option<Before>) {
         self.outage = Some(Outage {
             cause,
             failed_probes: 0,
             suspected,
+            endpoint: Endpoint::Other,
+            before,
             unknown: Default::default(),
         });
     }
@@ -179,7 +233,7 @@ impl Discovery {
                 outage.cause = cause;
                 outage.failed_probes = outage.failed_probes.saturating_add(1);
             }
-            None => self.begin_outage(cause, false),
+            None => self.begin_outage(cause, false, None),
         }
     }
 
@@ -190,6 +244,15 @@ impl Discovery {
         };
         if outage.failed_probes > 0 {
             self.after_outage = outage.cause == Cause::Throttled;
+            if outage.failed_probes >= OUTAGE_PROBES {
+                // Its first refusal was no evidence about an endpoint either.
+                self.suspect = None;
+                if let Some(before) = &outage.before {
+                    self.take_up(before, budget);
+                }
+            }
+        } else if outage.suspected && outage.endpoint != Endpoint::Other {
+            self.slow_apart(budget, outage.endpoint);
         } else if outage.suspected {
             self.borne = None;
             let next = budget.rate() * (1.0 - f64::from(FIRST_STEP) / 100.0);
@@ -206,11 +269,13 @@ impl Discovery {
         if self.in_flight_borne.is_some() {
             return (crowded.saturating_add(proof) >= CROWDED).then_some(Proven::InFlight);
         }
-        if crowded >= CROWDED
-            && crowded >= proof
-            && let Some(more) = self.more_in_flight(budget)
-        {
-            return Some(Proven::NeedOf(more));
+        if crowded >= CROWDED && crowded >= proof {
+            if let Some(more) = self.more_in_flight(budget) {
+                return Some(Proven::NeedOf(more));
+            }
+            if self.stage == Stage::Trying {
+                return Some(Proven::NotTheRate);
+            }
         }
         let (requests, seconds, is_news) = match self.stage {
             Stage::Pair => return None,
@@ -226,7 +291,16 @@ impl Discovery {
     fn advance(&mut self, budget: &mut Budget) -> bool {
         match self.proven(budget, self.proof, self.crowded) {
             None => return false,
-            Some(Proven::InFlight) => self.in_flight_borne = None,
+            Some(Proven::InFlight) => {
+                self.in_flight_borne = None;
+                self.try_every = FIRST_TRY;
+            }
+            Some(Proven::NotTheRate) => {
+                // Nothing is learned from a higher rate: the try is of more in flight.
+                budget.requests_per_second = self.borne.map_or(budget.rate(), |borne| borne.0);
+                self.in_flight_refused = None;
+                self.hold(self.try_every);
+            }
             Some(Proven::NeedOf(more)) => {
                 self.in_flight_borne = Some(budget.max_in_flight);
                 budget.max_in_flight = more;
@@ -238,11 +312,15 @@ impl Discovery {
 
     fn rate_is_proven(&mut self, budget: &mut Budget) {
         let rate = budget.rate();
+        // What was refused before was refused for another reason, or is long ago.
+        self.suspect
+            .take_if(|suspect| suspect.before.requests_per_second.0 <= rate);
         match self.stage {
             Stage::Pair => {}
             Stage::Holding => self.after_outage = false,
             Stage::Doubling => {
                 self.borne = Some(PerSecond(rate));
+                self.after_outage = false;
                 let next = self.bounded(rate * 2.0);
                 if next > rate {
                     budget.requests_per_second = next;
@@ -278,15 +356,11 @@ impl Discovery {
         self.next_try = next_try;
     }
 
-    /// The next higher number of requests in flight, if there is to be one. After a refusal there is none: it
-    /// would mostly find out the same again.
+    /// The next higher number of requests in flight, if there is to be one. After a refusal there is none, until
+    /// a try: it would mostly find out the same again.
     fn more_in_flight(&self, budget: &Budget) -> Option<u32> {
         let now = budget.max_in_flight;
-        let most = self
-            .ceiling
-            .as_ref()
-            .map_or(MOST_IN_FLIGHT, |ceiling| ceiling.max_in_flight);
-        let next = now.saturating_mul(2).min(most);
+        let next = now.saturating_mul(2).min(self.most_in_flight());
         let may_be = budget.burst > 0 && self.stage != Stage::Pair && self.in_flight_refused.is_none();
         (may_be && next > now).then_some(next)
     }
@@ -296,6 +370,11 @@ impl Discovery {
             return false;
         }
         let rate = budget.rate();
+        if !self.may_try_rate(budget) {
+            // It is asked for as soon as it is needed.
+            self.in_flight_refused = None;
+            return true;
+        }
         self.borne = Some(PerSecond(rate));
         budget.requests_per_second = self.bounded(rate * (1.0 + f64::from(self.step_percent) / 100.0));
         self.stage = Stage::Trying;
@@ -306,15 +385,29 @@ impl Discovery {
         self.ceiling.as_ref().map_or(MOST_SOUGHT, Budget::rate)
     }
 
-    /// Within what may be sought, and short enough to be read.
-    fn bounded(&self, rate: f64) -> f64 {
-        let digits = 10_f64.powi(3 - rate.log10().floor() as i32);
-        ((rate * digits).round() / digits).max(SLOWEST).min(self.most())
+    fn most_in_flight(&self) -> u32 {
+        self.ceiling
+            .as_ref()
+            .map_or(MOST_IN_FLIGHT, |ceiling| ceiling.max_in_flight)
     }
+
+    /// Within what may be sought.
+    fn bounded(&self, rate: f64) -> f64 {
+        readable(rate).max(SLOWEST).min(self.most())
+    }
+}
+
+/// As good a figure, and short enough to be read.
+pub(super) fn readable(rate: f64) -> f64 {
+    let rate = rate.max(SLOWEST / 1000.0);
+    let digits = 10_f64.powi(3 - rate.log10().floor() as i32);
+    (rate * digits).round() / digits
 }
 
 /// What the requests that went well prove.
 enum Proven {
+    /// That the requests in flight, and not the rate that is being tried, hold sending back.
+    NotTheRate,
     /// The requests in flight that are being tried.
     InFlight,
     /// That the requests in flight hold sending back: so many are to be tried.

@@ -19,10 +19,10 @@ fn all(queue: &mut Queue) -> Vec<u32> {
 #[test]
 fn the_more_pressing_class_goes_first_and_equals_in_order_of_arrival() {
     let mut queue = queue();
-    queue.put(3, &"shop", &1, 6);
-    queue.put(2, &"shop", &2, 6);
-    queue.put(2, &"shop", &3, 6);
-    queue.put(0, &"shop", &4, 6);
+    queue.put(3, &"shop", &1, 0, 6_u64);
+    queue.put(2, &"shop", &2, 0, 6_u64);
+    queue.put(2, &"shop", &3, 0, 6_u64);
+    queue.put(0, &"shop", &4, 0, 6_u64);
     assert_eq!(all(&mut queue), [4, 2, 3, 1]);
     assert!(queue.is_empty());
 }
@@ -30,10 +30,10 @@ fn the_more_pressing_class_goes_first_and_equals_in_order_of_arrival() {
 #[test]
 fn a_job_waits_once_and_keeps_its_place_when_it_becomes_more_pressing() {
     let mut queue = queue();
-    assert!(queue.put(3, &"shop", &1, 6));
-    assert!(!queue.put(3, &"shop", &1, 6));
-    queue.put(2, &"shop", &2, 6);
-    assert!(queue.put(2, &"shop", &1, 6));
+    assert!(queue.put(3, &"shop", &1, 0, 6));
+    assert!(!queue.put(3, &"shop", &1, 0, 6));
+    queue.put(2, &"shop", &2, 0, 6_u64);
+    assert!(queue.put(2, &"shop", &1, 0, 6));
     assert_eq!(queue.len(), 2);
     assert_eq!(all(&mut queue), [1, 2]);
 }
@@ -42,10 +42,10 @@ fn a_job_waits_once_and_keeps_its_place_when_it_becomes_more_pressing() {
 fn one_name_waits_for_one_turn_of_a_tenant_with_ten_thousand() {
     let mut queue = queue();
     for job in 0..100 {
-        queue.put(2, &"large", &job, 204);
+        queue.put(2, &"large", &job, 0, 204_u64);
     }
     queue.take(|_| true);
-    queue.put(2, &"small", &1000, 6);
+    queue.put(2, &"small", &1000, 0, 6_u64);
     let served: Vec<u32> = std::iter::from_fn(|| queue.take(|_| true))
         .take_while(|job| *job != 1000)
         .collect();
@@ -56,8 +56,8 @@ fn one_name_waits_for_one_turn_of_a_tenant_with_ten_thousand() {
 fn tenants_share_by_requests_and_not_by_jobs() {
     let mut queue = queue();
     for job in 0..1000 {
-        queue.put(2, &"large", &job, 204);
-        queue.put(2, &"small", &(10_000 + job), 6);
+        queue.put(2, &"large", &job, 0, 204_u64);
+        queue.put(2, &"small", &(10_000 + job), 0, 6_u64);
     }
     let mut served = [0_u64; 2];
     for _ in 0..600 {
@@ -74,8 +74,8 @@ fn tenants_share_by_requests_and_not_by_jobs() {
 #[test]
 fn who_is_not_admitted_keeps_its_jobs() {
     let mut queue = queue();
-    queue.put(2, &"large", &1, 204);
-    queue.put(2, &"small", &2, 6);
+    queue.put(2, &"large", &1, 0, 204_u64);
+    queue.put(2, &"small", &2, 0, 6_u64);
     assert_eq!(queue.take(|tenant| *tenant == "small"), Some(2));
     assert_eq!(queue.take(|tenant| *tenant == "small"), None);
     assert_eq!(queue.take(|_| true), Some(1));
@@ -84,20 +84,20 @@ fn who_is_not_admitted_keeps_its_jobs() {
 #[test]
 fn the_last_of_several_is_the_one_that_is_served_last() {
     let mut queue = queue();
-    queue.put(3, &"shop", &1, 44);
-    queue.put(2, &"shop", &2, 204);
-    assert_eq!(queue.until_last(&[1, 2, 3]), Some(248));
-    assert_eq!(queue.until_last(&[2]), Some(204));
+    queue.put(3, &"shop", &1, 0, 44_u64);
+    queue.put(2, &"shop", &2, 0, 204_u64);
+    assert_eq!(queue.until_last(&[1, 2, 3]), Some(Cost::from(248)));
+    assert_eq!(queue.until_last(&[2]), Some(Cost::from(204)));
 }
 
 #[test]
 fn who_is_not_admitted_for_a_while_does_not_lose_its_turn() {
     let mut queue = queue();
-    queue.put(2, &"waits", &0, QUANTUM);
+    queue.put(2, &"waits", &0, 0, QUANTUM);
     for round in 0..10 {
-        queue.put(2, &"other", &(10 + round), QUANTUM);
+        queue.put(2, &"other", &(10 + round), 0, QUANTUM);
         assert_eq!(queue.take(|tenant| *tenant == "other"), Some(10 + round));
-        queue.put(2, &"third", &(100 + round), QUANTUM);
+        queue.put(2, &"third", &(100 + round), 0, QUANTUM);
     }
     assert_eq!(queue.take(|_| true), Some(0));
 }
@@ -105,8 +105,8 @@ fn who_is_not_admitted_for_a_while_does_not_lose_its_turn() {
 #[test]
 fn what_is_not_kept_is_gone() {
     let mut queue = queue();
-    queue.put(2, &"shop", &1, 6);
-    queue.put(2, &"shop", &2, 6);
+    queue.put(2, &"shop", &1, 0, 6_u64);
+    queue.put(2, &"shop", &2, 0, 6_u64);
     assert!(queue.retain(|job| *job == 2));
     assert!(!queue.retain(|job| *job == 2));
     assert_eq!((queue.remove(&1), queue.remove(&2)), (false, true));
@@ -125,7 +125,7 @@ proptest! {
     fn every_job_is_served_once(jobs in jobs()) {
         let mut queue = queue();
         for (job, (class, tenant, names)) in (0..).zip(&jobs) {
-            queue.put(*class, &TENANTS[*tenant], &job, 2 * names + 4);
+            queue.put(*class, &TENANTS[*tenant], &job, 0, 2 * names + 4);
         }
         let mut served = all(&mut queue);
         served.sort_unstable();
@@ -138,14 +138,14 @@ proptest! {
     fn a_wait_is_foretold_within_a_factor_of_two(jobs in jobs(), taken in 0_usize..40) {
         let mut queue = queue();
         for (job, (class, tenant, names)) in (0..).zip(&jobs) {
-            queue.put(*class, &TENANTS[*tenant], &job, 2 * names + 4);
+            queue.put(*class, &TENANTS[*tenant], &job, 0, 2 * names + 4);
         }
         for _ in 0..taken.min(jobs.len() - 1) {
             queue.take(|_| true);
         }
         let foretold: HashMap<u32, u64> = (0..)
             .take(jobs.len())
-            .filter_map(|job| Some((job, queue.until_last(&[job])?)))
+            .filter_map(|job| Some((job, queue.until_last(&[job])?.requests)))
             .collect();
         let mut served = 0;
         let slack = (QUANTUM + 204) * TENANTS.len() as u64;

@@ -2,6 +2,7 @@
 
 use super::Limiter;
 use crate::budget::{Budget, Share, Source};
+use crate::endpoint::Apart;
 use crate::moment::Moment;
 use crate::record::Record;
 
@@ -42,25 +43,27 @@ impl Limiter {
 
     /// A figure that `record` lowers binds at once.
     pub(super) fn shrink_shares(&mut self, record: &Record, now: Moment) {
-        let shares: Vec<(u32, Share, Option<Share>)> = self
+        let shares: Vec<(u32, Share, Apart<Option<Share>>)> = self
             .slots
             .keys()
             .map(|number| {
-                let new_nonce = self.new_nonce_share(record, *number);
-                (*number, self.share(record, *number), new_nonce)
+                let apart = self.shares_apart(record, *number);
+                (*number, self.share(record, *number), apart)
             })
             .collect();
-        for (number, share, new_nonce) in shares {
+        for (number, share, apart) in shares {
             if let Some(slot) = self.slots.get_mut(&number) {
                 let lower = slot.pacer.share().lower(share);
-                // A part of newNonce's own limit is not there yet, or binds at once if it is the smaller one.
-                let held = slot.new_nonce.as_ref().map(|pacer| pacer.share());
-                let new_nonce = match (held, new_nonce) {
-                    (Some(held), Some(wanted)) => Some(held.lower(wanted)),
-                    (None, wanted) => wanted,
-                    (held, None) => held,
-                };
-                slot.reshare(lower, new_nonce, now);
+                // A part of an endpoint's own limit is not there yet, or binds at once if it is the smaller one.
+                let lower_apart = Apart::each(|endpoint| {
+                    let wanted = apart.get(endpoint).copied().flatten();
+                    match (slot.share_apart(endpoint), wanted) {
+                        (Some(held), Some(wanted)) => Some(held.lower(wanted)),
+                        (None, wanted) => wanted,
+                        (held, None) => held,
+                    }
+                });
+                slot.reshare(lower, &lower_apart, now);
             }
         }
     }
@@ -72,9 +75,9 @@ impl Limiter {
         self.lowered(&record.budget).share(slots, number)
     }
 
-    pub(super) fn new_nonce_share(&self, record: &Record, number: u32) -> Option<Share> {
+    pub(super) fn shares_apart(&self, record: &Record, number: u32) -> Apart<Option<Share>> {
         let slots = u32::try_from(record.slots.len()).unwrap_or(u32::MAX);
-        self.lowered(&record.budget).new_nonce_share(slots, number)
+        self.lowered(&record.budget).shares_apart(slots, number)
     }
 
     pub(super) fn lowered(&self, budget: &Budget) -> Budget {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::Limiter;
 use super::pause::Refusal;
-use super::slot::{HeldBack, Sent};
-use crate::discovery::{Cause, Evidence, Finding, Stage};
+use super::slot::Sent;
+use crate::discovery::{Cause, Evidence, Finding, SOON, Stage};
 use crate::event::{PermitId, Throttle, Unreachable};
 use crate::moment::Moment;
 use crate::record::Record;
@@ -23,6 +23,8 @@ const LOST_IN_A_ROW: u32 = 2;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Learning {
     pub(super) evidence: Evidence,
+    /// When the epoch began, if this process saw that; the epoch that it found when it started may be old.
+    epoch_since: Option<Moment>,
     /// When more is to be tried, if nobody else does.
     try_at: Moment,
     pair: Pair,
@@ -68,7 +70,10 @@ impl Limiter {
         let learning = &mut self.learning;
         let finding = match (learning.pair, is_refused) {
             (Pair::Second(second), _) if second == permit && !is_probe => Some(Finding::Pair(!is_refused)),
-            (_, true) => Some(Finding::Throttled),
+            (_, true) => Some(Finding::Throttled {
+                is_soon: learning.epoch_since.is_some_and(|since| now < since + SOON),
+                endpoint: sent.endpoint,
+            }),
             (_, false) if is_probe => Some(Finding::Back),
             (Pair::First(first), false) if first == permit => {
                 learning.pair = Pair::Answered(now);
@@ -77,13 +82,8 @@ impl Limiter {
             (_, false) => None,
         };
         if !is_refused {
-            match sent.held_back {
-                HeldBack::ByRate => learning.evidence.proof = learning.evidence.proof.saturating_add(1),
-                HeldBack::ByInFlight => {
-                    learning.evidence.crowded = learning.evidence.crowded.saturating_add(1);
-                }
-                HeldBack::No => {}
-            }
+            let suspect = record.discovery.suspect.as_ref();
+            learning.evidence.passed(sent.endpoint, sent.held_back, suspect);
         }
         learning.evidence.finding = learning.evidence.finding.or(finding);
     }
@@ -125,7 +125,8 @@ impl Limiter {
 
     /// Takes note of the epoch of `record`: what was learned under another one is void.
     pub(super) fn follow_epoch(&mut self, record: &Record, now: Moment) {
-        if self.learning.evidence.epoch != record.epoch {
+        let before = self.learning.evidence.epoch;
+        if before != record.epoch {
             let finding = self
                 .learning
                 .evidence
@@ -135,6 +136,7 @@ impl Limiter {
                 finding,
                 ..Evidence::about(record.epoch)
             };
+            self.learning.epoch_since = (before != Evidence::default().epoch).then_some(now);
             self.learning.try_at = now + record.discovery.next_try;
             self.learning.pair = Pair::Unsent;
         }
@@ -179,6 +181,7 @@ impl Limiter {
         let evidence = &self.learning.evidence;
         evidence.finding.is_some()
             || record.discovery.would_advance(&record.budget, evidence)
+            || record.discovery.would_advance_apart(evidence)
             || self.try_is_due(record, now)
     }
 

@@ -12,7 +12,7 @@ const SHORTEST_BARE: Duration = Duration::from_secs(1);
 /// The longest: after an outage it takes at most this long until that is noticed.
 const LONGEST_BARE: Duration = Duration::from_secs(30);
 /// No Retry-After stops all sending for longer than this.
-const LONGEST: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// A request that was refused, or lost with the CA out of reach.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub(super) struct Paused {
     /// When the last throttle that counted came.
     began: Option<Moment>,
     bare_throttles: u32,
+    /// The Retry-After that `until` comes from, in seconds.
+    asked_seconds: Option<u64>,
     /// The pause in the Lease that `until` already accounts for.
     seen: Option<u64>,
     /// There is more to it than the Lease says.
@@ -68,6 +70,10 @@ impl Paused {
         if self.until.is_none_or(|until| until < end) {
             self.until = Some(end);
             self.unwritten = true;
+            self.asked_seconds = refusal
+                .retry_after
+                .filter(|_| asked >= own)
+                .map(|asked| asked.as_secs());
         }
     }
 
@@ -85,6 +91,7 @@ impl Paused {
                 self.seen = Some(pause.serial);
                 self.began = Some(now);
                 self.bare_throttles = self.bare_throttles.max(pause.bare_throttles);
+                self.asked_seconds = pause.asked_seconds;
                 let end = now + pause.remaining.min(LONGEST);
                 self.until = Some(self.until.map_or(end, |until| until.max(end)));
             }
@@ -106,6 +113,7 @@ impl Paused {
             serial,
             remaining: until.since(now),
             bare_throttles: self.bare_throttles,
+            asked_seconds: self.asked_seconds,
             unknown: standing.map_or_else(BTreeMap::new, |pause| pause.unknown.clone()),
         })
     }
@@ -199,6 +207,7 @@ mod tests {
             serial: 4,
             remaining: Duration::from_secs(10),
             bare_throttles: 0,
+            asked_seconds: None,
             unknown: BTreeMap::new(),
         };
         paused.read(Some(&standing), at(1));

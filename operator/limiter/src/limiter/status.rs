@@ -34,6 +34,9 @@ pub enum Blocked {
     },
     /// A slot is held, but its validity runs out and no renewal gets through.
     NotRenewed,
+    /// The CA refused or could not be reached, and this replica or another sends one request at a time until one
+    /// gets through.
+    Probing(Cause),
     /// The budget's rate or the requests in flight are used up for now.
     Pacing,
     /// The process gives everything up.
@@ -61,6 +64,9 @@ impl fmt::Display for Blocked {
             }
             Self::NoSlot { position: None } => f.write_str("waiting for a slot of the budget"),
             Self::NotRenewed => f.write_str("the budget's Lease cannot be renewed"),
+            Self::Probing(cause) => {
+                write!(f, "{cause}: one request at a time is sent until one gets through")
+            }
             Self::Pacing => f.write_str("waiting for the budget's rate"),
             Self::ShuttingDown => f.write_str("shutting down"),
         }
@@ -170,12 +176,12 @@ impl Limiter {
         if self.shutting_down {
             return Some(Blocked::ShuttingDown);
         }
+        let outage = self
+            .view
+            .record()
+            .and_then(|record| record.discovery.outage.as_ref());
+        let cause = outage.map(|outage| outage.cause);
         if let Some(until) = self.paused.until(now) {
-            let outage = self
-                .view
-                .record()
-                .and_then(|record| record.discovery.outage.as_ref());
-            let cause = outage.map(|outage| outage.cause);
             return Some(Blocked::Paused { until, cause });
         }
         let held = || self.slots.values().filter(|slot| self.is_valid(slot, now));
@@ -184,7 +190,9 @@ impl Limiter {
                 reason: reason @ Unreadable::Newer { .. },
                 ..
             } => Blocked::LeaseUnreadable(reason.clone()),
-            _ if held().any(|slot| self.is_valid(slot, now + self.durations.start_margin)) => Blocked::Pacing,
+            _ if held().any(|slot| self.is_valid(slot, now + self.durations.start_margin)) => {
+                cause.map_or(Blocked::Pacing, Blocked::Probing)
+            }
             _ if held().next().is_some() => Blocked::NotRenewed,
             Lease::Unreadable { reason, .. } => Blocked::LeaseUnreadable(reason.clone()),
             Lease::Unseen => Blocked::LeaseUnread,

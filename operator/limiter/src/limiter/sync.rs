@@ -6,6 +6,8 @@ use std::time::Duration;
 use super::slot::{Phase, Slot};
 use super::view::Lease;
 use super::{Limiter, Turn};
+use crate::discovery::Discovery;
+use crate::endpoint::Endpoint;
 use crate::event::Action;
 use crate::moment::Moment;
 use crate::record::{Record, Row};
@@ -16,7 +18,7 @@ use crate::rules::Rule;
 pub(super) struct Plan {
     pub(super) due: bool,
     /// Rows to take, each with the moment at which its bucket is full; `None`: empty when granted.
-    pub(super) takes: BTreeMap<u32, Option<Moment>>,
+    pub(super) takes: BTreeMap<u32, Option<Full>>,
     /// So many at the head of the waiting list are passed over.
     pub(super) passed_over: usize,
     /// When to look again.
@@ -26,6 +28,24 @@ pub(super) struct Plan {
 impl Plan {
     fn look_at(&mut self, moment: Moment) {
         self.next = Some(self.next.map_or(moment, |next| next.min(moment)));
+    }
+}
+
+/// When the buckets of a slot that is taken are full.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Full {
+    /// The slot's own.
+    pub(super) at: Moment,
+    /// When its release was seen.
+    seen: Moment,
+    wait_apart: BTreeMap<Endpoint, u64>,
+}
+
+impl Full {
+    /// That of an endpoint with a limit of its own; nothing if nobody has said: it is empty then.
+    pub(super) fn apart(&self, endpoint: Endpoint) -> Option<Moment> {
+        let wait = self.wait_apart.get(&endpoint).copied()?;
+        Some(self.seen + Duration::from_millis(wait))
     }
 }
 
@@ -145,10 +165,12 @@ impl Limiter {
 
     fn plan_takes(&self, record: &Record, plan: &mut Plan, now: Moment) {
         let takeover = self.view.takeover(&self.durations);
-        let takeover = if self.keeps(Rule::TakeOverAfterValidity) {
-            takeover
-        } else {
+        let takeover = if !self.keeps(Rule::TakeOverAfterValidity) {
             takeover / 4
+        } else if !self.keeps(Rule::TakeOverTheDead) {
+            Duration::MAX
+        } else {
+            takeover
         };
         let turns = self.turns(record, now);
         let place = turns.place();
@@ -187,10 +209,7 @@ impl Limiter {
             if from > now {
                 plan.look_at(from);
             } else if self.others_know_epoch(record, number, now) {
-                let full_at = row
-                    .is_free()
-                    .then(|| self.view.seen_since(index).map(|seen| seen + row.wait));
-                plan.takes.insert(number, full_at.flatten());
+                plan.takes.insert(number, self.full_at(row, index, now));
                 if !own {
                     plan.passed_over = place;
                 }
@@ -199,6 +218,28 @@ impl Limiter {
         plan.due |= !plan.takes.is_empty();
         let is_listed = record.position(&self.me).is_some();
         plan.due |= held == 0 && !is_listed && !is_any_open;
+    }
+
+    /// When the bucket of a row that is taken at `now` is full; `None`: it is empty then.
+    fn full_at(&self, row: &Row, index: usize, now: Moment) -> Option<Full> {
+        if !row.is_free() {
+            let full = Full {
+                at: now,
+                seen: now,
+                wait_apart: BTreeMap::new(),
+            };
+            return (!self.keeps(Rule::EmptyAfterTakeover)).then_some(full);
+        }
+        let carried = if self.keeps(Rule::CarryWait) {
+            row.wait
+        } else {
+            Duration::ZERO
+        };
+        self.view.seen_since(index).map(|seen| Full {
+            at: seen + carried,
+            seen,
+            wait_apart: row.wait_apart.clone(),
+        })
     }
 
     /// I5: do all others that hold a slot beside `number` know the figures of today?
@@ -219,14 +260,21 @@ impl Limiter {
     /// The number of slots that the budget asks for.
     pub(super) fn effective_target(&self, record: &Record) -> u32 {
         match &self.configured {
-            Some((budget, _)) if self.configuration_is_news => budget.slots(),
+            Some((budget, source)) if self.configuration_is_news => {
+                Discovery::start(budget, *source).1.slots()
+            }
             _ => record.budget.slots(),
         }
     }
 
     fn can_resize(&self, record: &Record) -> bool {
         let target = self.effective_target(record) as usize;
-        record.slots.len() < target
-            || (record.slots.len() > target && record.slots.last().is_some_and(Row::is_free))
+        record.slots.len() < target || (record.slots.len() > target && self.may_lose_last(record))
+    }
+
+    /// May the table lose its last row?
+    pub(super) fn may_lose_last(&self, record: &Record) -> bool {
+        let last = record.slots.last();
+        last.is_some_and(|row| row.is_free() || !self.keeps(Rule::ShrinkByFreeRows))
     }
 }

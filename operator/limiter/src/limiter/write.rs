@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::slot::{Phase, Slot};
-use super::sync::Plan;
+use super::sync::{Full, Plan};
 use super::view::Adoption;
 use super::{Limiter, Turn};
 use crate::budget::{Budget, Source};
 use crate::discovery::{Discovery, Evidence};
+use crate::endpoint::Apart;
 use crate::event::{Action, WriteId, WriteOutcome};
 use crate::holder::Waiter;
 use crate::moment::Moment;
@@ -25,13 +26,21 @@ pub(super) struct Write {
     /// The stamp on every row that it renews or takes; no other write has it.
     stamp: u64,
     /// The rows that it takes, as in [`Plan::takes`].
-    takes: BTreeMap<u32, Option<Moment>>,
+    takes: BTreeMap<u32, Option<Full>>,
     /// The end of the pause that it tells of.
     paused_until: Option<Moment>,
     /// It brings the configured budget.
     brings_budget: bool,
     /// What was learned that it tells of.
     evidence: Evidence,
+}
+
+impl Write {
+    /// Did it bring the budget that `record` shows, as far as can be told?
+    pub(super) fn brought_budget(&self, record: &Record) -> bool {
+        let (brought, shown) = (&self.record.discovery.ceiling, &record.discovery.ceiling);
+        self.brings_budget && self.record.source == record.source && brought == shown
+    }
 }
 
 impl Limiter {
@@ -72,7 +81,11 @@ impl Limiter {
                 }
                 self.paused
                     .written(write.record.pause.as_ref(), write.paused_until);
-                self.configuration_is_news &= !write.brings_budget;
+                if write.brings_budget {
+                    // It may have been configured anew, or back, while it was under way.
+                    self.configuration_is_news =
+                        self.configured.is_some() && !self.follows_configuration(&write.record);
+                }
                 self.learning.evidence.written(&write.evidence);
                 self.follow_epoch(&write.record, now);
                 self.grant(&write, &write.record, now);
@@ -83,7 +96,11 @@ impl Limiter {
                 }
             }
             // A conflict can be our own success, if something between us and the API server sent it twice.
-            WriteOutcome::Conflict | WriteOutcome::Unknown => self.uncertain = Some(write),
+            WriteOutcome::Conflict => self.uncertain = Some(write),
+            WriteOutcome::Unknown => {
+                self.learning.evidence.counted(&write.evidence);
+                self.uncertain = Some(write);
+            }
             WriteOutcome::Refused => self.quiet_until = now + self.durations.poll,
         }
     }
@@ -104,24 +121,30 @@ impl Limiter {
                 continue;
             }
             self.renewed_at = self.renewed_at.max(write.start);
-            let (share, new_nonce) = (self.share(shown, number), self.new_nonce_share(shown, number));
-            let full_at = match (write.takes.get(&number), self.slots.get_mut(&number)) {
+            let (share, apart) = (self.share(shown, number), self.shares_apart(shown, number));
+            let full = match (write.takes.get(&number), self.slots.get_mut(&number)) {
                 (_, Some(slot)) => {
                     if slot.is_renewed() {
                         slot.valid_until = slot.valid_until.max(valid_until);
-                        slot.reshare(share, new_nonce, now);
+                        slot.reshare(share, &apart, now);
                     }
                     continue;
                 }
-                (Some(full_at), None) => *full_at,
+                (Some(full), None) => full,
                 // I4: it expired while the renewal was under way.
                 (None, None) => continue,
             };
             if valid_until > now {
-                let pacer =
-                    full_at.map_or_else(|| Pacer::empty(share, now), |full| Pacer::full_at(share, full));
-                self.slots
-                    .insert(number, Slot::new(valid_until, now, pacer, new_nonce));
+                let pacer = |share, full: Option<Moment>| match full {
+                    Some(full) => Pacer::full_at(share, full),
+                    None => Pacer::empty(share, now),
+                };
+                let own = Apart::each(|endpoint| {
+                    let share = apart.get(endpoint).copied().flatten()?;
+                    Some(pacer(share, full.as_ref().and_then(|full| full.apart(endpoint))))
+                });
+                let pacer = pacer(share, full.as_ref().map(|full| full.at));
+                self.slots.insert(number, Slot::new(valid_until, now, pacer, own));
             }
         }
     }
@@ -200,6 +223,7 @@ impl Limiter {
                     epoch: record.epoch,
                     turn: record.turns,
                     wait: Duration::ZERO,
+                    wait_apart: BTreeMap::new(),
                     in_doubt: false,
                     unknown,
                 };
@@ -233,16 +257,17 @@ impl Limiter {
             if row.holder.as_ref() != Some(&self.me) || plan.takes.contains_key(&number) {
                 continue;
             }
-            let wait = match self.slots.get(&number) {
-                Some(slot) if slot.phase == Phase::Closed => slot.pacer.wait(now),
+            let (wait, wait_apart) = match self.slots.get(&number) {
+                Some(slot) if slot.phase == Phase::Closed => (slot.pacer.wait(now), slot.waits_apart(now)),
                 Some(_) => continue,
-                None => Pacer::empty(share, now).wait(now),
+                None => (Pacer::empty(share, now).wait(now), BTreeMap::new()),
             };
             let unknown = std::mem::take(&mut row.unknown);
             *row = Row {
                 holder: None,
                 stamp,
                 wait,
+                wait_apart,
                 unknown,
                 ..row.clone()
             };
@@ -253,7 +278,7 @@ impl Limiter {
     fn resize(&self, record: &mut Record, stamp: u64) {
         let target = self.effective_target(record) as usize;
         let before = record.slots.len();
-        while record.slots.len() > target && record.slots.last().is_some_and(Row::is_free) {
+        while record.slots.len() > target && self.may_lose_last(record) {
             record.slots.pop();
         }
         if record.slots.len() < target {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::world::{Scenario, Start};
 use crate::budget::{Budget, Source};
 use crate::durations::Durations;
+use crate::endpoint::Endpoint;
 use crate::event::{Action, Event, PermitId, Read, WriteId};
 use crate::holder::Holder;
 use crate::limiter::Limiter;
@@ -33,9 +34,14 @@ pub(super) struct Process {
     /// The highest revision that it was shown, and the serial of the last pause that it knows.
     shown: (u64, Option<u64>),
     pub(super) has_broken_a_pause: bool,
+    pub(super) has_used_expired: bool,
     /// Requests still to be asked for.
     pub(super) requests: u32,
+    /// Requests that wait for a permit.
+    pub(super) waiting: u32,
     pub(super) has_sent: bool,
+    /// Requests that left in the last step.
+    pub(super) sent: u32,
     lives: u32,
 }
 
@@ -74,8 +80,11 @@ impl Process {
             quiet_until: Moment::default(),
             shown: (0, None),
             has_broken_a_pause: false,
+            has_used_expired: false,
             requests: scenario.requests,
+            waiting: 0,
             has_sent: false,
+            sent: 0,
             lives: 0,
         };
         process.begin(scenario, number);
@@ -88,8 +97,14 @@ impl Process {
             budget,
             source: Source::Given,
         });
-        let at_once = if scenario.start == Start::Refused { 2 } else { 1 };
-        self.step(Event::Demand(at_once));
+        self.waiting = if scenario.start == Start::Refused { 2 } else { 1 };
+        self.step(Event::Demand(self.waiting));
+    }
+
+    /// There is one more request to be sent.
+    pub(super) fn ask(&mut self) {
+        self.waiting = 1;
+        self.step(Event::Demand(1));
     }
 
     /// It dies, and the same container starts another.
@@ -138,14 +153,20 @@ impl Process {
                     }
                     Action::Permit { id, slot, .. } => {
                         self.has_sent = true;
+                        self.sent += 1;
+                        self.waiting -= 1;
                         self.has_broken_a_pause |= self.now() < self.quiet_until;
+                        self.has_used_expired |= !self.slots().contains(&slot);
                         let epoch = self.limiter.record().map_or(0, |record| record.epoch);
                         self.open.push(Request {
                             permit: id,
                             slot,
                             epoch,
                         });
-                        events.push(Event::Begun { permit: id });
+                        events.push(Event::Begun {
+                            permit: id,
+                            endpoint: Endpoint::Other,
+                        });
                     }
                     Action::Abort { permits } => {
                         self.open.retain(|request| !permits.contains(&request.permit));
@@ -226,6 +247,6 @@ impl Scenario {
     /// The budget that this replica is configured with.
     pub(super) fn budget(&self, number: usize) -> Budget {
         let slots = if self.is_news_to(number) { 1 } else { self.slots };
-        Budget::new(super::world::RATE, slots - 1, slots)
+        Budget::new(self.rate(), slots - 1, slots)
     }
 }

@@ -3,14 +3,18 @@
 use std::collections::BTreeSet;
 
 use super::process::{PendingWrite, Process, durations};
-use crate::budget::Source;
+use crate::budget::{Budget, Source};
 use crate::discovery::Stage;
 use crate::event::{Event, PermitId, Read, Throttle, WriteOutcome};
 use crate::record::Record;
 use crate::rules::Rule;
 
 /// So fast that pacing never holds a request back by a tick.
-pub(super) const RATE: f64 = 1000.0;
+const FAST: f64 = 1000.0;
+/// So slow that a takeover comes before the next request may leave.
+const SLOW_SPACING: u32 = 8;
+/// Two clocks may run apart by so many ticks in a search.
+const DRIFT: u32 = 2;
 
 /// The bounds of one search.
 #[derive(Clone, Copy, Debug)]
@@ -38,11 +42,33 @@ pub(super) enum Start {
     Refused,
     /// One slot, but one replica is configured with a budget for more.
     Grows,
+    /// All slots are free, and one replica is configured anew at some time, with a budget for one slot.
+    Shrinks,
+    /// All slots are free, and the CA bears one request in eight ticks.
+    Slow,
 }
 
 impl Scenario {
     pub(super) fn most_in_flight(&self) -> usize {
         self.slots as usize
+    }
+
+    /// I8: so many ticks after all is well somebody sends: the takeover time, 2 s and a spacing.
+    pub(super) fn most_hungry(&self) -> u32 {
+        let spacing = if self.start == Start::Slow {
+            SLOW_SPACING
+        } else {
+            0
+        };
+        6 + spacing
+    }
+
+    pub(super) fn rate(&self) -> f64 {
+        if self.start == Start::Slow {
+            1.0 / f64::from(SLOW_SPACING)
+        } else {
+            FAST
+        }
     }
 
     /// Has this replica not heard yet of the budget that the last one is configured with?
@@ -68,6 +94,7 @@ pub(super) enum Step {
     CaAnswers(usize, PermitId),
     CaRefuses(usize, PermitId),
     Wake(usize),
+    Reconfigure,
     Restart(usize),
     Stop(usize),
     Continue(usize),
@@ -88,6 +115,12 @@ pub(super) struct World {
     refused_epochs: BTreeSet<u64>,
     /// Epochs in which the CA is out, by the Lease.
     outage_epochs: BTreeSet<u64>,
+    /// Ticks since the last request left, where they are to be a spacing apart.
+    sent_before: Option<u32>,
+    pub(super) has_broken_spacing: bool,
+    is_reconfigured: bool,
+    /// Ticks since the last fault or request, while requests wait and nothing but the protocol keeps them.
+    pub(super) hungry_for: u32,
 }
 
 impl World {
@@ -113,6 +146,10 @@ impl World {
             refusals_left: if scenario.start == Start::Refused { 2 } else { 0 },
             refused_epochs: BTreeSet::new(),
             outage_epochs: BTreeSet::new(),
+            sent_before: None,
+            has_broken_spacing: false,
+            is_reconfigured: false,
+            hungry_for: 0,
         }
     }
 
@@ -166,6 +203,9 @@ impl World {
         }
         if may_fail && self.lease.is_some() {
             steps.push(Step::DeleteLease);
+        }
+        if scenario.start == Start::Shrinks && !self.is_reconfigured {
+            steps.push(Step::Reconfigure);
         }
         if self.ticks_left > 0 {
             steps.push(Step::Pass);
@@ -237,7 +277,7 @@ impl World {
                     permit,
                     throttle: Some(Throttle { retry_after: None }),
                 });
-                process.step(Event::Demand(1));
+                process.ask();
             }
             Step::CaAnswers(number, permit) => {
                 let process = &mut self.processes[number];
@@ -248,10 +288,19 @@ impl World {
                 });
                 if process.requests > 0 {
                     process.requests -= 1;
-                    process.step(Event::Demand(1));
+                    process.ask();
                 }
             }
             Step::Wake(number) => self.processes[number].step(Event::Tick),
+            Step::Reconfigure => {
+                self.is_reconfigured = true;
+                if let Some(process) = self.processes.last_mut() {
+                    process.step(Event::Configured {
+                        budget: Budget::new(scenario.rate(), 0, 1),
+                        source: Source::Given,
+                    });
+                }
+            }
             Step::Restart(number) => self.processes[number].restart(scenario, number),
             Step::Stop(number) => self.processes[number].is_stopped = true,
             Step::Continue(number) => self.processes[number].is_stopped = false,
@@ -259,14 +308,55 @@ impl World {
         }
         if step.is_fault() {
             self.faults_left -= 1;
+            self.hungry_for = 0;
+        }
+        self.note_sent(scenario);
+    }
+
+    fn note_sent(&mut self, scenario: &Scenario) {
+        let sent: u32 = self
+            .processes
+            .iter_mut()
+            .map(|p| std::mem::take(&mut p.sent))
+            .sum();
+        if sent == 0 {
+            return;
+        }
+        self.hungry_for = 0;
+        if scenario.start == Start::Slow {
+            let is_early = self.sent_before.is_some_and(|ticks| ticks < SLOW_SPACING - DRIFT);
+            self.has_broken_spacing |= is_early || sent > 1;
+            self.sent_before = Some(0);
         }
     }
 
     fn pass(&mut self, odd: Option<usize>, odd_ticks: u32) {
         self.ticks_left -= 1;
+        if let Some(ticks) = &mut self.sent_before {
+            // More than a spacing is all the same.
+            *ticks = (*ticks + 1).min(SLOW_SPACING);
+        }
+        match self.hunger() {
+            Some(true) => self.hungry_for += 1,
+            Some(false) => self.hungry_for = 0,
+            None => {}
+        }
         for (number, process) in self.processes.iter_mut().enumerate() {
             process.clock += if odd == Some(number) { odd_ticks } else { 1 };
         }
+    }
+
+    /// Do requests wait, with nothing unanswered at the CA? A stopped process does not count, and while a talk is
+    /// under way nobody can tell.
+    fn hunger(&self) -> Option<bool> {
+        let mut running = self.processes.iter().filter(|process| !process.is_stopped);
+        let waits =
+            |process: &Process| process.waiting > 0 && process.limiter.paused_until(process.now()).is_none();
+        if running.clone().any(|process| !process.open.is_empty()) || !running.clone().any(waits) {
+            return Some(false);
+        }
+        let is_quiet = running.all(|process| process.write.is_none() && !process.is_reading);
+        is_quiet.then_some(true)
     }
 
     fn answer_read(&mut self, number: usize, read: Read) {
@@ -324,6 +414,10 @@ impl World {
         self.outage_epochs.iter().map(count).max().unwrap_or(0)
     }
 
+    pub(super) fn expired_slots_rest(&self) -> bool {
+        !self.processes.iter().any(|process| process.has_used_expired)
+    }
+
     pub(super) fn pauses_are_kept(&self) -> bool {
         !self.processes.iter().any(|process| process.has_broken_a_pause)
     }
@@ -353,6 +447,7 @@ impl Step {
             | Self::CaAnswers(..)
             | Self::CaRefuses(..)
             | Self::Wake(_)
+            | Self::Reconfigure
             | Self::Continue(_) => false,
         }
     }

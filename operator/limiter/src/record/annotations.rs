@@ -194,6 +194,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::budget::SubRate;
     use crate::holder::Holder;
 
     fn holder(process: &str) -> Holder {
@@ -230,6 +231,7 @@ mod tests {
             serial: 3,
             remaining: Duration::from_secs(30),
             bare_throttles: 2,
+            asked_seconds: Some(30),
             unknown: BTreeMap::new(),
         });
         record
@@ -276,6 +278,30 @@ mod tests {
         for (key, text) in &annotations {
             let before: Value = serde_json::from_str(text).unwrap_or_else(|_| text.clone().into());
             let after: Value = serde_json::from_str(&written[key]).unwrap_or_else(|_| text.clone().into());
+            assert_eq!(before, after, "{key}");
+        }
+    }
+
+    #[test]
+    fn unknown_fields_are_kept_deep_in_the_search_and_the_budget() {
+        let mut record = record();
+        record.budget.new_order = Some(SubRate::new(0.5, 0));
+        let discovery = r#"{"stage":"Holding","stepPercent":5,"nextTryMs":1,"tryEveryMs":1,"proof":0,"crowded":0,
+            "refusals":0,"throttles":0,"suspect":{"endpoint":"newOrder","refusals":1,"passed":0,"others":0,
+            "before":{"stage":"Doubling","requestsPerSecond":4.0,"maxInFlight":1,"refusals":0,"later":1},"later":2},
+            "endpoints":{"newOrder":{"requestsPerSecond":0.5,"proof":0,"stepPercent":5,"patienceSeconds":9,"later":3}},
+            "outage":{"cause":"Throttled","failedProbes":0,"later":4},
+            "lastThrottle":{"requestsPerSecond":5.0,"maxInFlight":1,"epoch":3,"later":5}}"#;
+        let mut annotations = record.to_annotations();
+        annotations.insert(format!("{PREFIX}discovery"), discovery.into());
+        let budget = annotations.get_mut("budget.sancho.dev/budget").unwrap();
+        *budget = budget.replace(r#""newOrder":{"#, r#""newOrder":{"later":6,"#);
+        assert!(budget.contains("later"), "{budget}");
+        let written = Record::from_annotations(&annotations).unwrap().to_annotations();
+        for key in ["discovery", "budget"] {
+            let key = format!("{PREFIX}{key}");
+            let before: Value = serde_json::from_str(&annotations[&key]).unwrap();
+            let after: Value = serde_json::from_str(&written[&key]).unwrap();
             assert_eq!(before, after, "{key}");
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Parser, ValueEnum};
-use sancho_limiter::Budget;
+use sancho_limiter::{Budget, SubRate};
 use sancho_simulation::{Limits, Network, Outage, Refusal, Report, Scenario, Work};
 
 /// Runs Sancho's limiter on a simulated API server and CA, in virtual time, and prints how it went.
@@ -62,6 +62,9 @@ struct Ca {
     /// Requests that it works on at once; 0: any number.
     #[arg(long, default_value_t = 0)]
     connections: u32,
+    /// Requests per second that newOrder bears, if that has a limit of its own; one request in eight is for it then.
+    #[arg(long, value_parser = rate)]
+    new_order_rate: Option<f64>,
     /// How it refuses.
     #[arg(long, value_enum, default_value_t = Refusal::Nginx)]
     refusal: Refusal,
@@ -78,6 +81,9 @@ enum Distance {
     /// 40 ms there and back, with up to 10 ms of jitter each way.
     Far,
 }
+
+/// About what it is in an order of a single name.
+const NEW_ORDER_ONE_IN: u32 = 8;
 
 fn main() -> anyhow::Result<ExitCode> {
     let flags = Flags::parse();
@@ -124,7 +130,9 @@ fn scenario(flags: &Flags, seed: u64) -> Scenario {
             requests_per_second: ca.rate,
             burst: ca.burst,
             connections: (ca.connections > 0).then_some(ca.connections),
+            new_order: ca.new_order_rate.map(|rate| SubRate::new(rate, 0)),
         },
+        new_order_one_in: ca.new_order_rate.map(|_| NEW_ORDER_ONE_IN),
         given: flags.given.clone(),
         network: Network {
             trouble_per_mille: flags.trouble,

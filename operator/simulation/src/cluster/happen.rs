@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::time::Duration;
 
-use sancho_limiter::{Action, Event, PermitId, Read, Record, WriteId, WriteOutcome};
+use sancho_limiter::{Action, Endpoint, Event, PermitId, Read, Record, WriteId, WriteOutcome};
 
 use super::{Arrival, Cluster, End};
 use crate::ca::Answer;
@@ -17,7 +17,7 @@ pub(super) enum Happening {
     WriteArrives(usize, u32, WriteId, Box<Record>, Option<String>),
     /// Its sender has given up waiting for it.
     StrayWriteArrives(Box<Record>, Option<String>),
-    RequestArrives(usize, u32, PermitId),
+    RequestArrives(usize, u32, PermitId, Endpoint),
     /// The answer leaves the CA.
     RequestDone(usize, u32, PermitId, Answer, Duration),
     Answered(usize, u32, PermitId, Answer),
@@ -54,7 +54,9 @@ impl Cluster {
             Happening::StrayWriteArrives(record, version) => {
                 self.land(&record, version);
             }
-            Happening::RequestArrives(replica, life, permit) => self.request_arrives(replica, life, permit),
+            Happening::RequestArrives(replica, life, permit, endpoint) => {
+                self.request_arrives(replica, life, permit, endpoint);
+            }
             Happening::RequestDone(replica, life, permit, answer, back) => {
                 if self.is_open(replica, life, permit) {
                     self.ca.done();
@@ -63,7 +65,9 @@ impl Cluster {
             }
             Happening::Answered(replica, life, permit, answer) => {
                 if self.is_open(replica, life, permit) {
-                    self.replicas[replica].open.remove(&permit);
+                    if let Some((_, sent)) = self.replicas[replica].open.remove(&permit) {
+                        self.answers.note(Duration::from_micros(self.now - sent));
+                    }
                     self.step(replica, life, event(permit, answer));
                 }
             }
@@ -72,7 +76,7 @@ impl Cluster {
 
     fn is_open(&self, replica: usize, life: u32, permit: PermitId) -> bool {
         let replica = &self.replicas[replica];
-        replica.life == life && replica.open.contains(&permit)
+        replica.life == life && replica.open.contains_key(&permit)
     }
 
     fn write_arrives(
@@ -151,11 +155,11 @@ impl Cluster {
         }
     }
 
-    fn request_arrives(&mut self, replica: usize, life: u32, permit: PermitId) {
+    fn request_arrives(&mut self, replica: usize, life: u32, permit: PermitId, endpoint: Endpoint) {
         if !self.is_open(replica, life, permit) {
             return;
         }
-        let answer = self.ca.arrive(self.now);
+        let answer = self.ca.arrive(endpoint, self.now);
         let throttled = matches!(answer, Answer::Refused(_));
         let at = self.now();
         if let Some(arrivals) = &mut self.arrivals {
@@ -165,7 +169,7 @@ impl Cluster {
                 throttled,
             });
         }
-        self.figures.arrival(replica, at, answer);
+        self.figures.arrival(replica, at, endpoint, answer);
         let work = if self.network.is_trouble(&mut self.random) {
             self.random.up_to(Duration::from_secs(25))
         } else {
@@ -189,15 +193,24 @@ impl Cluster {
         if !replica.is_alive || replica.life != life {
             return;
         }
-        if let Event::Demand(waiting) = &event {
-            replica.waiting = *waiting;
-        }
+        let event = match (event, self.new_order_one_in) {
+            (Event::Demand(waiting), Some(one_in)) => replica.demand(waiting, one_in),
+            (Event::Demand(waiting), None) => {
+                replica.waiting = waiting;
+                Event::Demand(waiting)
+            }
+            (event, _) => event,
+        };
         let is_about_slots = matches!(event, Event::Read(_) | Event::Written { .. });
         let actions = replica.limiter.step(event, replica.clock(now));
         replica.wake += 1;
         replica.count_held(now, &mut self.figures);
         for action in actions {
             self.perform(index, life, action);
+        }
+        if self.new_order_one_in.is_some() && self.replicas[index].is_told_wrongly() {
+            let waiting = self.replicas[index].waiting;
+            self.step(index, life, Event::Demand(waiting));
         }
         if is_about_slots {
             self.check_one_holder(index);
@@ -226,10 +239,12 @@ impl Cluster {
                 let delay = Network::way_to_api_server(&mut self.random);
                 self.after(delay, Happening::WriteArrives(index, life, id, record, version));
             }
-            Action::Permit { id, slot, .. } => self.send(index, life, id, slot),
+            Action::Permit {
+                id, slot, endpoint, ..
+            } => self.send(index, life, id, slot, endpoint),
             Action::Abort { permits } => {
                 for permit in permits {
-                    if self.replicas[index].open.remove(&permit) {
+                    if self.replicas[index].open.remove(&permit).is_some() {
                         self.ca.done();
                     }
                 }
@@ -246,20 +261,34 @@ impl Cluster {
         }
     }
 
-    fn send(&mut self, index: usize, life: u32, permit: PermitId, slot: u32) {
+    fn send(&mut self, index: usize, life: u32, permit: PermitId, slot: u32, granted: Endpoint) {
+        let one_in = self.new_order_one_in;
         let replica = &mut self.replicas[index];
-        replica.open.insert(permit);
+        // Where newOrder has no rate of its own, a permit is used for whatever comes.
+        let endpoint = match one_in {
+            Some(one_in) if !replica.told_apart && self.random.below(u64::from(one_in)) == 0 => {
+                Endpoint::NewOrder
+            }
+            _ => granted,
+        };
+        replica.open.insert(permit, (endpoint, self.now));
         replica.waiting = replica.waiting.saturating_sub(1);
+        if granted == Endpoint::NewOrder {
+            replica.new_orders_waiting = replica.new_orders_waiting.saturating_sub(1);
+        }
         let in_flight: usize = self.replicas.iter().map(|replica| replica.open.len()).sum();
-        if let Some(excess) = self.meter.leaves(self.now, in_flight) {
+        if let Some(excess) = self.meter.leaves(endpoint, self.now, in_flight) {
             self.figures.violation(self.now, excess);
         }
         self.figures.slot_used(slot, Duration::from_micros(self.now));
         // The pause between the permit and the request's first byte.
         let start = self.random.up_to(Duration::from_micros(500));
         let delay = start + self.network.way_to_ca(&mut self.random);
-        self.after(delay, Happening::RequestArrives(index, life, permit));
-        self.after(start, Happening::Tell(index, life, Event::Begun { permit }));
+        self.after(delay, Happening::RequestArrives(index, life, permit, endpoint));
+        self.after(
+            start,
+            Happening::Tell(index, life, Event::Begun { permit, endpoint }),
+        );
     }
 
     /// A process ends in this way: how long do its slots lie idle?

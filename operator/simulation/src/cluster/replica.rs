@@ -1,8 +1,8 @@
 //! One simulated process.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use sancho_limiter::{Durations, Holder, Limiter, Moment, PermitId};
+use sancho_limiter::{Durations, Endpoint, Event, Holder, Limiter, Moment, PermitId};
 
 use crate::figures::Figures;
 
@@ -16,10 +16,14 @@ pub(super) struct Replica {
     pub(super) wake: u64,
     /// Its boot-time clock shows virtual time plus this.
     clock_offset: u64,
-    /// Requests without an answer.
-    pub(super) open: BTreeSet<PermitId>,
+    /// Requests without an answer, each with what it is for and the moment at which it was granted.
+    pub(super) open: BTreeMap<PermitId, (Endpoint, u64)>,
+    /// Its limiter was told what is for newOrder, since that has a rate of its own.
+    pub(super) told_apart: bool,
     /// Requests that were not granted yet. They outlive the process, as what users wrote does.
     pub(super) waiting: u32,
+    /// Of these, so many are for newOrder, once that has a rate of its own.
+    pub(super) new_orders_waiting: u32,
     held_since: Option<u64>,
 }
 
@@ -32,8 +36,10 @@ impl Replica {
             pod: 0,
             wake: 0,
             clock_offset: 1_000_000_000 * number as u64,
-            open: BTreeSet::new(),
+            open: BTreeMap::new(),
+            told_apart: false,
             waiting: 0,
+            new_orders_waiting: 0,
             held_since: None,
         }
     }
@@ -50,6 +56,29 @@ impl Replica {
         self.is_alive = true;
         self.pod += u32::from(!in_same_pod);
         self.limiter = Limiter::new(holder(number, self.pod, self.life), Durations::default());
+        self.told_apart = false;
+    }
+
+    /// Must its limiter be told anew what waits, since newOrder has a rate of its own now, or has none any more?
+    pub(super) fn is_told_wrongly(&self) -> bool {
+        self.is_apart() != self.told_apart
+    }
+
+    fn is_apart(&self) -> bool {
+        self.limiter.budget().sub_rate(Endpoint::NewOrder).is_some()
+    }
+
+    /// So many requests wait now, of which one in `one_in` is for newOrder.
+    pub(super) fn demand(&mut self, waiting: u32, one_in: u32) -> Event {
+        self.waiting = waiting;
+        self.told_apart = self.is_apart();
+        let new_order = if self.told_apart { waiting / one_in } else { 0 };
+        self.new_orders_waiting = new_order;
+        Event::MixedDemand {
+            new_nonce: 0,
+            new_order,
+            other: waiting - new_order,
+        }
     }
 
     pub(super) fn clock(&self, now: u64) -> Moment {

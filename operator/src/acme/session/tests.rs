@@ -6,6 +6,9 @@ use serde_json::Value;
 use super::*;
 use crate::acme::loopback::{Answer, Budget, Loopback, Received, answer};
 
+/// A certID.
+const CERTIFICATE: &str = "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE";
+
 const LONG: Duration = Duration::from_secs(600);
 
 /// How the scripted CA answers newAccount.
@@ -30,6 +33,7 @@ fn respond(request: &Received, account: NewAccountIs) -> Vec<u8> {
             let url = |path: &str| format!("https://{host}{path}");
             let directory = json!({
                 "newNonce": url("/nonce"), "newAccount": url("/new-account"), "newOrder": url("/new-order"),
+                "renewalInfo": url("/renewal/"),
             });
             answer(200, &[], &directory.to_string())
         }
@@ -63,7 +67,7 @@ async fn register(server: &Loopback) -> (Result<Session, RegisterError>, Budget)
     let directory = format!("{}/dir", server.origin);
     let account = NewAccount::with_email(Some("ops@example.com"));
     (
-        Session::register(server.transport(1, gate), &directory, key, &account).await,
+        Session::register(server.transport(1, gate), &directory, key, account, None).await,
         budget,
     )
 }
@@ -153,8 +157,25 @@ async fn each_request_of_the_order_machine_is_signed_for_the_account_with_its_ow
         .collect();
     let url = |path: &str| server.url(path).as_str().to_owned();
     let identifiers = json!({ "identifiers": [{ "type": "dns", "value": "a.example" }, { "type": "dns", "value": "b.example" }] });
+    let mut replacing = identifiers.clone();
+    replacing["replaces"] = CERTIFICATE.into();
     let cases = [
-        (Request::NewOrder { names }, "/new-order", identifiers.to_string()),
+        (
+            Request::NewOrder {
+                names: names.clone(),
+                replaces: None,
+            },
+            "/new-order",
+            identifiers.to_string(),
+        ),
+        (
+            Request::NewOrder {
+                names,
+                replaces: Some(CERTIFICATE.parse().unwrap()),
+            },
+            "/new-order",
+            replacing.to_string(),
+        ),
         (
             Request::FetchAuthorization {
                 index: 0,
@@ -190,7 +211,11 @@ async fn each_request_of_the_order_machine_is_signed_for_the_account_with_its_ow
         ),
     ];
     for (request, path, payload) in cases {
-        session.perform(&request, &[0xff, 0x00]).await.unwrap();
+        let terms = Terms {
+            csr: &[0xff, 0x00],
+            ..Terms::default()
+        };
+        session.perform(&request, terms).await.unwrap();
         let received = server.received().pop().unwrap();
         let (header, sent) = opened(&received);
         assert_eq!((received.method.as_str(), received.path.as_str()), ("POST", path));
@@ -207,6 +232,58 @@ async fn each_request_of_the_order_machine_is_signed_for_the_account_with_its_ow
 }
 
 #[tokio::test]
+async fn renewal_info_is_asked_for_by_an_unsigned_get() {
+    let server = ca(NewAccountIs::Made).await;
+    let (session, _budget) = register(&server).await;
+    let session = session.unwrap();
+    let answer = session.renewal_info(&CERTIFICATE.parse().unwrap()).await.unwrap();
+    assert_eq!(answer.map(|answer| answer.status), Some(200));
+    let received = server.received().pop().unwrap();
+    assert_eq!(
+        (received.method.as_str(), received.path),
+        ("GET", format!("/renewal/{CERTIFICATE}"))
+    );
+    assert!(!session.lacks_renewal_info());
+}
+
+#[tokio::test]
+async fn a_ca_without_renewal_info_is_asked_for_none_and_told_of_no_replacement() {
+    let server = Loopback::start(|request| {
+        let host = request.field("host").unwrap_or_default();
+        let url = |path: &str| format!("https://{host}{path}");
+        Answer::Bytes(match request.path.as_str() {
+            "/dir" => {
+                let directory = json!({
+                    "newNonce": url("/nonce"), "newAccount": url("/new-account"), "newOrder": url("/new-order"),
+                });
+                answer(200, &[], &directory.to_string())
+            }
+            "/new-account" => respond(request, NewAccountIs::Made),
+            _ => answer(200, &[], "{}"),
+        })
+    })
+    .await;
+    let (session, _budget) = register(&server).await;
+    let session = session.unwrap();
+    assert!(session.lacks_renewal_info());
+    let certificate: CertId = CERTIFICATE.parse().unwrap();
+    let before = server.asked().len();
+    assert_eq!(session.renewal_info(&certificate).await.unwrap(), None);
+    assert_eq!(server.asked().len(), before);
+    let request = Request::NewOrder {
+        names: vec!["a.example".parse().unwrap()],
+        replaces: Some(certificate),
+    };
+    session.perform(&request, Terms::default()).await.unwrap();
+    let (_, payload) = opened(&server.received().pop().unwrap());
+    let payload: Value = serde_json::from_slice(&payload).unwrap();
+    assert_eq!(
+        payload,
+        json!({ "identifiers": [{ "type": "dns", "value": "a.example" }] })
+    );
+}
+
+#[tokio::test]
 async fn a_url_from_elsewhere_is_refused_and_nothing_is_sent() {
     let server = ca(NewAccountIs::Made).await;
     let (session, _budget) = register(&server).await;
@@ -215,7 +292,7 @@ async fn a_url_from_elsewhere_is_refused_and_nothing_is_sent() {
     let request = Request::PollOrder {
         url: "https://elsewhere.example/order/1".to_owned(),
     };
-    let error = session.perform(&request, b"").await.unwrap_err();
+    let error = session.perform(&request, Terms::default()).await.unwrap_err();
     assert!(
         matches!(error, SendError::Url(UrlError::OtherOrigin { .. })),
         "{error:?}"
@@ -237,7 +314,7 @@ async fn a_resumed_session_sends_nothing_until_it_is_asked() {
     let session = Session::resume(server.transport(1, gate), directory.as_str(), key, kid.as_str()).unwrap();
     assert!(server.asked().is_empty());
     session
-        .perform(&poll(server.url("/order/1").as_str()), &[])
+        .perform(&poll(server.url("/order/1").as_str()), Terms::default())
         .await
         .unwrap();
     assert_eq!(server.asked(), ["GET /dir", "POST /order/1"]);
@@ -251,11 +328,58 @@ async fn a_throttled_directory_is_a_throttle_of_the_request() {
     let (directory, kid) = (server.url("/dir"), server.url("/acct/1"));
     let session = Session::resume(server.transport(1, gate), directory.as_str(), key, kid.as_str()).unwrap();
     let answer = session
-        .perform(&poll(server.url("/order/1").as_str()), &[])
+        .perform(&poll(server.url("/order/1").as_str()), Terms::default())
         .await
         .unwrap();
     assert_eq!((answer.status, answer.retry_after.as_deref()), (503, Some("9")));
     assert_eq!(server.asked(), ["GET /dir"]);
     let error = refused(&server).await;
     assert!(matches!(error, RegisterError::Throttled { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_profile_is_asked_for_only_if_the_directory_has_it() {
+    let server = Loopback::start(|request| {
+        let host = request.field("host").unwrap_or_default();
+        let url = |path: &str| format!("https://{host}{path}");
+        Answer::Bytes(match request.path.as_str() {
+            "/dir" => {
+                let directory = json!({
+                    "newNonce": url("/nonce"), "newAccount": url("/new-account"), "newOrder": url("/new-order"),
+                    "meta": { "profiles": { "classic": "as ever", "shortlived": "six days" } },
+                });
+                answer(200, &[], &directory.to_string())
+            }
+            "/new-account" => respond(request, NewAccountIs::Made),
+            _ => answer(200, &[], "{}"),
+        })
+    })
+    .await;
+    let (session, _budget) = register(&server).await;
+    let session = session.unwrap();
+    assert_eq!(session.warm(None).await, Ok(Warmed::Ready));
+    assert_eq!(session.warm(Some("classic")).await, Ok(Warmed::Ready));
+    let Ok(Warmed::NotOffered(offered)) = session.warm(Some("tlsserver")).await else {
+        panic!("an unknown profile is offered");
+    };
+    assert_eq!(offered.keys().collect::<Vec<_>>(), ["classic", "shortlived"]);
+    assert_eq!(session.known_profiles().await, offered);
+    // A directory of just now is not read again.
+    let directories = server.asked().iter().filter(|asked| *asked == "GET /dir").count();
+    assert_eq!(directories, 1);
+
+    let request = Request::NewOrder {
+        names: vec!["a.example".parse().unwrap()],
+        replaces: None,
+    };
+    let terms = Terms {
+        profile: Some("shortlived"),
+        not_after: Timestamp::from_second(1_800_000_000).ok(),
+        ..Terms::default()
+    };
+    session.perform(&request, terms).await.unwrap();
+    let (_, payload) = opened(&server.received().pop().unwrap());
+    let payload: Value = serde_json::from_slice(&payload).unwrap();
+    assert_eq!(payload["profile"], "shortlived");
+    assert_eq!(payload["notAfter"], "2027-01-15T08:00:00Z");
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sancho_core::order::Request as NextRequest;
 use serde_json::Value;
 
 use super::*;
@@ -26,6 +27,15 @@ fn slow(_: &Received) -> Answer {
 }
 
 async fn post(transport: &Transport, server: &Loopback, path: &str) -> Result<Response, SendError> {
+    post_as("test", transport, server, path).await
+}
+
+async fn post_as(
+    kind: &'static str,
+    transport: &Transport,
+    server: &Loopback,
+    path: &str,
+) -> Result<Response, SendError> {
     let (key, _) = AccountKey::generate().unwrap();
     let signer = Signer::Account {
         key: &key,
@@ -33,7 +43,7 @@ async fn post(transport: &Transport, server: &Loopback, path: &str) -> Result<Re
     };
     let (new_nonce, url) = (server.url("/nonce"), server.url(path));
     let post = Post {
-        kind: "test",
+        kind,
         new_nonce: &new_nonce,
         url: &url,
         signer,
@@ -65,6 +75,24 @@ async fn the_first_post_fetches_a_nonce_and_the_next_uses_the_one_it_got() {
     assert_eq!(budget.outcomes(), [Outcome::Answered; 3]);
     let received = server.received();
     assert_ne!(nonce(&received[1]), nonce(&received[2]));
+}
+
+#[tokio::test]
+async fn what_cas_limit_apart_is_told_as_it_leaves() {
+    let server = Loopback::start(fine).await;
+    let (gate, mut budget) = Budget::open(LONG);
+    let transport = server.transport(1, gate);
+    let new_order = NextRequest::NewOrder {
+        names: Vec::new(),
+        replaces: None,
+    };
+    for kind in [new_order.kind(), "test"] {
+        post_as(kind, &transport, &server, "/a").await.unwrap();
+    }
+    assert_eq!(
+        budget.begun(),
+        [Endpoint::NewNonce, Endpoint::NewOrder, Endpoint::Other]
+    );
 }
 
 #[tokio::test]
@@ -213,15 +241,31 @@ async fn throttles_are_reported_with_the_wait_and_handed_on() {
 
 #[tokio::test]
 async fn a_used_up_quota_does_not_slow_the_others_down() {
-    let quota = r#"{"type":"urn:ietf:params:acme:error:rateLimited","detail":"too many"}"#;
+    let limited =
+        |detail: &str| format!(r#"{{"type":"urn:ietf:params:acme:error:rateLimited","detail":"{detail}"}}"#);
+    let account = limited("too many new orders (300) from this account in the last 3h0m0s");
+    let unknown = limited("too many");
     let server = Loopback::start(move |request| match request.path.as_str() {
-        "/a" => Answer::Bytes(answer(429, &[("Retry-After", "86400")], quota)),
+        "/a" => Answer::Bytes(answer(429, &[("Retry-After", "86400")], &unknown)),
+        // It is full again soon, and still no word about the pace.
+        "/b" => Answer::Bytes(answer(429, &[("Retry-After", "36")], &account)),
+        "/c" => Answer::Bytes(answer(429, &[("Retry-After", "36")], &unknown)),
         _ => fine(request),
     })
     .await;
     let (gate, mut budget) = Budget::open(LONG);
-    post(&server.transport(1, gate), &server, "/a").await.unwrap();
-    assert_eq!(budget.outcomes(), [Outcome::Answered; 2]);
+    let transport = server.transport(1, gate);
+    for path in ["/a", "/b", "/c"] {
+        post(&transport, &server, path).await.unwrap();
+    }
+    let outcomes = budget.outcomes();
+    let throttled = outcomes.iter().filter(|outcome| **outcome != Outcome::Answered);
+    assert_eq!(
+        throttled.collect::<Vec<_>>(),
+        [&Outcome::Throttled {
+            retry_after: Some(Duration::from_secs(36))
+        }]
+    );
 }
 
 #[tokio::test]
@@ -257,7 +301,11 @@ async fn redirects_are_answers_like_any_other() {
     let server =
         Loopback::start(|_| Answer::Bytes(answer(302, &[("Location", "https://localhost/b")], ""))).await;
     let (gate, _budget) = Budget::open(LONG);
-    let answer = server.transport(1, gate).get(&server.url("/a")).await.unwrap();
+    let answer = server
+        .transport(1, gate)
+        .get("directory", &server.url("/a"))
+        .await
+        .unwrap();
     assert_eq!(
         (answer.status, answer.location.as_deref()),
         (302, Some("https://localhost/b"))
@@ -279,7 +327,11 @@ async fn alternate_chains_are_read_from_link_fields() {
     })
     .await;
     let (gate, _budget) = Budget::open(LONG);
-    let answer = server.transport(1, gate).get(&server.url("/a")).await.unwrap();
+    let answer = server
+        .transport(1, gate)
+        .get("directory", &server.url("/a"))
+        .await
+        .unwrap();
     assert_eq!(
         answer.alternates,
         ["https://localhost/1", "https://localhost/2?a=b,c"]
@@ -292,7 +344,7 @@ async fn a_request_whose_caller_goes_away_is_finished_and_reported() {
     let (gate, mut budget) = Budget::open(LONG);
     let transport = server.transport(1, gate);
     let url = server.url("/a");
-    let impatient = tokio::time::timeout(Duration::from_millis(50), transport.get(&url)).await;
+    let impatient = tokio::time::timeout(Duration::from_millis(50), transport.get("directory", &url)).await;
     assert!(impatient.is_err());
     assert_eq!(budget.outcome().await, Outcome::Answered);
 }

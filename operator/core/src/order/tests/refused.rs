@@ -6,6 +6,7 @@ fn a_refused_order_has_a_named_reason_and_the_cas_words() {
         ("rejectedIdentifier", reason::REJECTED_IDENTIFIER),
         ("unsupportedIdentifier", reason::REJECTED_IDENTIFIER),
         ("malformed", reason::MALFORMED),
+        ("invalidProfile", reason::PROFILE_NOT_OFFERED),
         ("unauthorized", reason::UNAUTHORIZED),
         ("userActionRequired", reason::USER_ACTION_REQUIRED),
         ("externalAccountRequired", reason::EXTERNAL_ACCOUNT_REQUIRED),
@@ -297,12 +298,13 @@ fn an_order_that_is_not_ready_for_finalize_is_polled() {
 }
 
 #[test]
-fn a_bad_csr_fails() {
-    let failure = Talk::ready(1).fails("finalize", problem(400, "badCSR", "key too small"));
-    assert_eq!(
-        (failure.reason, failure.message.as_str()),
-        (reason::BAD_CSR, "badCSR: key too small")
-    );
+fn a_key_that_the_ca_does_not_take_fails_with_advice() {
+    for kind in ["badCSR", "badPublicKey"] {
+        let failure = Talk::ready(1).fails("finalize", problem(400, kind, "key too small"));
+        assert_eq!(failure.reason, reason::BAD_CSR);
+        assert_eq!(failure.message, format!("{kind}: key too small"));
+        assert!(advised(failure.reason, &failure.message).contains("spec.privateKey"));
+    }
 }
 
 #[test]
@@ -312,4 +314,29 @@ fn an_order_that_falls_back_to_pending_looks_at_its_authorizations_again() {
     talk.waits();
     talk.moves("order", ok(order("pending", 1)));
     assert_eq!(talk.request().kind(), "authorization");
+}
+
+#[test]
+fn an_order_with_too_many_names_tells_how_many_the_ca_takes() {
+    let refused = problem(400, "malformed", "Order cannot contain more than 25 identifiers");
+    let failure = Talk::of(42).fails("newOrder", refused.clone());
+    assert_eq!(
+        (failure.reason, failure.most_names),
+        (reason::TOO_MANY_NAMES, Some(25))
+    );
+    // A renewal is not asked for once more without `replaces`.
+    let mut talk = Talk::of(42);
+    talk.state = OrderState::replacing("aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE".parse().ok());
+    assert_eq!(talk.fails("newOrder", refused).most_names, Some(25));
+}
+
+#[test]
+fn dates_that_the_ca_does_not_take_are_told_from_other_refusals() {
+    for words in [
+        "NotBefore and NotAfter are not supported",
+        "the requested validity is too long",
+    ] {
+        let failure = Talk::of(1).fails("newOrder", problem(400, "malformed", words));
+        assert_eq!(failure.reason, reason::DURATION_REFUSED, "{words}");
+    }
 }

@@ -37,7 +37,7 @@ impl Ca {
     pub(super) fn receive(&mut self, request: &Request, now: Timestamp) -> Response {
         self.received.push(request.kind());
         match request {
-            Request::NewOrder { names } => {
+            Request::NewOrder { names, .. } => {
                 let validated = (0..names.len())
                     .map(|i| (i < self.authorized).then_some(Timestamp::MIN))
                     .collect();

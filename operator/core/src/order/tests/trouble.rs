@@ -1,4 +1,5 @@
 use super::*;
+use crate::response::Scope;
 
 /// The machine before each kind of request.
 fn each_step() -> [(&'static str, Talk); 6] {
@@ -99,6 +100,10 @@ fn a_quota_ends_a_new_order_and_says_until_when() {
     let failure = talk.fails("newOrder", quota);
     assert_eq!(failure.reason, reason::RATE_LIMITED);
     assert_eq!(failure.retry, Retry::At(later(86400)));
+    assert_eq!(
+        failure.quota,
+        Some(Scope::RegisteredDomain("shop.example".into()))
+    );
     assert!(
         failure
             .message
@@ -113,8 +118,21 @@ fn a_quota_later_on_is_waited_out_since_the_order_is_worth_it() {
         retry_after: Some("3600".to_owned()),
         ..problem(429, "rateLimited", "later")
     };
-    assert_eq!(talk.again("finalize", Reply::Response(quota)), reason::THROTTLED);
+    assert_eq!(
+        talk.again("finalize", Reply::Response(quota)),
+        reason::RATE_LIMITED
+    );
     assert_eq!(talk.waits(), SignedDuration::from_secs(3600));
+    // One that is full again at once is not asked about at once.
+    let account = Response {
+        retry_after: Some("0".to_owned()),
+        ..problem(429, "rateLimited", "too many new orders (300) from this account")
+    };
+    assert_eq!(
+        talk.again("finalize", Reply::Response(account)),
+        reason::RATE_LIMITED
+    );
+    assert_eq!(talk.waits(), SignedDuration::from_secs(10));
     assert_eq!(talk.request().kind(), "finalize");
 }
 

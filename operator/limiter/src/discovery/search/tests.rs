@@ -1,6 +1,12 @@
 use super::*;
 use crate::budget::Source;
 
+/// Refused soon after the epoch had begun.
+const REFUSED: Finding = Finding::Throttled {
+    is_soon: true,
+    endpoint: Endpoint::Other,
+};
+
 /// A search with the figures in force, and the epoch.
 struct Search {
     discovery: Discovery,
@@ -46,7 +52,7 @@ impl Search {
 
     /// Refused, and the probe gets through.
     fn refuse(&mut self) {
-        self.find(Finding::Throttled);
+        self.find(REFUSED);
         self.find(Finding::Back);
     }
 
@@ -131,14 +137,14 @@ fn refusals_in_a_row_cut_deeper() {
 #[test]
 fn a_held_rate_is_lowered_only_if_the_probe_gets_through() {
     let mut search = Search::given(10.0);
-    search.find(Finding::Throttled);
+    search.find(REFUSED);
     assert_eq!(search.rate(), 10.0);
     search.find(Finding::Back);
     assert_eq!(search.rate(), 9.5);
 
     let mut search = Search::given(10.0);
     for _ in 0..5 {
-        search.find(Finding::Throttled);
+        search.find(REFUSED);
     }
     search.find(Finding::Back);
     assert_eq!((search.rate(), search.discovery.stage), (10.0, Stage::Holding));
@@ -147,18 +153,89 @@ fn a_held_rate_is_lowered_only_if_the_probe_gets_through() {
 #[test]
 fn a_ca_that_came_back_slower_is_told_from_one_that_came_back() {
     let mut search = Search::given(10.0);
-    search.find(Finding::Throttled);
+    search.find(REFUSED);
     search.refuse();
     assert_eq!(search.rate(), 10.0, "an outage");
     search.refuse();
     assert_eq!(search.rate(), 5.0, "refused again before anything was borne");
 
     let mut search = Search::given(10.0);
-    search.find(Finding::Throttled);
+    search.find(REFUSED);
     search.refuse();
     assert!(search.bear(300));
-    search.find(Finding::Throttled);
+    search.find(REFUSED);
     assert_eq!(search.rate(), 10.0, "borne since: first a probe");
+}
+
+#[test]
+fn some_time_after_an_outage_the_next_refusal_may_be_another_one() {
+    let mut search = Search::given(10.0);
+    search.find(REFUSED);
+    search.refuse();
+    assert!(search.discovery.after_outage);
+    search.find(Finding::Throttled {
+        is_soon: false,
+        endpoint: Endpoint::Other,
+    });
+    assert_eq!(search.rate(), 10.0, "first a probe");
+    search.refuse();
+    assert_eq!((search.rate(), search.discovery.after_outage), (10.0, true));
+}
+
+#[test]
+fn an_outage_during_the_search_is_no_evidence() {
+    let mut doubling = Search::unknown();
+    doubling.bear(10);
+    let mut bisecting = Search::unknown();
+    while bisecting.discovery.stage == Stage::Doubling {
+        if bisecting.rate() > 5.0 {
+            bisecting.refuse();
+        } else {
+            bisecting.bear(100);
+        }
+    }
+    bisecting.discovery.in_flight_refused = Some(4);
+    let mut crowded = Search::unknown();
+    crowded.discovery.in_flight_borne = Some(1);
+    crowded.budget.max_in_flight = 2;
+    for mut search in [doubling, bisecting, crowded] {
+        let (before, budget) = (search.discovery.clone(), search.budget.clone());
+        search.find(REFUSED);
+        assert_ne!(search.budget, budget, "believed at first");
+        for _ in 0..OUTAGE_PROBES {
+            search.find(REFUSED);
+        }
+        search.find(Finding::Back);
+        assert_eq!(search.budget, budget);
+        assert!(search.discovery.after_outage);
+        let after = &search.discovery;
+        assert_eq!(
+            (after.stage, after.borne, after.refused, after.refusals),
+            (before.stage, before.borne, before.refused, before.refusals)
+        );
+        assert_eq!(
+            (after.in_flight_borne, after.in_flight_refused),
+            (before.in_flight_borne, before.in_flight_refused)
+        );
+        // Soon after one, a refusal is believed for good.
+        search.find(REFUSED);
+        for _ in 0..OUTAGE_PROBES {
+            search.find(REFUSED);
+        }
+        search.find(Finding::Back);
+        assert_ne!(search.budget, budget);
+    }
+}
+
+#[test]
+fn a_probe_or_two_that_fail_during_the_search_may_be_the_rate() {
+    let mut search = Search::unknown();
+    let rate = search.rate();
+    search.find(REFUSED);
+    search.find(REFUSED);
+    search.find(REFUSED);
+    search.find(Finding::Back);
+    assert!(search.rate() < rate);
 }
 
 #[test]
@@ -235,6 +312,69 @@ fn more_in_flight_is_tried_when_it_holds_sending_back_and_a_refusal_takes_only_t
     search.refuse();
     assert_eq!((search.budget.max_in_flight, search.rate()), (2, 1.0));
     assert!(!crowded(&mut search), "four were refused");
+}
+
+#[test]
+fn at_the_ceiling_more_in_flight_is_tried_again_ever_more_rarely() {
+    let mut search = Search::of(&Budget::new(10.0, 5, 8), Source::Published);
+    assert_eq!(search.budget.max_in_flight, 1);
+    let crowded = |search: &mut Search| {
+        let evidence = Evidence {
+            crowded: CROWDED,
+            ..Evidence::about(search.epoch)
+        };
+        search.learn(&evidence, false)
+    };
+    for hours in [2, 4, 8] {
+        assert!(crowded(&mut search));
+        assert_eq!(search.budget.max_in_flight, 2);
+        search.refuse();
+        assert_eq!((search.budget.max_in_flight, search.rate()), (1, 10.0));
+        assert_eq!(search.discovery.next_try, Duration::from_secs(hours * 3600));
+        assert!(!crowded(&mut search), "not before the next try");
+        assert!(search.discovery.may_try(&search.budget));
+        assert!(search.learn(&Evidence::about(search.epoch), true));
+        assert!(
+            !search.discovery.may_try(&search.budget),
+            "it is to be needed first"
+        );
+    }
+    assert!(crowded(&mut search));
+    assert!(crowded(&mut search), "two are borne now");
+    assert!(crowded(&mut search));
+    assert_eq!(search.budget.max_in_flight, 4);
+}
+
+#[test]
+fn a_try_of_a_rate_that_holds_nothing_back_becomes_one_of_more_in_flight() {
+    let mut search = Search::given(100.0);
+    search.budget.requests_per_second = 10.0;
+    search.budget.max_in_flight = 2;
+    search.discovery.in_flight_refused = Some(4);
+    let crowded = |search: &mut Search| {
+        let evidence = Evidence {
+            crowded: CROWDED,
+            ..Evidence::about(search.epoch)
+        };
+        search.learn(&evidence, false)
+    };
+    assert!(!crowded(&mut search), "not before a try is due");
+    assert!(search.learn(&Evidence::about(search.epoch), true));
+    assert_eq!(search.discovery.stage, Stage::Trying);
+    assert!(crowded(&mut search));
+    assert_eq!((search.rate(), search.discovery.stage), (10.0, Stage::Holding));
+    assert!(crowded(&mut search));
+    assert_eq!(search.budget.max_in_flight, 4);
+}
+
+#[test]
+fn more_in_flight_that_was_refused_during_the_search_is_tried_again_too() {
+    let mut search = Search::unknown();
+    search.discovery.in_flight_refused = Some(2);
+    assert!(search.discovery.may_try(&search.budget));
+    assert!(search.learn(&Evidence::about(search.epoch), true));
+    assert_eq!(search.discovery.in_flight_refused, None);
+    assert_eq!((search.rate(), search.discovery.stage), (1.0, Stage::Doubling));
 }
 
 #[test]

@@ -21,7 +21,7 @@ async fn a_connection_lost_before_the_answer_is_whole_is_told_from_a_refusal() {
         ("/half", "CaConnectionLost", reset),
         ("/garbage", "CaAnswerUnusable", Outcome::Lost),
     ] {
-        let error = transport.get(&server.url(path)).await.unwrap_err();
+        let error = transport.get("directory", &server.url(path)).await.unwrap_err();
         assert!(matches!(error, SendError::Lost(_)), "{path}: {error:?}");
         assert_eq!(error.reason(), reason, "{path}: {error:?}");
         assert_eq!(budget.outcome().await, outcome);
@@ -35,7 +35,7 @@ async fn a_body_without_end_is_cut_off() {
     let server = Loopback::start(move |_| Answer::Bytes(answer(200, &[], &endless))).await;
     let (gate, mut budget) = Budget::open(LONG);
     let transport = server.transport(1, gate);
-    let error = transport.get(&server.url("/a")).await.unwrap_err();
+    let error = transport.get("directory", &server.url("/a")).await.unwrap_err();
     assert!(
         matches!(error, SendError::Lost(Lost::TooLong { status: 200, .. })),
         "{error:?}"
@@ -49,7 +49,7 @@ async fn the_connection_is_closed_when_the_slot_ends_before_the_answer() {
     let server = Loopback::start(|_| Answer::Hang(Vec::new())).await;
     let (gate, mut budget) = Budget::open(Duration::from_millis(2_300));
     let transport = server.transport(1, gate);
-    let error = transport.get(&server.url("/a")).await.unwrap_err();
+    let error = transport.get("directory", &server.url("/a")).await.unwrap_err();
     assert!(
         matches!(error, SendError::Lost(Lost::SlotEnded { .. })),
         "{error:?}"
@@ -71,7 +71,7 @@ async fn a_slow_answer_is_fine_as_long_as_the_slot_is_renewed() {
         budget.validity.send(Instant::now() + LONG).unwrap();
     };
     let url = server.url("/a");
-    let (answer, ()) = tokio::join!(transport.get(&url), renewal);
+    let (answer, ()) = tokio::join!(transport.get("directory", &url), renewal);
     assert_eq!(answer.unwrap().status, 200);
 }
 
@@ -81,7 +81,7 @@ async fn nothing_is_sent_in_the_slots_last_two_seconds() {
     let (gate, mut budget) = Budget::open(Duration::from_millis(1_900));
     let error = server
         .transport(1, gate)
-        .get(&server.url("/a"))
+        .get("directory", &server.url("/a"))
         .await
         .unwrap_err();
     assert_eq!(error, NotSent::SlotEnding.into());
@@ -105,7 +105,7 @@ async fn a_server_that_is_not_there_is_told_from_one_that_is_not_trusted() {
         let url = config.origin.admit(&format!("{}/a", config.origin)).unwrap();
         let error = Transport::new(config, gate.clone())
             .unwrap()
-            .get(&url)
+            .get("directory", &url)
             .await
             .unwrap_err();
         let expected = match &error {
@@ -180,7 +180,11 @@ async fn a_server_that_speaks_no_tls_is_named() {
         most_idle: 1,
         metrics: Metrics::default(),
     };
-    let error = Transport::new(config, gate).unwrap().get(&url).await.unwrap_err();
+    let error = Transport::new(config, gate)
+        .unwrap()
+        .get("directory", &url)
+        .await
+        .unwrap_err();
     assert!(
         matches!(error, SendError::NotSent(NotSent::Tls { .. })),
         "{error:?}"

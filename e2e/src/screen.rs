@@ -13,7 +13,7 @@ pub struct Screen {
 
 impl Screen {
     /// A bar on a terminal, plain lines elsewhere.
-    pub fn new() -> Self {
+    pub fn of_stdout() -> Self {
         let bar = std::io::stdout().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stdout());
             if let Ok(style) = ProgressStyle::with_template("{spinner} {bar:30} {pos}/{len} names  {msg}") {

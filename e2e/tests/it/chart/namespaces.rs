@@ -1,0 +1,176 @@
+//! With `watchNamespaces` and a responder of its own: real processes under the chart's accounts.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use sancho_crds::{Certificate, CertificateShard};
+use serde_json::json;
+
+use sancho_e2e::cluster::Cluster;
+use sancho_e2e::manifests::{certificate, names};
+use sancho_e2e::process::wait_for;
+use sancho_e2e::replica::{NAMESPACE, Part, RESPONDER_ACCOUNT, Replica, ReplicaOptions, SERVICE_ACCOUNT};
+use sancho_e2e::world::{World, WorldOptions};
+
+use super::helm;
+use super::rights::{
+    needed_everywhere, no_more_than_needed, nothing_elsewhere, the_responder_sees_no_secret,
+};
+use crate::stories::{FAST, apply_issuer, is_ready};
+
+#[tokio::test]
+async fn only_the_given_namespaces_are_served_and_the_responder_reads_no_secret() {
+    let mut world = installed().await;
+    needed_everywhere(&world.cluster).await;
+    no_more_than_needed(&world.cluster).await;
+    nothing_elsewhere(&world.cluster).await;
+    the_responder_sees_no_secret(&world.cluster).await;
+
+    let mut responder = with_replicas(&mut world).await;
+    apply_issuer(&world, FAST).await;
+    // The one in the other namespace is there first.
+    for namespace in ["bank", "shop"] {
+        let mut wanted = certificate("web", "ca", &names(3), 20);
+        wanted["metadata"]["namespace"] = namespace.into();
+        world.cluster.apply_yaml(&wanted.to_string()).await.unwrap();
+    }
+    let certificates =
+        |namespace: &str| -> Api<Certificate> { Api::namespaced(world.cluster.client(), namespace) };
+    wait_for(
+        "the Certificate in the watched namespace to be ready",
+        Duration::from_secs(90),
+        &[responder.process()],
+        async || Ok(is_ready(&certificates("shop").get("web").await?).then_some(())),
+    )
+    .await
+    .unwrap();
+    // Nobody else was asked: the router leads to the responder alone.
+    assert!(world.router.answered() >= 3, "{}", world.router.answered());
+    let shards: Api<CertificateShard> = Api::all(world.cluster.client());
+    let shards = shards.list(&Default::default()).await.unwrap();
+    assert!(
+        shards
+            .iter()
+            .all(|shard| shard.metadata.namespace.as_deref() == Some("shop"))
+    );
+    let status = certificates("bank").get("web").await.unwrap().status.unwrap();
+    assert_eq!(status.observed_generation, Some(-1));
+
+    for (account, namespace) in [
+        (RESPONDER_ACCOUNT, "shop"),
+        (RESPONDER_ACCOUNT, NAMESPACE),
+        (SERVICE_ACCOUNT, "bank"),
+    ] {
+        assert_eq!(
+            secrets_code(&world.cluster, account, namespace).await,
+            403,
+            "{account}"
+        );
+    }
+
+    without_an_api_server(&world, &mut responder).await;
+    responder.process().terminate().unwrap();
+    let ended = responder
+        .process()
+        .wait_exit(Duration::from_secs(30))
+        .await
+        .unwrap();
+    assert!(ended.success(), "{ended}");
+}
+
+/// All stay alive; who has seen everything stays ready, and who has not does not become it.
+async fn without_an_api_server(world: &World, responder: &mut Replica) {
+    world.cluster.apiserver().kill();
+    for process in world.replicas.iter().chain([&*responder]) {
+        assert_eq!(process.probe("/livez").await.unwrap(), 200, "{}", process.name());
+        assert_eq!(process.probe("/readyz").await.unwrap(), 200, "{}", process.name());
+    }
+    responder.restart().await.unwrap();
+    wait_for(
+        "the new process to be alive",
+        Duration::from_secs(30),
+        &[responder.process()],
+        async || Ok((responder.probe("/livez").await? == 200).then_some(())),
+    )
+    .await
+    .unwrap();
+    assert_eq!(responder.probe("/readyz").await.unwrap(), 503);
+}
+
+async fn installed() -> World {
+    let world = World::start(WorldOptions {
+        manifests: false,
+        replicas: 0,
+        ..WorldOptions::default()
+    })
+    .await
+    .unwrap();
+    for namespace in ["shop", "bank"] {
+        let create = ["create", "namespace", namespace];
+        world.cluster.kubectl(&create).await.unwrap();
+    }
+    let values = json!({ "watchNamespaces": ["shop"], "responder": { "enabled": true } });
+    helm(&world.cluster, world.dir(), "install", &values)
+        .await
+        .unwrap();
+    world
+}
+
+/// Starts two replicas and a responder as the chart's Deployments say, and routes to the latter alone.
+async fn with_replicas(world: &mut World) -> Replica {
+    let flags = deployment_flags(&world.cluster, "sancho").await;
+    for _ in 0..2 {
+        let options = ReplicaOptions {
+            flags: flags.clone(),
+            ..ReplicaOptions::default()
+        };
+        world.add_replica(options).await.unwrap();
+    }
+    let options = ReplicaOptions {
+        part: Part::Responder,
+        flags: deployment_flags(&world.cluster, "sancho-responder").await,
+        ..ReplicaOptions::default()
+    };
+    let dir = world.dir().join("responder");
+    let responder = Replica::start(
+        "sancho-responder-0",
+        &world.cluster,
+        &dir,
+        &world.log_dir(),
+        options,
+    )
+    .await
+    .unwrap();
+    world.router.set_responders(vec![responder.responder()]);
+    responder.ready().await.unwrap();
+    for replica in &world.replicas {
+        replica.ready().await.unwrap();
+    }
+    responder
+}
+
+/// A Deployment's flags, but for the addresses, which are the test's own.
+async fn deployment_flags(cluster: &Cluster, name: &str) -> Vec<String> {
+    let path = "jsonpath={.spec.template.spec.containers[0].args}";
+    let args = cluster
+        .kubectl(&["get", "deployment", name, "-n", NAMESPACE, "-o", path])
+        .await
+        .unwrap();
+    let args: Vec<String> = serde_json::from_str(&args).unwrap();
+    let rest = args.iter().position(|arg| arg == "--watch-namespaces").unwrap();
+    assert_eq!(args[rest..], ["--watch-namespaces", "shop"]);
+    args[rest..].to_vec()
+}
+
+/// The HTTP status with which the API server answers when the account lists Secrets; 0 for no answer.
+async fn secrets_code(cluster: &Cluster, account: &str, namespace: &str) -> u16 {
+    let kubeconfig = cluster.service_account_kubeconfig(NAMESPACE, account, None).await;
+    let client = cluster.client_of(&kubeconfig.unwrap()).await.unwrap();
+    let secrets: Api<Secret> = Api::namespaced(client, namespace);
+    match secrets.list(&Default::default()).await {
+        Ok(_) => 200,
+        Err(kube::Error::Api(status)) => status.code,
+        Err(_) => 0,
+    }
+}

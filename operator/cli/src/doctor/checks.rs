@@ -1,0 +1,351 @@
+//! Facts → findings. Pure.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResourceExt, ResourceExt};
+use sancho_crds::{ADOPT_ANNOTATION, Certificate, CertificateShard, ClusterIssuer, GROUP, Issuer, condition};
+use sancho_limiter::Record;
+
+use super::Weight::{Broken, Doubtful};
+use super::schema::fields;
+use super::survey::{Clocks, Facts, Right};
+use super::{Finding, Weight};
+use crate::span;
+
+/// Of a longer list only so many are told.
+const SHOWN: usize = 20;
+/// A difference of clocks that is worth a word.
+const MOST_SKEW: SignedDuration = SignedDuration::from_secs(30);
+
+/// All findings at `now`, what matters most first.
+pub fn findings(facts: &Facts, now: Timestamp) -> Vec<Finding> {
+    let mut found = kinds(facts);
+    if !facts.kinds.is_empty() {
+        found.extend(crds(facts));
+        found.extend(rights(
+            "your rights",
+            &facts.user,
+            "ask for the ClusterRole sancho-view or sancho-edit",
+        ));
+        found.extend(rights(
+            "the operator's rights",
+            &facts.operator,
+            "install the chart again: its Roles have been changed, or its service account is not called sancho",
+        ));
+        found.extend(deployments(facts));
+        found.extend(leases(facts));
+        found.extend(issuers(facts));
+        found.extend(certificates(facts, now));
+    }
+    found.extend(facts.clocks.map(clocks));
+    found.sort_by_key(|finding| finding.weight);
+    found
+}
+
+/// What could not be looked at.
+fn unseen(about: &str, error: &anyhow::Error) -> Finding {
+    Finding::trouble(
+        Doubtful,
+        about,
+        format!("not looked at: {error:#}"),
+        "ask somebody who may read it to run this, or ask for the right",
+    )
+}
+
+fn kinds(facts: &Facts) -> Vec<Finding> {
+    let wanted = ["Certificate", "CertificateShard", "ClusterIssuer", "Issuer"];
+    let missing: Vec<&str> = wanted
+        .into_iter()
+        .filter(|kind| !facts.kinds.iter().any(|served| served == kind))
+        .collect();
+    vec![if missing.is_empty() {
+        Finding::fine("CRDs", format!("all {} kinds are served", wanted.len()))
+    } else {
+        Finding::trouble(
+            Broken,
+            "CRDs",
+            format!("the API server does not know {}", missing.join(", ")),
+            "install the chart with crds.enabled, or apply install.yaml",
+        )
+    }]
+}
+
+fn crds(facts: &Facts) -> Vec<Finding> {
+    let crds = match &facts.crds {
+        Ok(crds) => crds,
+        Err(error) => return vec![unseen("versions of the CRDs", error)],
+    };
+    let ours = [
+        Certificate::crd(),
+        CertificateShard::crd(),
+        ClusterIssuer::crd(),
+        Issuer::crd(),
+    ];
+    let mut found = Vec::new();
+    for own in &ours {
+        let name = own.name_any();
+        let Some(theirs) = crds.iter().find(|crd| crd.name_any() == name) else {
+            continue;
+        };
+        let (own, theirs) = (fields(own), fields(theirs));
+        let list = |fields: BTreeSet<&String>| {
+            let words: Vec<&str> = fields.iter().take(3).map(|field| field.as_str()).collect();
+            let more = if fields.len() > words.len() { " …" } else { "" };
+            format!("{}{more}", words.join(", "))
+        };
+        let lacking: BTreeSet<&String> = own.difference(&theirs).collect();
+        let unknown: BTreeSet<&String> = theirs.difference(&own).collect();
+        if !lacking.is_empty() {
+            found.push(Finding::trouble(
+                Doubtful,
+                format!("CRD {name}"),
+                format!("is older than this plugin: it lacks {}", list(lacking)),
+                "upgrade the chart's CRDs with the operator, or use the plugin of the operator's version",
+            ));
+        } else if !unknown.is_empty() {
+            found.push(Finding::trouble(
+                Doubtful,
+                format!("CRD {name}"),
+                format!("is newer than this plugin: it has {}", list(unknown)),
+                "use the plugin of the operator's version",
+            ));
+        }
+    }
+    if found.is_empty() {
+        found.push(Finding::fine(
+            "versions of the CRDs",
+            "they have this plugin's fields",
+        ));
+    }
+    found
+}
+
+fn rights(about: &str, rights: &Result<Vec<(Right, bool)>>, next_step: &str) -> Vec<Finding> {
+    let rights = match rights {
+        Ok(rights) => rights,
+        Err(error) => return vec![unseen(about, error)],
+    };
+    let missing: Vec<String> = rights
+        .iter()
+        .filter(|(_, is_allowed)| !is_allowed)
+        .map(|(right, _)| format!("{} {} ({})", right.verb, right.resource, right.why))
+        .collect();
+    vec![if missing.is_empty() {
+        Finding::fine(about, format!("all {} that are needed", rights.len()))
+    } else {
+        Finding::trouble(
+            Broken,
+            about,
+            format!("missing: {}", missing.join(", ")),
+            next_step,
+        )
+    }]
+}
+
+fn deployments(facts: &Facts) -> Vec<Finding> {
+    let about = format!("replicas in {}", facts.operator_namespace);
+    let deployments = match &facts.deployments {
+        Ok(deployments) => deployments,
+        Err(error) => return vec![unseen(&about, error)],
+    };
+    if deployments.is_empty() {
+        return vec![Finding::trouble(
+            Doubtful,
+            about,
+            "no Deployment of the chart is there",
+            "name the operator's namespace by --operator-namespace, or install the chart",
+        )];
+    }
+    deployments
+        .iter()
+        .map(|deployment| replicas(&about, deployment))
+        .collect()
+}
+
+fn replicas(about: &str, deployment: &Deployment) -> Finding {
+    let asked = deployment
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.replicas)
+        .unwrap_or(1);
+    let ready = deployment
+        .status
+        .as_ref()
+        .and_then(|status| status.ready_replicas)
+        .unwrap_or_default();
+    let version = deployment
+        .labels()
+        .get("app.kubernetes.io/version")
+        .map_or("of an unknown version", String::as_str);
+    let found = format!("{ready} of {asked} are ready, version {version}");
+    let name = deployment.name_any();
+    let namespace = deployment.namespace().unwrap_or_default();
+    let logs = format!("kubectl logs -n {namespace} deployment/{name}; kubectl describe pods -n {namespace}");
+    if ready == 0 {
+        Finding::trouble(Broken, about, found, logs)
+    } else if ready < asked {
+        Finding::trouble(Doubtful, about, found, logs)
+    } else if version != env!("CARGO_PKG_VERSION") {
+        let found = format!("{found}; this plugin is {}", env!("CARGO_PKG_VERSION"));
+        Finding::trouble(Doubtful, about, found, "use the plugin of the operator's version")
+    } else {
+        Finding::fine(about, found)
+    }
+}
+
+fn leases(facts: &Facts) -> Vec<Finding> {
+    let leases = match &facts.leases {
+        Ok(leases) => leases,
+        Err(error) => return vec![unseen("budgets", error)],
+    };
+    let check = |lease: &Lease| {
+        let about = format!("budget, Lease {}", lease.name_any());
+        match Record::from_annotations(lease.annotations()) {
+            Err(unreadable) => Finding::trouble(
+                Broken,
+                about,
+                format!("nothing is sent: {unreadable}"),
+                "delete the Lease: it is written anew, and the rate is found out again",
+            ),
+            Ok(record) if record.pause.is_some() => Finding::trouble(
+                Doubtful,
+                about,
+                "all sending is paused: the CA has asked for it, or does not answer",
+                "wait; if it lasts, look at the CA, and whether the operator's Pods reach it",
+            ),
+            Ok(record) => Finding::fine(about, record.summary()),
+        }
+    };
+    leases.iter().map(check).collect()
+}
+
+fn issuers(facts: &Facts) -> Vec<Finding> {
+    let mut found = Vec::new();
+    match &facts.cluster_issuers {
+        Err(error) => found.push(unseen("ClusterIssuers", error)),
+        Ok(issuers) => found.extend(issuers.iter().map(|issuer| {
+            let conditions = issuer.status.as_ref().map(|status| status.conditions.as_slice());
+            let name = issuer.name_any();
+            let look = format!("kubectl describe clusterissuers.{GROUP} {name}");
+            ready(format!("ClusterIssuer {name}"), conditions, look)
+        })),
+    }
+    match &facts.issuers {
+        Err(error) => found.push(unseen("Issuers", error)),
+        Ok(issuers) => found.extend(issuers.iter().map(|issuer| {
+            let conditions = issuer.status.as_ref().map(|status| status.conditions.as_slice());
+            let (namespace, name) = (issuer.namespace().unwrap_or_default(), issuer.name_any());
+            let look = format!("kubectl describe issuers.{GROUP} -n {namespace} {name}");
+            ready(format!("Issuer {namespace}/{name}"), conditions, look)
+        })),
+    }
+    found
+}
+
+fn ready(about: String, conditions: Option<&[Condition]>, look: String) -> Finding {
+    match conditions.and_then(|conditions| condition(conditions, "Ready")) {
+        Some(ready) if ready.status == "True" => Finding::fine(about, "ready"),
+        Some(ready) => Finding::trouble(
+            Broken,
+            about,
+            format!("{}: {}", ready.reason, ready.message),
+            look,
+        ),
+        None => Finding::trouble(
+            Doubtful,
+            about,
+            "no replica has looked at it yet",
+            "see whether the operator runs",
+        ),
+    }
+}
+
+fn certificates(facts: &Facts, now: Timestamp) -> Vec<Finding> {
+    let (certificates, shards) = match (&facts.certificates, &facts.shards) {
+        (Ok(certificates), Ok(shards)) => (certificates, shards),
+        (Err(error), _) | (_, Err(error)) => return vec![unseen("Certificates", error)],
+    };
+    let views = crate::status::views(certificates, shards, now);
+    let waiting: Vec<_> = views.iter().filter(|view| !view.ready).collect();
+    let mut found = vec![Finding::fine(
+        "Certificates",
+        format!("{} of {} are ready", views.len() - waiting.len(), views.len()),
+    )];
+    for view in waiting.iter().take(SHOWN) {
+        found.push(Finding::trouble(
+            weight(&view.reason),
+            format!("Certificate {}/{}", view.namespace, view.name),
+            format!("{}: {}", view.reason, view.message),
+            next_step(&view.reason, &view.namespace, &view.name),
+        ));
+    }
+    if waiting.len() > SHOWN {
+        found.push(Finding::trouble(
+            Doubtful,
+            "Certificates",
+            format!("{} more are not ready", waiting.len() - SHOWN),
+            "kubectl sancho status -A",
+        ));
+    }
+    found
+}
+
+/// What is on its way is no trouble yet.
+fn weight(reason: &str) -> Weight {
+    match reason {
+        "Issuing" | "Planning" | "IssuerPending" | "Paused" | "RateLimited" => Doubtful,
+        _ => Broken,
+    }
+}
+
+fn next_step(reason: &str, namespace: &str, name: &str) -> String {
+    match reason {
+        "Unseen" => "see whether the operator runs, and whether it watches this namespace".into(),
+        "IssuerNotFound" => format!(
+            "make the issuer, or mend spec.issuerRef: kubectl get issuers.{GROUP},clusterissuers.{GROUP} -A"
+        ),
+        "IssuerNotReady" => "mend the issuer first: it is a finding of its own".into(),
+        "IssuerPending" | "Planning" => "wait a minute; then look at the operator's logs".into(),
+        "Paused" => format!("kubectl sancho resume {name} -n {namespace}"),
+        "SecretNotOurs" => {
+            format!(
+                "delete the Secret, choose another spec.secretName, or let it be adopted ({ADOPT_ANNOTATION})"
+            )
+        }
+        "RateLimited" => "wait: the time that the CA gave stands in the message".into(),
+        "Issuing" => format!("wait; kubectl sancho status {name} -n {namespace} --watch shows how far it is"),
+        _ => format!(
+            "kubectl sancho status {name} -n {namespace} tells which names, and when they are tried again"
+        ),
+    }
+}
+
+fn clocks(clocks: Clocks) -> Finding {
+    let about = "clock";
+    let second = SignedDuration::from_secs(1);
+    // The Date is cut to the second.
+    let behind = clocks.server.duration_since(clocks.after);
+    let ahead = clocks.before.duration_since(clocks.server) - second;
+    let (skew, word) = if behind > ahead {
+        (behind, "behind")
+    } else {
+        (ahead, "ahead of")
+    };
+    if skew <= MOST_SKEW {
+        return Finding::fine(about, "that of this machine and the API server's agree");
+    }
+    Finding::trouble(
+        Doubtful,
+        about,
+        format!("this machine is {} {word} the API server", span::text(skew)),
+        "have both keep time by NTP, and the nodes too: replicas judge by their own clocks when a certificate expires",
+    )
+}
+
+#[cfg(test)]
+mod tests;

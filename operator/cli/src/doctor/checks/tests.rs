@@ -1,0 +1,229 @@
+//! Facts as the API server tells them, and what is found in them.
+
+use anyhow::anyhow;
+use serde_json::json;
+
+use super::*;
+use crate::doctor::text;
+use crate::status::tests::{NOW, at, certificate};
+
+/// An installation where all is well, without issuers and Certificates.
+fn sound() -> Facts {
+    let deployment = json!({
+        "metadata": {
+            "name": "sancho",
+            "namespace": "sancho-system",
+            "labels": { "app.kubernetes.io/version": env!("CARGO_PKG_VERSION") },
+        },
+        "spec": { "replicas": 3, "selector": {}, "template": {} },
+        "status": { "readyReplicas": 3 },
+    });
+    Facts {
+        operator_namespace: "sancho-system".into(),
+        kinds: ["Certificate", "CertificateShard", "ClusterIssuer", "Issuer"]
+            .map(str::to_owned)
+            .to_vec(),
+        crds: Ok(vec![
+            Certificate::crd(),
+            CertificateShard::crd(),
+            ClusterIssuer::crd(),
+            Issuer::crd(),
+        ]),
+        user: Ok(Vec::new()),
+        operator: Ok(Vec::new()),
+        deployments: Ok(vec![serde_json::from_value(deployment).unwrap()]),
+        leases: Ok(Vec::new()),
+        cluster_issuers: Ok(Vec::new()),
+        issuers: Ok(Vec::new()),
+        certificates: Ok(Vec::new()),
+        shards: Ok(Vec::new()),
+        clocks: clocks_at(0),
+    }
+}
+
+/// A server whose clock differs by so many seconds.
+fn clocks_at(ahead: i64) -> Option<Clocks> {
+    Some(Clocks {
+        before: at(NOW),
+        server: at(NOW + ahead),
+        after: at(NOW + 1),
+    })
+}
+
+/// What is not fine, with its next step.
+fn troubles(facts: &Facts) -> Vec<(Weight, String)> {
+    let found = findings(facts, at(NOW));
+    let troubles = found.into_iter().filter(|finding| finding.weight != Weight::Fine);
+    troubles
+        .map(|finding| {
+            let Finding {
+                weight,
+                about,
+                found,
+                next_step,
+            } = finding;
+            (weight, format!("{about}: {found} -> {}", next_step.unwrap()))
+        })
+        .collect()
+}
+
+/// The only trouble is this one.
+fn only(facts: &Facts, weight: Weight, parts: &[&str]) {
+    let troubles = troubles(facts);
+    let [(told, words)] = troubles.as_slice() else {
+        panic!("{troubles:?}");
+    };
+    assert_eq!(*told, weight, "{words}");
+    for part in parts {
+        assert!(words.contains(part), "no {part:?} in {words}");
+    }
+}
+
+#[test]
+fn a_sound_installation_is_fine() {
+    assert_eq!(troubles(&sound()), []);
+}
+
+#[test]
+fn without_crds_only_that_is_told() {
+    let facts = Facts {
+        kinds: Vec::new(),
+        ..sound()
+    };
+    only(&facts, Broken, &["does not know Certificate", "install.yaml"]);
+}
+
+#[test]
+fn older_and_newer_crds_are_told_with_their_fields() {
+    let edited = |edit: fn(&mut serde_json::Map<String, serde_json::Value>)| {
+        let mut crd = serde_json::to_value(Certificate::crd()).unwrap();
+        let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
+        edit(crd.pointer_mut(spec).unwrap().as_object_mut().unwrap());
+        Facts {
+            crds: Ok(vec![serde_json::from_value(crd).unwrap()]),
+            ..sound()
+        }
+    };
+    let older = edited(|spec| drop(spec.remove("profile")));
+    only(
+        &older,
+        Doubtful,
+        &["certificates.sancho.dev", "older", "lacks spec.profile"],
+    );
+    let newer = edited(|spec| drop(spec.insert("colour".into(), json!({ "type": "string" }))));
+    only(&newer, Doubtful, &["newer", "spec.colour"]);
+}
+
+#[test]
+fn a_missing_right_is_told_with_what_it_is_for() {
+    let right = Right {
+        verb: "list",
+        group: GROUP,
+        resource: "certificates",
+        beside_operator: false,
+        why: "status",
+    };
+    let facts = Facts {
+        user: Ok(vec![(right, false)]),
+        ..sound()
+    };
+    only(
+        &facts,
+        Broken,
+        &["your rights", "list certificates (status)", "sancho-view"],
+    );
+}
+
+#[test]
+fn what_may_not_be_read_is_told_and_not_taken_for_fine() {
+    let facts = Facts {
+        operator: Err(anyhow!("forbidden")),
+        ..sound()
+    };
+    only(
+        &facts,
+        Doubtful,
+        &["the operator's rights", "not looked at: forbidden"],
+    );
+}
+
+#[test]
+fn replicas_that_are_not_ready_or_of_another_version_are_told() {
+    let with = |edit: fn(&mut Deployment)| {
+        let mut facts = sound();
+        edit(&mut facts.deployments.as_mut().unwrap()[0]);
+        facts
+    };
+    let some = with(|d| d.status.as_mut().unwrap().ready_replicas = Some(2));
+    only(
+        &some,
+        Doubtful,
+        &["2 of 3 are ready", "kubectl logs -n sancho-system"],
+    );
+    let none = with(|d| d.status = None);
+    only(&none, Broken, &["0 of 3"]);
+    let other = with(|d| {
+        d.metadata.labels = Some([("app.kubernetes.io/version".into(), "9.9.9".into())].into());
+    });
+    only(
+        &other,
+        Doubtful,
+        &["version 9.9.9", "use the plugin of the operator's version"],
+    );
+    let absent = Facts {
+        deployments: Ok(Vec::new()),
+        ..sound()
+    };
+    only(&absent, Doubtful, &["--operator-namespace"]);
+}
+
+#[test]
+fn a_damaged_lease_and_an_unseen_certificate_are_told() {
+    let facts = Facts {
+        leases: Ok(vec![Lease::default()]),
+        ..sound()
+    };
+    only(&facts, Broken, &["nothing is sent", "delete the Lease"]);
+    let facts = Facts {
+        certificates: Ok(vec![certificate(None)]),
+        ..sound()
+    };
+    only(
+        &facts,
+        Broken,
+        &[
+            "Certificate default/shop: Unseen",
+            "see whether the operator runs",
+        ],
+    );
+}
+
+#[test]
+fn a_clock_is_wrong_in_both_directions() {
+    let with = |ahead| Facts {
+        clocks: clocks_at(ahead),
+        ..sound()
+    };
+    assert_eq!(troubles(&with(-25)), []);
+    only(&with(3600), Doubtful, &["behind the API server", "NTP"]);
+    only(&with(-3600), Doubtful, &["ahead of the API server"]);
+}
+
+#[test]
+fn trouble_comes_first_and_each_has_its_next_step() {
+    let facts = Facts {
+        certificates: Ok(vec![certificate(None)]),
+        ..sound()
+    };
+    let text = text(&findings(&facts, Timestamp::UNIX_EPOCH));
+    let text = anstream::adapter::strip_str(&text).to_string();
+    let mut lines = text.lines();
+    assert!(
+        lines
+            .next()
+            .unwrap()
+            .starts_with("broken    Certificate default/shop"),
+        "{text}"
+    );
+    assert!(lines.next().unwrap().starts_with("          -> "), "{text}");
+}

@@ -1,0 +1,159 @@
+//! A Certificate of cert-manager. Pure.
+
+use std::collections::BTreeSet;
+
+use sancho_crds::ADOPT_ANNOTATION;
+use serde_json::{Value, json};
+
+use super::fields::Fields;
+use super::{GROUP, with_name_of};
+
+/// A shard has no more names.
+const MOST_NAMES: usize = 100;
+/// What means the same in both.
+const SAME: [&str; 4] = ["secretName", "duration", "renewBefore", "renewBeforePercentage"];
+/// What an ACME certificate has anyhow.
+const USUAL_USAGES: [&str; 4] = [
+    "digital signature",
+    "key encipherment",
+    "server auth",
+    "client auth",
+];
+
+/// The manifest, if Sancho can do what is asked for.
+pub fn manifest(object: &Value, spec: &mut Fields, remarks: &mut Vec<String>) -> Option<Value> {
+    let mut issuer = spec.take_fields("issuerRef")?;
+    let group = issuer.take_text("group").unwrap_or_else(|| GROUP.to_owned());
+    let kind = issuer.take_text("kind").unwrap_or_else(|| "Issuer".to_owned());
+    if group != GROUP || !["Issuer", "ClusterIssuer"].contains(&kind.as_str()) {
+        remarks.push(format!(
+            "its issuer is a {kind} of {group}: Sancho has ACME issuers only"
+        ));
+        return None;
+    }
+    if spec.take("isCA").is_some() {
+        remarks.push("spec.isCA: an ACME CA issues no CA certificates".into());
+        return None;
+    }
+    for other in ["ipAddresses", "uris", "emailAddresses", "otherNames"] {
+        if spec.take(other).is_some() {
+            remarks.push(format!("spec.{other}: Sancho certifies DNS names only"));
+            return None;
+        }
+    }
+    let names = names(spec);
+    if names.is_empty() {
+        remarks.push("it has no DNS name".into());
+        return None;
+    }
+    if let Some(wildcard) = names.iter().find(|name| name.starts_with("*.")) {
+        remarks.push(format!("{wildcard} needs DNS-01, which Sancho does not have yet"));
+        return None;
+    }
+    if names.len() > MOST_NAMES {
+        remarks.push(format!(
+            "{} names are split into several Secrets, of which spec.secretName is the first: the present Secret \
+             cannot be adopted as it is",
+            names.len()
+        ));
+    }
+    let usages = spec.take("usages").unwrap_or_default();
+    for usage in usages.as_array().into_iter().flatten().filter_map(Value::as_str) {
+        if !USUAL_USAGES.contains(&usage) {
+            remarks.push(format!(
+                "the usage {usage:?} does not carry over: the CA decides on usages"
+            ));
+        }
+    }
+    // They make no difference to an ACME certificate.
+    for idle in ["revisionHistoryLimit", "encodeUsagesInRequest"] {
+        spec.take(idle);
+    }
+    if let Some(maker) = maker(object) {
+        remarks.push(format!(
+            "cert-manager makes it from {maker}: remove its annotation there, or it comes back"
+        ));
+    }
+    let mut wanted = json!({
+        "issuerRef": { "name": issuer.take_text("name"), "kind": kind },
+        "dnsNames": names,
+    });
+    for field in SAME {
+        if let Some(value) = spec.take(field) {
+            wanted[field] = value;
+        }
+    }
+    let key = private_key(spec.take_fields("privateKey").unwrap_or_default(), remarks);
+    if key != json!({}) {
+        wanted["privateKey"] = key;
+    }
+    remarks.extend(issuer.rest("spec.issuerRef"));
+    remarks.push(format!(
+        "its Secret {} is adopted without a request to the CA: delete cert-manager's Certificate first, which leaves \
+         the Secret there unless cert-manager runs with --enable-certificate-owner-ref",
+        wanted["secretName"].as_str().unwrap_or_default()
+    ));
+    let mut manifest = with_name_of(object, "Certificate", wanted);
+    manifest["metadata"]["annotations"] = json!({ ADOPT_ANNOTATION: "true" });
+    Some(manifest)
+}
+
+/// The private key: the same fields, but for how it is written in the Secret and for some sizes.
+fn private_key(mut key: Fields, remarks: &mut Vec<String>) -> Value {
+    let mut wanted = json!({});
+    let algorithm = key.take_text("algorithm");
+    let size = key.take("size").and_then(|size| size.as_u64());
+    match (algorithm, size) {
+        (None, None) => remarks.push(
+            "cert-manager's default is an RSA key, Sancho's is ECDSA P-256, from the next renewal on: to stay with RSA, \
+             write spec.privateKey.algorithm: RSA"
+                .into(),
+        ),
+        (algorithm, size) => {
+            let algorithm = algorithm.unwrap_or_else(|| "RSA".to_owned());
+            let offered = match algorithm.as_str() {
+                "RSA" => [2048, 3072, 4096].as_slice(),
+                "ECDSA" => [256, 384].as_slice(),
+                _ => [].as_slice(),
+            };
+            match size {
+                Some(size) if offered.contains(&size) => wanted["size"] = size.into(),
+                Some(size) if algorithm != "Ed25519" => remarks.push(format!(
+                    "spec.privateKey.size: Sancho makes no {algorithm} keys of {size} bits, so that it is left out"
+                )),
+                Some(_) | None => {}
+            }
+            wanted["algorithm"] = algorithm.into();
+        }
+    }
+    if let Some(policy) = key.take("rotationPolicy") {
+        wanted["rotationPolicy"] = policy;
+    }
+    if let Some(encoding) = key.take_text("encoding").filter(|encoding| encoding != "PKCS8") {
+        remarks.push(format!(
+            "spec.privateKey.encoding: {encoding} does not carry over: keys are written as PKCS#8 from the next \
+             renewal on"
+        ));
+    }
+    remarks.extend(key.rest("spec.privateKey"));
+    wanted
+}
+
+/// The names, none twice; `commonName` is one of them, as cert-manager asks the CA for it too.
+fn names(spec: &mut Fields) -> Vec<String> {
+    let listed = spec.take("dnsNames").unwrap_or_default();
+    let listed = listed.as_array().cloned().unwrap_or_default();
+    let listed = listed.iter().filter_map(Value::as_str).map(str::to_owned);
+    let mut seen = BTreeSet::new();
+    spec.take_text("commonName")
+        .into_iter()
+        .chain(listed)
+        .filter(|name| seen.insert(name.clone()))
+        .collect()
+}
+
+/// The Ingress, Gateway or the like that it is made from.
+fn maker(object: &Value) -> Option<String> {
+    let owner = object["metadata"]["ownerReferences"].as_array()?.first()?;
+    Some(format!("{} {}", owner["kind"].as_str()?, owner["name"].as_str()?))
+}

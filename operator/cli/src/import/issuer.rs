@@ -1,0 +1,93 @@
+//! An Issuer or ClusterIssuer of cert-manager. Pure.
+
+use serde_json::{Value, json};
+
+use super::fields::Fields;
+use super::with_name_of;
+
+/// What means the same in both.
+const SAME: [&str; 3] = ["server", "email", "profile"];
+
+/// The manifest, if Sancho can do what is asked for.
+pub fn manifest(object: &Value, kind: &str, spec: &mut Fields, remarks: &mut Vec<String>) -> Option<Value> {
+    let Some(mut acme) = spec.take_fields("acme") else {
+        remarks.push(
+            "it is no ACME issuer: Sancho has nothing like it, leave its Certificates to cert-manager".into(),
+        );
+        return None;
+    };
+    let mut wanted = json!({});
+    for field in SAME {
+        if let Some(value) = acme.take(field) {
+            wanted[field] = value;
+        }
+    }
+    if let Some(bundle) = acme.take("caBundle") {
+        wanted["caBundle"] = bundle;
+    }
+    let mut key = acme.take_fields("privateKeySecretRef").unwrap_or_default();
+    let secret = key.take_text("name").unwrap_or_default();
+    if let Some(field) = key.take_text("key").filter(|field| field != "tls.key") {
+        remarks.push(format!(
+            "spec.acme.privateKeySecretRef.key: Sancho reads tls.key; copy the field {field} to it"
+        ));
+    }
+    if kind == "ClusterIssuer" {
+        remarks.push(format!(
+            "to keep the CA's account, copy Secret {secret} from cert-manager's namespace to the operator's; without \
+             it a new account is made"
+        ));
+    }
+    wanted["privateKeySecretRef"] = json!({ "name": secret });
+    if let Some(binding) = acme.take_fields("externalAccountBinding") {
+        wanted["externalAccountBinding"] = self::binding(binding, kind, remarks);
+    }
+    wanted["solvers"] = solvers(&mut acme, remarks);
+    remarks.extend(key.rest("spec.acme.privateKeySecretRef"));
+    remarks.extend(acme.rest("spec.acme"));
+    Some(with_name_of(object, kind, json!({ "acme": wanted })))
+}
+
+fn binding(mut binding: Fields, kind: &str, remarks: &mut Vec<String>) -> Value {
+    let reference = binding.take("keySecretRef").unwrap_or_default();
+    if kind == "ClusterIssuer" {
+        remarks.push(format!(
+            "spec.acme.externalAccountBinding: copy Secret {} from cert-manager's namespace to the operator's",
+            reference["name"].as_str().unwrap_or_default()
+        ));
+    }
+    // Deprecated there, and HS256 in both.
+    binding.take("keyAlgorithm");
+    let wanted = json!({ "keyID": binding.take("keyID"), "keySecretRef": reference });
+    remarks.extend(binding.rest("spec.acme.externalAccountBinding"));
+    wanted
+}
+
+/// HTTP-01 carries over as a route that the user sets up, since no other solver is there yet.
+fn solvers(acme: &mut Fields, remarks: &mut Vec<String>) -> Value {
+    let solvers = acme.take("solvers").unwrap_or_default();
+    let solvers = solvers.as_array().cloned().unwrap_or_default();
+    for (number, solver) in solvers.iter().enumerate() {
+        let path = format!("spec.acme.solvers[{number}]");
+        if let Some(provider) = solver["dns01"].as_object().and_then(|dns01| dns01.keys().next()) {
+            remarks.push(format!(
+                "{path}: DNS-01 ({provider}) does not carry over; its names must be reachable by HTTP, or stay with \
+                 cert-manager"
+            ));
+        }
+        if solver["selector"]
+            .as_object()
+            .is_some_and(|selector| !selector.is_empty())
+        {
+            remarks.push(format!(
+                "{path}.selector does not carry over: all names are answered in one way"
+            ));
+        }
+    }
+    remarks.push(
+        "route http://<name>/.well-known/acme-challenge/ of every name to the Service sancho-responder in the \
+         operator's namespace: Sancho makes no Ingress or HTTPRoute for it"
+            .into(),
+    );
+    json!([{ "http01": { "external": {} } }])
+}

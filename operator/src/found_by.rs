@@ -1,0 +1,60 @@
+//! What objects are found by in the watches' stores, besides their names.
+//!
+//! A replica sees tens of thousands of objects, and each change of one brings a look at a few others: nothing that is
+//! done for each of them may look at all of them.
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::core::PartialObjectMeta;
+use kube::{Resource, ResourceExt};
+use sancho_crds::{Certificate, CertificateShard};
+
+use crate::secrets::CERTIFICATE_LABEL;
+
+/// A shard: by the Certificate that owns it, by its Secret, by who drives it.
+pub(crate) fn shard(shard: &CertificateShard) -> Vec<String> {
+    let owners = shard.owner_references().iter().map(|owner| owned_by(&owner.uid));
+    let claim = shard.status.as_ref().and_then(|status| status.claim.as_ref());
+    let driver = claim.map(|claim| driven_by(&claim.holder));
+    owners
+        .chain([of_secret(shard, &shard.spec.secret_name)])
+        .chain(driver)
+        .collect()
+}
+
+/// A Certificate: by the Secret that its first shard writes.
+pub(crate) fn certificate(certificate: &Certificate) -> Vec<String> {
+    vec![of_secret(certificate, &certificate.spec.secret_name)]
+}
+
+/// A Secret: by the Certificate whose label it carries.
+pub(crate) fn secret(secret: &PartialObjectMeta<Secret>) -> Vec<String> {
+    let label = secret.labels().get(CERTIFICATE_LABEL);
+    let namespace = secret.namespace().unwrap_or_default();
+    label
+        .map(|label| labelled(&namespace, label))
+        .into_iter()
+        .collect()
+}
+
+/// Shards of the Certificate with this UID.
+pub(crate) fn owned_by(uid: &str) -> String {
+    format!("owned by {uid}")
+}
+
+/// Shards or Certificates that write the Secret `name` in the namespace of `beside`.
+pub(crate) fn of_secret(beside: &impl Resource, name: &str) -> String {
+    format!(
+        "Secret {}/{name}",
+        beside.meta().namespace.as_deref().unwrap_or_default()
+    )
+}
+
+/// Shards that this replica drives.
+pub(crate) fn driven_by(replica: &str) -> String {
+    format!("driven by {replica}")
+}
+
+/// Secrets of a namespace with this value of [`CERTIFICATE_LABEL`].
+pub(crate) fn labelled(namespace: &str, label: &str) -> String {
+    format!("of {namespace}/{label}")
+}

@@ -1,0 +1,151 @@
+//! Look before asking: does a name's path lead to Sancho, through DNS and the public way that a CA takes?
+//!
+//! name → addresses ([`dns`]) → GET the check's token ([`http`]) → finding → judged by the round
+//!
+//! # Guarantees
+//! All names of a round are looked at at once, a bounded number in the process; nothing is sent to a CA.
+//! What is answered is compared and never shown: a name may lead anywhere, inside the cluster too. Addresses that
+//! are link-local, where clouds keep their secrets, are not asked at all.
+
+mod any_certificate;
+mod dns;
+mod http;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hickory_resolver::TokioResolver;
+use sancho_core::challenge::Token;
+use sancho_core::check::{Fault, Finding, judged};
+use tokio::sync::Semaphore;
+
+use self::dns::Addresses;
+use self::http::Fetcher;
+
+/// So many names are looked at at once by one process.
+const MOST_AT_ONCE: usize = 128;
+/// A name that fails is looked at once more after a pause: a responder or a load balancer may just restart.
+const LOOKS: u32 = 2;
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long one look may take, redirects included.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// How looks are made.
+#[derive(Debug, Clone)]
+pub struct SelfCheckSettings {
+    /// Whether they are made at all.
+    pub enabled: bool,
+    /// The DNS resolvers to ask; the system's if there are none.
+    pub resolvers: Vec<SocketAddr>,
+    /// The port at which CAs ask: 80 (RFC 8555 §8.3), save in tests.
+    pub port: u16,
+}
+
+/// Makes looks. Cheap to clone.
+#[derive(Clone)]
+pub struct SelfCheck {
+    inner: Option<Arc<Inner>>,
+}
+
+struct Inner {
+    /// Why there is no resolver, if there is none.
+    resolver: Result<TokioResolver, String>,
+    fetcher: Fetcher,
+    places: Semaphore,
+}
+
+impl SelfCheck {
+    /// Looks as `settings` have it. A resolver that cannot be set up makes every finding unknown.
+    #[must_use]
+    pub fn new(settings: &SelfCheckSettings) -> Self {
+        let inner = settings.enabled.then(|| {
+            let resolver = dns::resolver(&settings.resolvers);
+            if let Err(words) = &resolver {
+                tracing::warn!(
+                    words,
+                    "names are not looked at before the CA is asked: no resolver"
+                );
+            }
+            Arc::new(Inner {
+                resolver,
+                fetcher: Fetcher::new(settings.port),
+                places: Semaphore::new(MOST_AT_ONCE),
+            })
+        });
+        Self { inner }
+    }
+
+    /// Are looks made at all?
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.inner.is_some()
+    }
+
+    /// One finding for each of `names`: whether `answer` is what their path answers for `token`.
+    pub async fn round(&self, names: &[String], token: &Token, answer: &str) -> Vec<Finding> {
+        let Some(inner) = &self.inner else {
+            return vec![Finding::Unknown("the check is turned off".into()); names.len()];
+        };
+        let looks = names.iter().map(|name| inner.look(name, token, answer));
+        judged(futures::future::join_all(looks).await)
+    }
+}
+
+impl Inner {
+    async fn look(&self, name: &str, token: &Token, answer: &str) -> Finding {
+        let _place = self.places.acquire().await;
+        let mut finding = self.once(name, token, answer).await;
+        for _ in 1..LOOKS {
+            if !matches!(finding, Finding::Failed(_)) {
+                break;
+            }
+            tokio::time::sleep(PAUSE).await;
+            finding = self.once(name, token, answer).await;
+        }
+        tracing::debug!(name, ?finding, "looked at a name's own path");
+        finding
+    }
+
+    async fn once(&self, name: &str, token: &Token, answer: &str) -> Finding {
+        let resolver = match &self.resolver {
+            Ok(resolver) => resolver,
+            Err(words) => return Finding::Unknown(words.clone()),
+        };
+        let addresses = match dns::addresses(resolver, name).await {
+            Ok(addresses) => addresses,
+            Err(finding) => return finding,
+        };
+        let Addresses { v4, v6 } = addresses;
+        let ask = |address: Option<IpAddr>| async move {
+            let address = address?;
+            let asked = self.fetcher.ask(resolver, name, address, token, answer);
+            let timed_out = Finding::Failed(Fault::TimedOut { address });
+            Some(
+                tokio::time::timeout(LOOK_TIMEOUT, asked)
+                    .await
+                    .unwrap_or(timed_out),
+            )
+        };
+        let (four, six) = tokio::join!(ask(v4.map(IpAddr::V4)), ask(v6.map(IpAddr::V6)));
+        both(four, six)
+    }
+}
+
+/// What the two address families come to. CAs prefer IPv6, and take IPv4 if nothing answers there.
+fn both(four: Option<Finding>, six: Option<Finding>) -> Finding {
+    match (four, six) {
+        (Some(Finding::Passed), Some(Finding::Failed(Fault::Foreign { address, status }))) => {
+            Finding::Failed(Fault::Ipv6Elsewhere { address, status })
+        }
+        (Some(Finding::Passed), Some(Finding::Failed(fault @ Fault::Redirect { .. }))) => {
+            Finding::Failed(fault)
+        }
+        (Some(Finding::Passed), _) | (_, Some(Finding::Passed)) => Finding::Passed,
+        (Some(only), _) | (None, Some(only)) => only,
+        (None, None) => Finding::Failed(Fault::NoAddress),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,481 @@
+use super::*;
+use crate::target::target;
+use sancho_crds::{
+    CertificateShardSpec, CertificateShardStatus, Claim, IssuerRef, NameCap, OrderStatus, RenewalInfoStatus,
+    ShardFailure,
+};
+
+use sancho_core::response::Scope;
+
+use crate::clock::time;
+use crate::quotas::to_status;
+
+const SERVER: &str = "https://ca/dir";
+const ACCOUNT: &str = "https://ca/acct/1";
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn shard(status: CertificateShardStatus) -> CertificateShard {
+    let spec = CertificateShardSpec {
+        certificate: "shop".into(),
+        secret_name: "shop-tls".into(),
+        issuer_ref: IssuerRef {
+            name: "ca".into(),
+            kind: None,
+        },
+        dns_names: vec!["a.example".into()],
+        ..Default::default()
+    };
+    let mut shard = CertificateShard::new("shop-0", spec);
+    shard.status = Some(status);
+    shard
+}
+
+fn wanted() -> String {
+    let shard = shard(CertificateShardStatus::default());
+    target(&shard.spec, SERVER)
+}
+
+fn issued(target: String) -> IssuedStatus {
+    IssuedStatus {
+        target,
+        fingerprint: "00".into(),
+        not_before: time(at(0)),
+        not_after: time(at(900)),
+        renewal_time: time(at(600)),
+        account_url: None,
+        cert_id: None,
+        renewal_info: None,
+    }
+}
+
+fn renewal() -> Timestamp {
+    renewal_of_issued(&shard(CertificateShardStatus::default()), &issued(wanted()))
+}
+
+fn order(not_before: Option<i64>) -> OrderStatus {
+    let mut order = crate::order_status::to_status(&wanted(), &Default::default());
+    order.not_before = not_before.map(|second| time(at(second)));
+    order
+}
+
+/// An issuer that says nothing of orders.
+static PLAIN: IssuerTerms = IssuerTerms {
+    profile: None,
+    max_names: None,
+    name_caps: Vec::new(),
+};
+
+fn around<'a>(holders: &'a BTreeSet<String>, quotas: &'a Quotas, now: i64) -> Surroundings<'a> {
+    Surroundings {
+        server: SERVER,
+        me: "me",
+        holders,
+        secret_gone: false,
+        lacks_renewal_info: false,
+        terms: &PLAIN,
+        quotas,
+        account: ACCOUNT,
+        now: at(now),
+    }
+}
+
+fn needed(status: CertificateShardStatus, holders: &[&str], gone: bool, now: i64) -> Need {
+    let holders = holders.iter().map(|h| (*h).to_owned()).collect();
+    let quotas = Quotas::default();
+    let around = Surroundings {
+        secret_gone: gone,
+        ..around(&holders, &quotas, now)
+    };
+    need(&shard(status), &around)
+}
+
+#[test]
+fn a_new_shard_is_to_be_issued() {
+    assert_eq!(
+        needed(CertificateShardStatus::default(), &[], false, 0),
+        Need::Work(Priority::New)
+    );
+}
+
+#[test]
+fn an_issued_shard_rests_until_its_renewal() {
+    let status = CertificateShardStatus {
+        issued: Some(issued(wanted())),
+        ..Default::default()
+    };
+    assert_eq!(
+        needed(status.clone(), &[], false, 10),
+        Need::Nothing {
+            until: Some(renewal())
+        }
+    );
+    assert_eq!(
+        needed(status.clone(), &[], false, 600),
+        Need::Work(Priority::Renewal)
+    );
+    assert_eq!(needed(status, &[], false, 800), Need::Work(Priority::NearExpiry));
+}
+
+#[test]
+fn the_ca_is_asked_about_the_renewal_when_it_is_time_and_not_if_it_says_nothing_of_that() {
+    let status = CertificateShardStatus {
+        issued: Some(IssuedStatus {
+            cert_id: Some("aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE".into()),
+            renewal_info: Some(RenewalInfoStatus {
+                suggested_window: None,
+                chosen_time: None,
+                explanation_url: None,
+                next_look: time(at(100)),
+                failures: None,
+                error: None,
+            }),
+            ..issued(wanted())
+        }),
+        ..Default::default()
+    };
+    let mut shard = shard(status);
+    let needed = |shard: &CertificateShard, now, lacks_renewal_info| {
+        let (holders, quotas) = Default::default();
+        let around = Surroundings {
+            lacks_renewal_info,
+            ..around(&holders, &quotas, now)
+        };
+        need(shard, &around)
+    };
+    let until = |moment| Need::Nothing { until: Some(moment) };
+    assert_eq!(needed(&shard, 50, false), until(at(100)));
+    assert_eq!(needed(&shard, 100, false), Need::Work(Priority::RenewalInfo));
+    assert_eq!(needed(&shard, 100, true), until(renewal()));
+    // A renewal that is due is made, and not asked about.
+    assert_eq!(needed(&shard, 600, false), Need::Work(Priority::Renewal));
+    assert_eq!(cost(&shard, Priority::RenewalInfo), 1.into());
+    let of_renewal = Cost {
+        requests: 6,
+        new_orders: 1,
+    };
+    assert_eq!(cost(&shard, Priority::Renewal), of_renewal);
+    // What somebody else has spoilt is not asked about.
+    let issued = shard.status.as_mut().unwrap().issued.as_mut().unwrap();
+    issued.cert_id = Some("../account".into());
+    assert_eq!(needed(&shard, 100, false), until(renewal()));
+}
+
+#[test]
+fn an_edited_renew_before_counts_at_once() {
+    let status = CertificateShardStatus {
+        issued: Some(issued(wanted())),
+        ..Default::default()
+    };
+    let mut shard = shard(status);
+    shard.spec.renew_before = Some("800s".into());
+    assert_eq!(
+        need(&shard, &around(&BTreeSet::new(), &Quotas::default(), 200)),
+        Need::Work(Priority::Renewal)
+    );
+}
+
+#[test]
+fn a_renewal_by_hand_is_made_once() {
+    let mut shard = shard(CertificateShardStatus {
+        issued: Some(issued(wanted())),
+        ..Default::default()
+    });
+    let needed = |shard: &CertificateShard| need(shard, &around(&BTreeSet::new(), &Quotas::default(), 10));
+    let rests = Need::Nothing {
+        until: Some(renewal()),
+    };
+    assert_eq!(needed(&shard), rests);
+    shard.spec.renew = Some("one".into());
+    assert_eq!(needed(&shard), Need::Work(Priority::New));
+    shard.status.as_mut().unwrap().renewed = Some("one".into());
+    assert_eq!(needed(&shard), rests);
+    shard.spec.renew = Some("two".into());
+    assert_eq!(needed(&shard), Need::Work(Priority::New));
+    shard.spec.renew = None;
+    assert_eq!(needed(&shard), rests);
+}
+
+#[test]
+fn what_is_paused_begins_nothing_and_ends_what_is_under_way() {
+    let needed = |status, now| {
+        let mut shard = shard(status);
+        shard.spec.paused = Some(true);
+        need(&shard, &around(&BTreeSet::new(), &Quotas::default(), now))
+    };
+    let nothing = Need::Nothing { until: None };
+    assert_eq!(needed(CertificateShardStatus::default(), 10), nothing);
+    let issued = CertificateShardStatus {
+        issued: Some(issued(wanted())),
+        ..Default::default()
+    };
+    assert_eq!(needed(issued, 800), nothing);
+    let under_way = CertificateShardStatus {
+        order: Some(order(None)),
+        ..Default::default()
+    };
+    assert_eq!(needed(under_way, 10), Need::Work(Priority::UnderWay));
+}
+
+#[test]
+fn a_deleted_secret_and_other_names_are_issued_again() {
+    let status = CertificateShardStatus {
+        issued: Some(issued(wanted())),
+        ..Default::default()
+    };
+    assert_eq!(needed(status, &[], true, 10), Need::Work(Priority::New));
+    let status = CertificateShardStatus {
+        issued: Some(issued("other".into())),
+        ..Default::default()
+    };
+    assert_eq!(needed(status, &[], false, 10), Need::Work(Priority::New));
+}
+
+#[test]
+fn an_order_under_way_goes_on_when_its_wait_is_over() {
+    let status = |wait| CertificateShardStatus {
+        order: Some(order(wait)),
+        ..Default::default()
+    };
+    assert_eq!(
+        needed(status(None), &[], false, 10),
+        Need::Work(Priority::UnderWay)
+    );
+    assert_eq!(
+        needed(status(Some(20)), &[], false, 10),
+        Need::Nothing { until: Some(at(20)) }
+    );
+    assert_eq!(
+        needed(status(Some(20)), &[], false, 20),
+        Need::Work(Priority::UnderWay)
+    );
+}
+
+#[test]
+fn a_failure_holds_back_only_what_failed() {
+    let failure = |target: String| ShardFailure {
+        reason: "CAAForbids".into(),
+        message: String::new(),
+        target,
+        count: 1,
+        retry_time: time(at(60)),
+        generation: None,
+        profile: None,
+        most_names: None,
+        quota: None,
+    };
+    let status = CertificateShardStatus {
+        failure: Some(failure(wanted())),
+        ..Default::default()
+    };
+    assert_eq!(
+        needed(status, &[], false, 10),
+        Need::Nothing { until: Some(at(60)) }
+    );
+    let status = CertificateShardStatus {
+        failure: Some(failure("other".into())),
+        ..Default::default()
+    };
+    assert_eq!(needed(status, &[], false, 10), Need::Work(Priority::New));
+}
+
+#[test]
+fn a_profile_that_is_not_offered_holds_back_only_itself() {
+    let mut shard = shard(CertificateShardStatus {
+        failure: Some(ShardFailure {
+            reason: "ProfileNotOffered".into(),
+            message: String::new(),
+            target: wanted(),
+            count: 1,
+            retry_time: time(at(60)),
+            generation: None,
+            profile: Some("gone".into()),
+            most_names: None,
+            quota: None,
+        }),
+        ..Default::default()
+    });
+    let needed = |shard: &CertificateShard, profile: Option<&str>| {
+        let (holders, quotas) = Default::default();
+        let terms = IssuerTerms {
+            profile: profile.map(str::to_owned),
+            ..IssuerTerms::default()
+        };
+        let around = Surroundings {
+            terms: &terms,
+            ..around(&holders, &quotas, 10)
+        };
+        need(shard, &around)
+    };
+    assert_eq!(
+        needed(&shard, Some("gone")),
+        Need::Nothing { until: Some(at(60)) }
+    );
+    for mended in [Some("classic"), None] {
+        assert_eq!(needed(&shard, mended), Need::Work(Priority::New));
+    }
+    // The Certificate's counts, and is another target.
+    shard.spec.profile = Some("classic".into());
+    assert_eq!(needed(&shard, Some("gone")), Need::Work(Priority::New));
+}
+
+#[test]
+fn an_edit_ends_the_wait_after_a_failure_and_not_that_for_a_quota() {
+    let failed = |reason: &str, generation| {
+        let mut shard = shard(CertificateShardStatus {
+            failure: Some(ShardFailure {
+                reason: reason.into(),
+                message: String::new(),
+                target: wanted(),
+                count: 7,
+                retry_time: time(at(60)),
+                generation,
+                profile: None,
+                most_names: None,
+                quota: None,
+            }),
+            ..Default::default()
+        });
+        shard.metadata.generation = Some(2);
+        need(&shard, &around(&BTreeSet::new(), &Quotas::default(), 10))
+    };
+    let waits = Need::Nothing { until: Some(at(60)) };
+    assert_eq!(failed("Refused", Some(2)), waits);
+    assert_eq!(failed("Refused", Some(1)), Need::Work(Priority::New));
+    assert_eq!(failed("RateLimited", Some(1)), waits);
+    // Recorded by a version that did not note it.
+    assert_eq!(failed("Refused", None), waits);
+}
+
+#[test]
+fn more_names_than_the_ca_takes_are_asked_for_no_more() {
+    let cap = NameCap {
+        profile: None,
+        max_names: 1,
+        message: String::new(),
+        server: SERVER.into(),
+        given: None,
+    };
+    let terms = IssuerTerms {
+        name_caps: vec![cap],
+        ..IssuerTerms::default()
+    };
+    let needed = |shard: &CertificateShard, terms| {
+        let (holders, quotas) = Default::default();
+        let around = Surroundings {
+            terms,
+            ..around(&holders, &quotas, 10_000)
+        };
+        need(shard, &around)
+    };
+    // By what another shard was told: nothing new is begun, and an order under way goes on.
+    let mut shard = shard(CertificateShardStatus::default());
+    assert_eq!(needed(&shard, &terms), Need::Work(Priority::New));
+    shard.spec.dns_names.push("b.example".into());
+    assert_eq!(needed(&shard, &terms), Need::Nothing { until: None });
+    let target = target(&shard.spec, SERVER);
+    let order = crate::order_status::to_status(&target, &Default::default());
+    shard.status.as_mut().unwrap().order = Some(order);
+    assert_eq!(needed(&shard, &terms), Need::Work(Priority::UnderWay));
+    // By what it was told itself, as long as the issuer does not say so.
+    shard.status = Some(CertificateShardStatus {
+        failure: Some(ShardFailure {
+            reason: "TooManyNames".into(),
+            message: String::new(),
+            target,
+            count: 1,
+            retry_time: time(at(60)),
+            generation: None,
+            profile: None,
+            most_names: Some(1),
+            quota: None,
+        }),
+        ..Default::default()
+    });
+    assert_eq!(needed(&shard, &PLAIN), Need::Nothing { until: None });
+    shard.spec.dns_names.pop();
+    assert_eq!(needed(&shard, &PLAIN), Need::Work(Priority::New));
+}
+
+#[test]
+fn a_quota_that_another_was_told_of_holds_back_what_is_not_under_way() {
+    let quotas = Quotas::default();
+    let mut told = shard(CertificateShardStatus {
+        failure: Some(ShardFailure {
+            reason: "RateLimited".into(),
+            message: String::new(),
+            target: wanted(),
+            count: 0,
+            retry_time: time(at(60)),
+            generation: None,
+            profile: None,
+            most_names: None,
+            quota: to_status(&Scope::RegisteredDomain("a.example".into()), ACCOUNT),
+        }),
+        ..Default::default()
+    });
+    told.metadata.name = Some("told".into());
+    quotas.note(&told);
+    let holders = BTreeSet::new();
+    let needed = |status, now| need(&shard(status), &around(&holders, &quotas, now));
+    let new = CertificateShardStatus::default();
+    assert_eq!(needed(new.clone(), 10), Need::Nothing { until: Some(at(60)) });
+    assert_eq!(needed(new, 60), Need::Work(Priority::New));
+    let under_way = CertificateShardStatus {
+        order: Some(order(None)),
+        ..Default::default()
+    };
+    assert_eq!(needed(under_way, 10), Need::Work(Priority::UnderWay));
+    let to_be_renewed = CertificateShardStatus {
+        issued: Some(issued(wanted())),
+        ..Default::default()
+    };
+    assert_eq!(needed(to_be_renewed, 800), Need::Work(Priority::NearExpiry));
+}
+
+#[test]
+fn requests_are_under_way_where_a_holder_drives_a_shard() {
+    let driven_by = |holder: &str| {
+        shard(CertificateShardStatus {
+            claim: Some(Claim {
+                holder: holder.into(),
+            }),
+            ..Default::default()
+        })
+    };
+    let shards = [
+        driven_by("me"),
+        driven_by("other"),
+        driven_by("dead"),
+        shard(CertificateShardStatus::default()),
+    ];
+    let holders = ["me".to_owned(), "other".to_owned()].into();
+    let each = cost(&shards[0], Priority::UnderWay);
+    assert_eq!(cost_under_way(shards.iter(), &holders), each + each);
+}
+
+#[test]
+fn a_claim_counts_only_while_its_owner_holds_a_slot() {
+    let status = CertificateShardStatus {
+        claim: Some(Claim {
+            holder: "other".into(),
+        }),
+        order: Some(order(None)),
+        ..Default::default()
+    };
+    assert_eq!(
+        needed(status.clone(), &["other", "third"], false, 10),
+        Need::Claimed
+    );
+    assert_eq!(
+        needed(status.clone(), &["third"], false, 10),
+        Need::Work(Priority::UnderWay)
+    );
+    let mine = CertificateShardStatus {
+        claim: Some(Claim { holder: "me".into() }),
+        ..status
+    };
+    assert_eq!(needed(mine, &["me"], false, 10), Need::Work(Priority::UnderWay));
+}

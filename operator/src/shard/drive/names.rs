@@ -1,0 +1,162 @@
+//! Names that cannot be validated: before the order by a look at their own paths, and after it by the CA's word.
+
+use std::collections::BTreeSet;
+
+use sancho_core::check;
+use sancho_core::names::DnsName;
+use sancho_core::order::{Failure, Retry, reason};
+use sancho_core::response::Scope;
+use sancho_crds::{FoundBy, QuarantinedName};
+
+use super::{Driven, Stop, finish};
+use crate::clock;
+use crate::shard::looks::looks;
+use crate::shard::quarantine::{self, Finding};
+
+impl Driven<'_> {
+    /// Looks at the path of each name before the CA is asked. Says whether an order is to be made now; if not, why is
+    /// recorded.
+    pub(super) async fn all_pass(&mut self) -> Result<bool, Stop> {
+        let names: Vec<String> = self.names.iter().map(DnsName::to_string).collect();
+        let found = tokio::select! {
+            biased;
+            found = looks(self.context, self.issuer, self.recorder.shard(), &names) => found,
+            () = self.issuer.budget.lost() => return Err(Stop::SlotsLost),
+        };
+        let failed = |(name, finding): (&String, check::Finding)| match finding {
+            check::Finding::Failed(fault) => Some(Finding {
+                name: name.clone(),
+                by: FoundBy::Check,
+                reason: fault.reason().to_owned(),
+                message: fault.to_string(),
+                not_before: None,
+            }),
+            check::Finding::Passed | check::Finding::Unknown(_) => None,
+        };
+        let findings: Vec<Finding> = names.iter().zip(found).filter_map(failed).collect();
+        let Some(first) = findings.first() else {
+            return Ok(true);
+        };
+        if quarantine::is_strict(self.recorder.shard()) {
+            // A look from here can be wrong: before the certificate in use expires the CA itself is asked.
+            if quarantine::is_urgent(self.recorder.shard(), clock::now()) {
+                return Ok(true);
+            }
+            let message = format!("{}: {}", first.name, first.message);
+            let message = match findings.len() - 1 {
+                0 => message,
+                more => format!("{message}; and {more} more"),
+            };
+            let (shard, reason) = (self.recorder.shard(), first.reason.as_str());
+            finish::tell_news(self.context, shard, &self.target, reason, &message).await;
+            let status = finish::failed(shard, &self.target, reason, &message, Retry::Backoff);
+            self.recorder.record(status).await?;
+            return Ok(false);
+        }
+        Ok(!self.record_findings(&findings).await?)
+    }
+
+    /// Leaves out the names that the CA refuses, if it names them. Says whether that was so and is recorded: then the
+    /// shard has not failed.
+    pub(super) async fn leave_out(
+        &mut self,
+        reason: &str,
+        message: &str,
+        failure: &Failure,
+    ) -> Result<bool, Stop> {
+        let of_names = matches!(
+            reason,
+            reason::VALIDATION_FAILED
+                | reason::REJECTED_IDENTIFIER
+                | reason::CAA
+                | reason::NO_HTTP01
+                | reason::RATE_LIMITED
+        );
+        let names: Vec<String> = match &failure.quota {
+            Some(Scope::Names(names)) => names.clone(),
+            Some(Scope::Account | Scope::RegisteredDomain(_) | Scope::NameSet) => Vec::new(),
+            None => failure.names.iter().map(DnsName::to_string).collect(),
+        };
+        if !of_names || names.is_empty() || quarantine::is_strict(self.recorder.shard()) {
+            return Ok(false);
+        }
+        let not_before = match failure.retry {
+            Retry::At(at) => Some(at),
+            Retry::Backoff => None,
+        };
+        let order = self.recorder.status().order;
+        let own_words = |name: &str| {
+            let authorizations = order.as_ref().map_or(&[][..], |order| &order.authorizations);
+            let of_name = authorizations.iter().find(|a| a.name.as_deref() == Some(name));
+            of_name.and_then(|a| a.error.clone())
+        };
+        let findings: Vec<Finding> = names
+            .into_iter()
+            .filter(|name| self.names.iter().any(|known| known.as_str() == name))
+            .map(|name| Finding {
+                message: own_words(&name).map_or_else(
+                    || message.to_owned(),
+                    |words| sancho_core::order::advised(reason, &words),
+                ),
+                name,
+                by: FoundBy::Ca,
+                reason: reason.to_owned(),
+                not_before,
+            })
+            .collect();
+        self.record_findings(&findings).await
+    }
+
+    /// Records what follows from findings, and ends the attempt; says whether anything did.
+    async fn record_findings(&mut self, findings: &[Finding]) -> Result<bool, Stop> {
+        let shard = self.recorder.shard();
+        let served = finish::served(self.context, shard).await?;
+        let now = clock::now();
+        let before = self.recorder.status();
+        // With names that come back it is one, too.
+        let is_renewal = before
+            .issued
+            .as_ref()
+            .is_some_and(|issued| quarantine::is_wanted(shard, &self.issuer.server, &issued.target));
+        let quarantine = quarantine::after(shard, findings, &served, is_renewal, now);
+        if quarantine == before.quarantine || findings.is_empty() {
+            return Ok(false);
+        }
+        let mut status = before.clone();
+        status.order = None;
+        status.claim = None;
+        status.failure = None;
+        status.quarantine = quarantine;
+        quarantine::show(&mut status, shard, now);
+        self.recorder.record(status).await?;
+        let news: Vec<QuarantinedName> = self.recorder.status().quarantine;
+        let known = |entry: &QuarantinedName| {
+            before
+                .quarantine
+                .iter()
+                .any(|old| (&old.name, old.place, &old.reason) == (&entry.name, entry.place, &entry.reason))
+        };
+        let news: Vec<&QuarantinedName> = news.iter().filter(|entry| !known(entry)).collect();
+        let lost: BTreeSet<&str> = news
+            .iter()
+            .filter(|entry| entry.place == sancho_crds::QuarantinePlace::Out)
+            .map(|entry| entry.name.as_str())
+            .filter(|name| served.contains(*name))
+            .collect();
+        if !news.is_empty() {
+            let (reason, mut words) = quarantine::words(&news);
+            if !lost.is_empty() {
+                let lost: Vec<&str> = lost.into_iter().collect();
+                words = format!("the next certificate is without {}: {words}", lost.join(", "));
+            }
+            tracing::warn!(
+                shard = crate::context::full_name(self.recorder.shard()),
+                reason,
+                words,
+                "names cannot be validated"
+            );
+            finish::tell_failure(self.context, self.recorder.shard(), reason, &words).await;
+        }
+        Ok(true)
+    }
+}

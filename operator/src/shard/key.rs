@@ -1,0 +1,92 @@
+//! The key that a shard's next certificate is for: kept → used again → made → its CSR.
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use sancho_crds::{CertificateShard, RotationPolicy};
+use zeroize::Zeroizing;
+
+use super::finish::FinishError;
+use super::quarantine::order_names;
+use crate::acme::csr::ShardKey;
+use crate::acme::key_kind::KeyKind;
+use crate::context::{Context, full_name};
+use crate::secrets::{self, keys};
+
+/// The CSR of the shard's next key, which is in a Secret of its own by then.
+///
+/// # Errors
+/// [`FinishError`] if a Secret cannot be read or written, or the key cannot be made.
+pub(super) async fn csr(context: &Context, shard: &CertificateShard) -> Result<Vec<u8>, FinishError> {
+    let kind =
+        KeyKind::of(shard.spec.private_key.as_ref()).map_err(|error| FinishError::Key(error.into()))?;
+    let api = context.secrets(&shard.namespace().unwrap_or_default());
+    let kept = keys::next_key(&api, shard).await?;
+    if let Some(key) = kept.as_ref().and_then(|pem| usable(pem.as_bytes(), kind)) {
+        return Ok(key.csr(&order_names(shard))?);
+    }
+    if kept.is_some() {
+        tracing::info!(
+            shard = full_name(shard),
+            "the key that was kept for the next certificate is of another kind, and is made anew"
+        );
+        keys::forget_next_key(&api, shard).await?;
+    }
+    let again = match rotation(shard) {
+        RotationPolicy::Always => None,
+        RotationPolicy::Never => secrets::read(&api, shard)
+            .await?
+            .and_then(|secret| in_use(&secret, kind)),
+    };
+    let pem = match again {
+        Some(pem) => pem,
+        // RSA keeps a thread busy for longer than a slot's renewal can wait.
+        None => tokio::task::spawn_blocking(move || ShardKey::generate(kind))
+            .await??
+            .to_pem(),
+    };
+    let pem = keys::keep_next_key(&api, shard, &pem).await?;
+    Ok(ShardKey::from_pem(pem.as_bytes())?.csr(&order_names(shard))?)
+}
+
+fn rotation(shard: &CertificateShard) -> RotationPolicy {
+    let wanted = shard.spec.private_key.as_ref();
+    wanted
+        .and_then(|key| key.rotation_policy)
+        .unwrap_or(RotationPolicy::Always)
+}
+
+/// The key in a certificate's Secret, if it is of this kind, as [`ShardKey::to_pem`] writes it.
+fn in_use(secret: &Secret, kind: KeyKind) -> Option<Zeroizing<String>> {
+    let (_, key) = secrets::contents(secret)?;
+    usable(&key, kind).map(|key| key.to_pem())
+}
+
+fn usable(pem: &[u8], kind: KeyKind) -> Option<ShardKey> {
+    let key = ShardKey::from_pem(pem).ok()?;
+    (key.kind() == Some(kind)).then_some(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use k8s_openapi::ByteString;
+
+    use super::*;
+
+    #[test]
+    fn the_key_in_use_is_used_again_only_if_it_is_of_the_kind_that_is_asked_for() {
+        let key = ShardKey::generate(KeyKind::EcdsaP384).unwrap();
+        let data = BTreeMap::from([
+            ("tls.crt".to_owned(), ByteString(Vec::new())),
+            ("tls.key".to_owned(), ByteString(key.to_pem().as_bytes().to_vec())),
+        ]);
+        let secret = Secret {
+            data: Some(data),
+            ..Default::default()
+        };
+        assert_eq!(in_use(&secret, KeyKind::EcdsaP384), Some(key.to_pem()));
+        assert_eq!(in_use(&secret, KeyKind::EcdsaP256), None);
+        assert_eq!(in_use(&Secret::default(), KeyKind::EcdsaP384), None);
+    }
+}
