@@ -11,6 +11,10 @@
 //! - [`Stage::Holding`]: found. [`Stage::Trying`]: once in a while 5 % more. After a good try the step doubles and
 //!   the next comes in 5 min; after a refused one the rate is the old one again, and the wait doubles.
 //!
+//! Refusals that have nothing to do with the rate, such as those of a CA of which one server in three fails, lower it
+//! further and further. So a rate that ended at less than a quarter of the one that was held before is looked for
+//! again, by doubling, after 1 and 10 min. If it ends as low, it is believed.
+//!
 //! One dimension at a time: the requests in flight start at 1 and are raised only while they, and not the rate,
 //! hold requests back; a refusal then takes that step back and leaves the rate alone. Where the rate has nowhere
 //! to go, or does not hold requests back, the tries are of more in flight.
@@ -80,6 +84,10 @@ pub struct Discovery {
     /// Refusals in a row, with no rate borne between them.
     #[serde(default)]
     pub refusals: u32,
+    /// The rate that was held before refusals lowered it, in requests per second, until a new one is found. If that is
+    /// far lower, it may be that of a bad hour, and is soon looked for again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fell_from: Option<PerSecond>,
     /// By how much the next try exceeds the rate, in percent.
     pub step_percent: u32,
     /// What is left of the wait for the next try, counted by each reader from the moment it first sees this
@@ -278,6 +286,7 @@ impl Discovery {
             proof: 0,
             crowded: 0,
             refusals: 0,
+            fell_from: None,
             step_percent: FIRST_STEP,
             next_try: FIRST_TRY,
             try_every: FIRST_TRY,

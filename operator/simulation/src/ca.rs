@@ -5,6 +5,8 @@ use std::time::Duration;
 use clap::ValueEnum;
 use sancho_limiter::{Endpoint, SubRate, Throttle, Unreachable};
 
+use crate::random::Random;
+
 /// How the CA limits.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
@@ -36,8 +38,10 @@ pub struct Outage {
     pub from: Duration,
     /// How long it lasts.
     pub lasts: Duration,
-    /// What the CA's clients see of it; absent: each request is answered by a 503.
+    /// What the CA's clients see of it; absent: a request is answered by a 503.
     pub unreachable: Option<Unreachable>,
+    /// One request in so many is hit, by chance; 1: each is.
+    pub one_in: u64,
 }
 
 /// What the CA does with a request.
@@ -56,6 +60,8 @@ pub enum Answer {
 pub struct Ca {
     limits: Limits,
     outages: Vec<Outage>,
+    /// Of its own, so that a run without outages does not depend on it.
+    luck: Random,
     full_at: f64,
     /// The same of newOrder's own limit.
     new_order_full_at: f64,
@@ -67,10 +73,11 @@ pub struct Ca {
 
 impl Ca {
     /// A CA that was not asked anything yet.
-    pub fn new(limits: Limits, outages: Vec<Outage>) -> Self {
+    pub fn new(limits: Limits, outages: Vec<Outage>, seed: u64) -> Self {
         Self {
             limits,
             outages,
+            luck: Random::new(seed),
             full_at: 0.0,
             new_order_full_at: 0.0,
             in_flight: 0,
@@ -85,7 +92,8 @@ impl Ca {
         let outage = self
             .outages
             .iter()
-            .find(|outage| outage.from <= at && at < outage.from + outage.lasts);
+            .find(|outage| outage.from <= at && at < outage.from + outage.lasts)
+            .filter(|outage| self.luck.below(outage.one_in) == 0);
         if let Some(Outage {
             unreachable: Some(unreachable),
             ..
@@ -162,7 +170,7 @@ mod tests {
     use super::*;
 
     fn served(limits: Limits, at_ms: &[u64]) -> Vec<bool> {
-        let mut ca = Ca::new(limits, Vec::new());
+        let mut ca = Ca::new(limits, Vec::new(), 1);
         at_ms
             .iter()
             .map(|at| {
@@ -199,6 +207,7 @@ mod tests {
                 new_order: None,
             },
             Vec::new(),
+            1,
         );
         assert_eq!(ca.arrive(Endpoint::Other, 0), Answer::Served);
         let two_seconds = Throttle {
@@ -218,6 +227,7 @@ mod tests {
                 new_order: None,
             },
             Vec::new(),
+            1,
         );
         assert_eq!(ca.arrive(Endpoint::Other, 0), Answer::Served);
         assert_eq!(

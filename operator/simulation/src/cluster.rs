@@ -114,7 +114,7 @@ impl Cluster {
             versions: 0,
             replicas: Vec::new(),
             configured,
-            ca: Ca::new(limits, outages),
+            ca: Ca::new(limits, outages, seed),
             network,
             random: Random::new(seed),
             meter: Meter::default(),

@@ -176,6 +176,7 @@ fn after_an_outage_the_old_rate_is_back_within_a_minute_and_nothing_is_lowered()
                 from: Duration::from_secs(600),
                 lasts: Duration::from_secs(lasts),
                 unreachable,
+                one_in: 1,
             };
             let scenario = Scenario {
                 replicas: 3,
@@ -201,6 +202,40 @@ fn after_an_outage_the_old_rate_is_back_within_a_minute_and_nothing_is_lowered()
 }
 
 #[test]
+fn refusals_by_chance_for_a_while_are_soon_forgotten() {
+    for (lasts, one_in, minutes) in [(20, 3, 5), (120, 2, 15), (600, 3, 15)] {
+        for seed in SEEDS {
+            for given in [Some(Budget::new(20.0, 5, 2)), None] {
+                let outage = Outage {
+                    from: Duration::from_secs(600),
+                    lasts: Duration::from_secs(lasts),
+                    unreachable: None,
+                    one_in,
+                };
+                let scenario = Scenario {
+                    replicas: 3,
+                    given,
+                    outages: vec![outage],
+                    ..Scenario::new(20.0, 5, seed)
+                };
+                let mut cluster = scenario.cluster();
+                cluster.run_for(Duration::from_secs(600 + lasts + minutes * 60));
+                let served = cluster.figures.all_served();
+                cluster.run_for(Duration::from_secs(60));
+                let rate = (cluster.figures.all_served() - served) as f64 / 60.0;
+                let record = cluster.record().unwrap();
+                assert!(
+                    rate >= 0.9 * 20.0,
+                    "{rate} a second: {scenario:?}\n{}",
+                    record.summary()
+                );
+                assert_eq!(cluster.figures.violations_shown, Vec::<String>::new());
+            }
+        }
+    }
+}
+
+#[test]
 fn outages_now_and_then_under_little_demand_lower_nothing() {
     let budget = Budget::new(5.0, 2, 2);
     // They fall into the minutes in which there is work.
@@ -208,6 +243,7 @@ fn outages_now_and_then_under_little_demand_lower_nothing() {
         from: Duration::from_secs(hour * 3600),
         lasts: Duration::from_secs(480),
         unreachable: None,
+        one_in: 1,
     });
     let scenario = Scenario {
         replicas: 3,
@@ -232,6 +268,7 @@ fn an_outage_while_the_rate_is_searched_for_does_not_hide_it() {
                 from: Duration::from_secs(from),
                 lasts: Duration::from_secs(lasts),
                 unreachable: None,
+                one_in: 1,
             };
             let scenario = Scenario {
                 outages: vec![outage],

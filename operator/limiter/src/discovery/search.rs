@@ -27,6 +27,12 @@ const CROWDED: u32 = 20;
 const OUTAGE_PROBES: u32 = 3;
 /// After a good try the next comes soon.
 const NEXT_GOOD_TRY: Duration = Duration::from_secs(300);
+/// A CA hardly becomes slower by more than this: a rate that fell further is looked for again soon, …
+const DEEP_FALL: f64 = 4.0;
+/// … so long after the last refusal to begin with …
+const FIRST_CLIMB: Duration = Duration::from_secs(60);
+/// … and so many times as long after each search that ended as low, until [`FIRST_TRY`] is exceeded.
+const NEXT_CLIMB: u32 = 10;
 const MOST_RARELY: Duration = Duration::from_secs(24 * 3600);
 
 impl Discovery {
@@ -137,6 +143,7 @@ impl Discovery {
             Stage::Holding if self.after_outage => {
                 // It was no outage, or the CA came back slower: the rate cannot be kept up.
                 self.borne = None;
+                self.begin_to_fall(rate);
                 self.lower(budget, rate / 2.0);
                 self.begin_outage(Cause::Throttled, false, None);
             }
@@ -155,6 +162,14 @@ impl Discovery {
                 self.lower(budget, next);
                 self.begin_outage(Cause::Throttled, false, before);
             }
+        }
+    }
+
+    /// A rate that was held is to be lowered.
+    fn begin_to_fall(&mut self, rate: f64) {
+        if self.fell_from.is_none_or(|from| from.0 < rate) {
+            self.fell_from = Some(PerSecond(rate));
+            self.try_every = FIRST_CLIMB;
         }
     }
 
@@ -194,9 +209,13 @@ impl Discovery {
     fn below(&mut self, rate: f64) -> f64 {
         self.borne = self.borne.filter(|borne| borne.0 < rate);
         let in_a_row = self.refusals.saturating_add(1);
+        let PerSecond(refused) = self.lowest_refused(rate);
         match self.borne {
-            Some(PerSecond(borne)) if in_a_row <= 2 && rate / borne > CLOSE => f64::midpoint(borne, rate),
+            Some(PerSecond(borne)) if in_a_row <= 2 && refused / borne > CLOSE => {
+                f64::midpoint(borne, refused)
+            }
             Some(PerSecond(borne)) => borne,
+            None if self.fell_from.is_some() => rate / 2.0,
             // What was taken for borne was hidden by a burst: deeper and deeper.
             None => {
                 rate / 2_f64.powi(
@@ -210,10 +229,17 @@ impl Discovery {
     }
 
     fn lower(&mut self, budget: &mut Budget, next: f64) {
-        self.refused = Some(PerSecond(budget.rate()));
+        self.refused = Some(self.lowest_refused(budget.rate()));
         self.refusals = self.refusals.saturating_add(1);
         budget.requests_per_second = self.bounded(next);
         self.stage = Stage::Bisecting;
+    }
+
+    /// `rate` was refused, and perhaps a lower one above what was borne.
+    fn lowest_refused(&self, rate: f64) -> PerSecond {
+        let is_above = |refused: &PerSecond| self.borne.is_some_and(|borne| refused.0 > borne.0);
+        let lower = self.refused.filter(|refused| refused.0 < rate).filter(is_above);
+        lower.unwrap_or(PerSecond(rate))
     }
 
     pub(super) fn begin_outage(&mut self, cause: Cause, suspected: bool, before: Option<Before>) {
@@ -255,6 +281,7 @@ impl Discovery {
             self.slow_apart(budget, outage.endpoint);
         } else if outage.suspected {
             self.borne = None;
+            self.begin_to_fall(budget.rate());
             let next = budget.rate() * (1.0 - f64::from(FIRST_STEP) / 100.0);
             self.lower(budget, next);
         }
@@ -280,6 +307,7 @@ impl Discovery {
         let (requests, seconds, is_news) = match self.stage {
             Stage::Pair => return None,
             Stage::Doubling => (DOUBLING_REQUESTS, DOUBLING_SECONDS, true),
+            Stage::Bisecting if self.has_fallen_deep(budget) => (DOUBLING_REQUESTS, PROOF_SECONDS, true),
             Stage::Bisecting | Stage::Trying => (PROOF_REQUESTS, PROOF_SECONDS, true),
             Stage::Holding => (PROOF_REQUESTS, PROOF_SECONDS, self.after_outage),
         };
@@ -320,12 +348,13 @@ impl Discovery {
             Stage::Holding => self.after_outage = false,
             Stage::Doubling => {
                 self.borne = Some(PerSecond(rate));
+                self.refused = self.refused.filter(|refused| refused.0 > rate);
                 self.after_outage = false;
                 let next = self.bounded(rate * 2.0);
                 if next > rate {
                     budget.requests_per_second = next;
                 } else {
-                    self.hold(FIRST_TRY);
+                    self.hold_after_search(budget);
                 }
             }
             Stage::Bisecting => {
@@ -336,7 +365,7 @@ impl Discovery {
                     Some(PerSecond(refused)) if refused / rate > CLOSE => {
                         budget.requests_per_second = self.bounded(f64::midpoint(rate, refused));
                     }
-                    Some(_) | None => self.hold(FIRST_TRY),
+                    Some(_) | None => self.hold_after_search(budget),
                 }
             }
             Stage::Trying => {
@@ -349,6 +378,23 @@ impl Discovery {
                 self.hold(NEXT_GOOD_TRY);
             }
         }
+    }
+
+    /// The rate is found. After a deep fall it may be that of a bad hour.
+    fn hold_after_search(&mut self, budget: &Budget) {
+        let is_given_up = self.try_every > FIRST_TRY;
+        if self.has_fallen_deep(budget) && !is_given_up {
+            return self.hold(self.try_every);
+        }
+        if self.fell_from.take().is_some() {
+            self.try_every = FIRST_TRY;
+        }
+        self.hold(FIRST_TRY);
+    }
+
+    fn has_fallen_deep(&self, budget: &Budget) -> bool {
+        self.fell_from
+            .is_some_and(|from| budget.rate() * DEEP_FALL < from.0)
     }
 
     fn hold(&mut self, next_try: Duration) {
@@ -376,13 +422,21 @@ impl Discovery {
             return true;
         }
         self.borne = Some(PerSecond(rate));
+        if self.fell_from.is_some() {
+            // Not a little more: as if nothing had been refused yet.
+            budget.requests_per_second = self.bounded(rate * 2.0);
+            (self.stage, self.refusals) = (Stage::Doubling, 0);
+            self.try_every = self.try_every.saturating_mul(NEXT_CLIMB);
+            return true;
+        }
         budget.requests_per_second = self.bounded(rate * (1.0 + f64::from(self.step_percent) / 100.0));
         self.stage = Stage::Trying;
         true
     }
 
     fn most(&self) -> f64 {
-        self.ceiling.as_ref().map_or(MOST_SOUGHT, Budget::rate)
+        let most = self.ceiling.as_ref().map_or(MOST_SOUGHT, Budget::rate);
+        self.fell_from.map_or(most, |from| from.0.min(most))
     }
 
     fn most_in_flight(&self) -> u32 {

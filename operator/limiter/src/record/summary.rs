@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Record;
-use crate::budget::{PerSecond, Source};
+use crate::budget::{Budget, PerSecond, Source};
 use crate::discovery::Stage;
 use crate::endpoint::Endpoint;
 use crate::limiter::pause::LONGEST;
@@ -42,6 +42,11 @@ pub(super) fn of(record: &Record) -> String {
             "published"
         };
         let _ = write!(text, "; {whose}: {} requests a second", PerSecond(ceiling.rate()));
+    }
+    if let Some(from) = discovery.fell_from
+        && discovery.ceiling.as_ref().map(Budget::rate) != Some(from.0)
+    {
+        let _ = write!(text, "; before refusals lowered it: {from} requests a second");
     }
     for endpoint in Endpoint::APART {
         if let Some(sub_rate) = budget.sub_rate(endpoint) {

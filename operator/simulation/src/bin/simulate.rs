@@ -42,8 +42,9 @@ struct Flags {
     /// Of a thousand messages to the API server, so many are lost or late.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=1000))]
     trouble: u64,
-    /// The CA answers 503 to everything, from a second of the run on for some seconds, such as 1800,300.
-    #[arg(long, value_name = "FROM,SECONDS", value_parser = outage)]
+    /// The CA answers 503 to everything, from a second of the run on for some seconds, such as 1800,300; or, with a
+    /// third number, to one request in so many by chance, such as 1800,20,3.
+    #[arg(long, value_name = "FROM,SECONDS[,ONE_IN]", value_parser = outage)]
     outage: Vec<Outage>,
     /// Writes the figures as JSON into this file; of several seeds an array.
     #[arg(long, value_name = "FILE")]
@@ -211,14 +212,18 @@ fn budget(text: &str) -> Result<Budget, String> {
 }
 
 fn outage(text: &str) -> Result<Outage, String> {
-    let [from, seconds] = numbers(text)?;
-    if from < 0.0 || seconds < 0.0 {
-        return Err("must not be negative".into());
+    let [from, seconds, one_in] = match numbers(text) {
+        Ok([from, seconds]) => [from, seconds, 1.0],
+        Err(_) => numbers(text)?,
+    };
+    if from < 0.0 || seconds < 0.0 || one_in < 1.0 {
+        return Err("times must not be negative, and one request in at least one is hit".into());
     }
     Ok(Outage {
         from: Duration::from_secs_f64(from),
         lasts: Duration::from_secs_f64(seconds),
         unreachable: None,
+        one_in: one_in as u64,
     })
 }
 

@@ -282,6 +282,54 @@ fn a_good_try_doubles_the_step_and_a_refused_one_the_wait() {
 }
 
 #[test]
+fn a_rate_that_fell_deep_is_looked_for_again_after_a_minute() {
+    let mut search = Search::given(20.0);
+    for rate in [19.0, 9.5, 4.75, 2.375, 1.188, 0.594] {
+        search.refuse();
+        assert_eq!(search.rate(), rate);
+    }
+    search.run(1.0);
+    assert_eq!(search.discovery.next_try, FIRST_CLIMB);
+    let held = search.rate();
+    assert!(search.learn(&Evidence::default(), true));
+    assert_eq!(
+        (search.rate(), search.discovery.stage),
+        (readable(2.0 * held), Stage::Doubling)
+    );
+    let before = search.discovery.throttles;
+    assert_eq!(search.run(1000.0), before);
+    assert_eq!(search.rate(), 20.0);
+    assert_eq!(search.discovery.next_try, FIRST_TRY);
+    assert_eq!(search.discovery.fell_from, None);
+}
+
+#[test]
+fn a_ca_that_became_much_slower_is_believed_at_last() {
+    let mut search = Search::given(20.0);
+    search.refuse();
+    search.run(2.0);
+    for minutes in [1, 10] {
+        assert_eq!(search.discovery.next_try, Duration::from_secs(minutes * 60));
+        assert!(search.learn(&Evidence::default(), true));
+        let before = search.discovery.throttles;
+        assert_eq!(search.run(2.0) - before, 1, "what is known is not asked again");
+        assert!((1.9..=2.0).contains(&search.rate()), "{}", search.rate());
+    }
+    assert_eq!(search.discovery.next_try, FIRST_TRY);
+    assert!(search.learn(&Evidence::default(), true));
+    assert_eq!(search.discovery.stage, Stage::Trying, "a little more, as ever");
+}
+
+#[test]
+fn a_rate_that_fell_little_is_left_alone_for_an_hour() {
+    let mut search = Search::given(20.0);
+    search.refuse();
+    search.run(6.0);
+    assert_eq!(search.discovery.next_try, FIRST_TRY);
+    assert_eq!(search.discovery.fell_from, None);
+}
+
+#[test]
 fn a_ceiling_is_never_exceeded_and_needs_no_tries() {
     let mut search = Search::given(10.0);
     assert!(!search.discovery.may_try(&search.budget));
