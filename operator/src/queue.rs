@@ -113,16 +113,18 @@ impl WorkQueue {
         self.lock().waiting.retain(keep)
     }
 
-    /// The shard that is served next, from now on being driven, if fewer than `most` are. A
-    /// namespace of which none is driven gets one beyond that, up to twice as many in all: its
-    /// first order does not wait for the end of another's.
+    /// The shard that is served next, from now on being driven, if fewer than `most` are. Up to twice as many in all,
+    /// a namespace of which none is driven gets one beyond that, so that its first order does not wait for the end of
+    /// another's; and so does an order under way, for those that are driven may all wait for newOrder's own limit.
     pub fn take(&self, most: usize) -> Option<ShardKey> {
         let mut inner = self.lock();
         let Inner { waiting, driven } = &mut *inner;
         let key = if driven.len() < most {
-            waiting.take(|_| true)
+            waiting.take(|_, _| true)
         } else if driven.len() < 2 * most {
-            waiting.take(|namespace| driven.iter().all(|key| key.namespace != *namespace))
+            waiting.take(|priority, namespace| {
+                priority == Priority::UnderWay || driven.iter().all(|key| key.namespace != *namespace)
+            })
         } else {
             None
         }?;
@@ -197,6 +199,19 @@ mod tests {
         assert!(queue.take(2).is_some());
         queue.put(&key("fourth", "fourth"), Priority::New, None, 6.into());
         assert_eq!(queue.take(2), None, "twice as many and no more");
+    }
+
+    #[test]
+    fn an_order_under_way_does_not_wait_for_orders_that_are_not_begun() {
+        let queue = WorkQueue::default();
+        for name in ["a", "b", "c", "d"] {
+            queue.put(&key("shop", name), Priority::New, None, 6.into());
+        }
+        assert_eq!(std::iter::from_fn(|| queue.take(2)).count(), 2);
+        let begun = key("shop", "begun");
+        queue.put(&begun, Priority::UnderWay, None, 6.into());
+        assert_eq!(queue.take(2), Some(begun));
+        assert_eq!(queue.take(2), None);
     }
 
     #[test]

@@ -125,13 +125,13 @@ where
         true
     }
 
-    /// The job that is served next, of those whose tenant is admitted.
-    pub fn take(&mut self, admit: impl Fn(&T) -> bool) -> Option<K> {
+    /// The job that is served next, of those whose class and tenant are admitted.
+    pub fn take(&mut self, admit: impl Fn(C, &T) -> bool) -> Option<K> {
         let quantum = self.quantum;
         let job = self
             .lanes
-            .values_mut()
-            .find_map(|lane| lane.next(&admit, quantum))?;
+            .iter_mut()
+            .find_map(|(class, lane)| lane.next(&|tenant| admit(*class, tenant), quantum))?;
         self.remove(&job);
         Some(job)
     }

@@ -129,7 +129,7 @@ impl Permits {
     }
 
     fn next(&mut self, endpoint: Endpoint) -> Option<oneshot::Sender<Permit>> {
-        let ask = self.asks.take(|(asked, _)| *asked == endpoint)?;
+        let ask = self.asks.take(|_, (asked, _)| *asked == endpoint)?;
         self.waiting.remove(&ask).map(|ask| ask.reply)
     }
 

@@ -317,6 +317,21 @@ impl<K: AnyIssuer> Reconciler<K> {
         }
     }
 
+    /// Where no ClusterIssuer speaks for the CA at `origin`, its published limits count, if it has any.
+    async fn let_publish(&self, origin: &str) {
+        let cluster_issuers = &self.context.seen.cluster_issuers;
+        // Else a budget that is given would give way for a moment.
+        cluster_issuers.ready().await;
+        let speaks_for = |acme| account::origin(acme).is_ok_and(|of| of.to_string() == origin);
+        if !cluster_issuers
+            .state()
+            .iter()
+            .any(|issuer| speaks_for(&issuer.spec.acme))
+        {
+            self.context.budgets.publish(origin);
+        }
+    }
+
     /// All the way to an account. Returns the issuer and its budget in words.
     async fn reach(&self, issuer: &K, key: &IssuerKey) -> Result<(ReadyIssuer, String), NotReady> {
         let acme = issuer.acme();
@@ -327,6 +342,9 @@ impl<K: AnyIssuer> Reconciler<K> {
             context.budgets.give(&origin.to_string(), &key.name, figures)
         });
         let budget = context.budgets.of(&origin.to_string());
+        if key.namespace.is_some() {
+            self.let_publish(&origin.to_string()).await;
+        }
         let words = || match &given {
             Some((in_force, others)) => {
                 let view = budget.view().borrow().clone();
@@ -337,7 +355,10 @@ impl<K: AnyIssuer> Reconciler<K> {
                     (words, _) => budget_words(words.as_deref(), in_force.as_ref(), others),
                 }
             }
-            None => "shared with every issuer of this CA; set by ClusterIssuers".into(),
+            None => {
+                "shared with every issuer of this CA; given by ClusterIssuers, or published, or found out"
+                    .into()
+            }
         };
         let account_key = account::key(context, key, acme).await?;
         let transport = account::transport(context, origin, acme, &budget)?;

@@ -13,7 +13,7 @@ fn queue() -> Queue {
 }
 
 fn all(queue: &mut Queue) -> Vec<u32> {
-    std::iter::from_fn(|| queue.take(|_| true)).collect()
+    std::iter::from_fn(|| queue.take(|_, _| true)).collect()
 }
 
 #[test]
@@ -44,9 +44,9 @@ fn one_name_waits_for_one_turn_of_a_tenant_with_ten_thousand() {
     for job in 0..100 {
         queue.put(2, &"large", &job, 0, 204_u64);
     }
-    queue.take(|_| true);
+    queue.take(|_, _| true);
     queue.put(2, &"small", &1000, 0, 6_u64);
-    let served: Vec<u32> = std::iter::from_fn(|| queue.take(|_| true))
+    let served: Vec<u32> = std::iter::from_fn(|| queue.take(|_, _| true))
         .take_while(|job| *job != 1000)
         .collect();
     assert!(served.len() <= 1, "{} orders went first", served.len());
@@ -61,7 +61,7 @@ fn tenants_share_by_requests_and_not_by_jobs() {
     }
     let mut served = [0_u64; 2];
     for _ in 0..600 {
-        match queue.take(|_| true) {
+        match queue.take(|_, _| true) {
             Some(job) if job < 10_000 => served[0] += 204,
             Some(_) => served[1] += 6,
             None => break,
@@ -76,9 +76,9 @@ fn who_is_not_admitted_keeps_its_jobs() {
     let mut queue = queue();
     queue.put(2, &"large", &1, 0, 204_u64);
     queue.put(2, &"small", &2, 0, 6_u64);
-    assert_eq!(queue.take(|tenant| *tenant == "small"), Some(2));
-    assert_eq!(queue.take(|tenant| *tenant == "small"), None);
-    assert_eq!(queue.take(|_| true), Some(1));
+    assert_eq!(queue.take(|_, tenant| *tenant == "small"), Some(2));
+    assert_eq!(queue.take(|_, tenant| *tenant == "small"), None);
+    assert_eq!(queue.take(|_, _| true), Some(1));
 }
 
 #[test]
@@ -96,10 +96,10 @@ fn who_is_not_admitted_for_a_while_does_not_lose_its_turn() {
     queue.put(2, &"waits", &0, 0, QUANTUM);
     for round in 0..10 {
         queue.put(2, &"other", &(10 + round), 0, QUANTUM);
-        assert_eq!(queue.take(|tenant| *tenant == "other"), Some(10 + round));
+        assert_eq!(queue.take(|_, tenant| *tenant == "other"), Some(10 + round));
         queue.put(2, &"third", &(100 + round), 0, QUANTUM);
     }
-    assert_eq!(queue.take(|_| true), Some(0));
+    assert_eq!(queue.take(|_, _| true), Some(0));
 }
 
 #[test]
@@ -141,7 +141,7 @@ proptest! {
             queue.put(*class, &TENANTS[*tenant], &job, 0, 2 * names + 4);
         }
         for _ in 0..taken.min(jobs.len() - 1) {
-            queue.take(|_| true);
+            queue.take(|_, _| true);
         }
         let foretold: HashMap<u32, u64> = (0..)
             .take(jobs.len())
