@@ -7,11 +7,13 @@
 mod cap;
 mod commit;
 mod controller;
+pub mod preview;
 mod rebuild;
 mod summary;
 mod wanted;
 
 pub use self::controller::run;
+pub use self::wanted::assignment_in_secrets;
 
 /// The name of a Certificate: namespace and name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

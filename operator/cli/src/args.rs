@@ -57,6 +57,15 @@ pub enum Command {
         /// The ClusterIssuer; all of them if left out.
         issuer: Option<String>,
     },
+    /// What applying Certificates would do: the shards that are touched, orders, requests, and how long they take.
+    ///
+    /// Nothing is written; the API server judges each manifest as if it were applied. Exit status: 0 if all would be
+    /// accepted, 1 if one would be refused, 2 if that could not be found out.
+    Plan {
+        /// A file of manifests, `-` for standard input. What is no Certificate is passed over.
+        #[arg(short, long)]
+        file: PathBuf,
+    },
     /// The Secret and the Certificate that serve a host name, in all namespaces.
     Which(Which),
     /// Certificates that expire soon, the next one first, in all namespaces.

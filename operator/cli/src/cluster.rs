@@ -4,11 +4,15 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config, Resource};
-use sancho_crds::{Certificate, CertificateShard, ClusterIssuer, Issuer};
-use sancho_limiter::LEASE_LABEL;
+use kube::{Api, Client, Config, Resource, ResourceExt};
+use sancho::certificate::assignment_in_secrets;
+use sancho::secrets::{CERTIFICATE_LABEL, label_value};
+use sancho_core::plan::PlannedShard;
+use sancho_crds::{Acme, Certificate, CertificateShard, ClusterIssuer, Issuer, IssuerKind, IssuerStatus};
+use sancho_limiter::{LEASE_LABEL, Record};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -22,6 +26,14 @@ const PAGE: u32 = 500;
 pub struct Cluster {
     client: Client,
     namespace: String,
+}
+
+/// An Issuer or a ClusterIssuer.
+pub struct AnIssuer {
+    /// Where it gets certificates.
+    pub acme: Acme,
+    /// Where it stands.
+    pub status: Option<IssuerStatus>,
 }
 
 /// Where to look.
@@ -130,6 +142,84 @@ impl Cluster {
         let (key, value) = LEASE_LABEL;
         let marked = ListParams::default().labels(&format!("{key}={value}"));
         Ok(api.list(&marked).await.map_err(explained)?.items)
+    }
+
+    /// The budget in this Lease, if there is one that can be read.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub async fn budget(&self, namespace: &str, lease: &str) -> Result<Option<Record>> {
+        let api: Api<Lease> = Api::namespaced(self.client.clone(), namespace);
+        let lease = api.get_opt(lease).await.map_err(explained)?;
+        Ok(lease.and_then(|lease| Record::from_annotations(lease.annotations()).ok()))
+    }
+
+    /// What the issuer of `certificate` says, if it is there.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub async fn issuer(&self, certificate: &Certificate) -> Result<Option<AnIssuer>> {
+        let reference = &certificate.spec.issuer_ref;
+        let client = self.client.clone();
+        Ok(match reference.kind() {
+            IssuerKind::ClusterIssuer => {
+                let api: Api<ClusterIssuer> = Api::all(client);
+                let found = api.get_opt(&reference.name).await.map_err(explained)?;
+                found.map(|issuer| AnIssuer {
+                    acme: issuer.spec.acme,
+                    status: issuer.status,
+                })
+            }
+            IssuerKind::Issuer => {
+                let api: Api<Issuer> = Api::namespaced(
+                    client,
+                    certificate.metadata.namespace.as_deref().unwrap_or_default(),
+                );
+                let found = api.get_opt(&reference.name).await.map_err(explained)?;
+                found.map(|issuer| AnIssuer {
+                    acme: issuer.spec.acme,
+                    status: issuer.status,
+                })
+            }
+        })
+    }
+
+    /// How the Secrets that are marked as a Certificate's are assigned.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub async fn assignment_in_secrets(&self, scope: &Scope, certificate: &str) -> Result<Vec<PlannedShard>> {
+        let api: Api<Secret> = self.api(scope);
+        let label = format!("{CERTIFICATE_LABEL}={}", label_value(certificate));
+        let found = api
+            .list(&ListParams::default().labels(&label))
+            .await
+            .map_err(explained)?;
+        Ok(assignment_in_secrets(&found.items, certificate))
+    }
+
+    /// Why the API server would refuse `certificate`, if it would: it judges it, and writes nothing.
+    ///
+    /// # Errors
+    /// When it does not judge it at all.
+    pub async fn refusal(&self, certificate: &Certificate, exists: bool) -> Result<Option<String>> {
+        let namespace = certificate.metadata.namespace.clone().unwrap_or_default();
+        let api: Api<Certificate> = self.api(&Scope::Namespace(namespace));
+        let params = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
+        let judged = match (&certificate.metadata.name, exists) {
+            (Some(name), true) => api.replace(name, &params, certificate).await,
+            _ => api.create(&params, certificate).await,
+        };
+        match judged {
+            Ok(_) => Ok(None),
+            Err(kube::Error::Api(status)) if status.code == 422 || status.code == 400 => {
+                Ok(Some(status.message))
+            }
+            Err(error) => Err(explained(error)),
+        }
     }
 
     /// cert-manager's Certificates and issuers, as it serves them.

@@ -279,7 +279,7 @@ pub(super) fn clash<'a>(
 
 /// The assignment as the Secrets hold it, when the shards are gone: those that are marked as this
 /// Certificate's, each with the names of the chain in it.
-pub(super) fn assignment_in_secrets(secrets: &[Secret], certificate: &str) -> Vec<PlannedShard> {
+pub fn assignment_in_secrets(secrets: &[Secret], certificate: &str) -> Vec<PlannedShard> {
     use crate::secrets::{CERTIFICATE_ANNOTATION, GROUP_ANNOTATION, INDEX_ANNOTATION};
     let read = secrets.iter().filter_map(|secret| {
         let annotations = secret.annotations();

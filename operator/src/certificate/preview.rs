@@ -1,0 +1,326 @@
+//! What an edit would do, before it is applied: today's shards beside those that are to be. Pure.
+
+use kube::ResourceExt;
+use sancho_core::plan::PlannedShard;
+use sancho_crds::{Acme, Certificate, CertificateShard, CertificateShardSpec, IssuerStatus};
+use sancho_limiter::Cost;
+
+use super::cap::IssuerCap;
+use super::wanted::{assignment, clash, is_owned, wanted};
+use crate::queue::Priority;
+use crate::quotas::published::{Stretch, stretch};
+use crate::shard::decide::{cost, is_renewed_by_hand};
+use crate::shard::quarantine::is_wanted;
+use crate::target::target;
+
+/// What applying a Certificate would do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preview {
+    /// The shards that are to be.
+    pub shards: Vec<PreviewedShard>,
+    /// The shards that are no longer to be.
+    pub retired: Vec<Retired>,
+    /// About how much its orders take.
+    pub cost: Cost,
+    /// How long the CA's published quotas stretch them, if they do.
+    pub stretch: Option<Stretch>,
+}
+
+/// A shard that is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreviewedShard {
+    /// Its object.
+    pub name: String,
+    /// Its Secret.
+    pub secret_name: String,
+    /// How many names it has.
+    pub names: usize,
+    /// What becomes of it.
+    pub fate: Fate,
+    /// Names that it does not have today.
+    pub added: Vec<String>,
+    /// Names that it has today.
+    pub removed: Vec<String>,
+    /// What else is different, in words.
+    pub because: Vec<&'static str>,
+}
+
+/// What becomes of a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fate {
+    /// It keeps its certificate: nothing is asked of the CA.
+    Kept,
+    /// It gets a certificate in place of the one that it has.
+    Reissued,
+    /// It has no certificate yet, and waits for one whatever becomes of the edit.
+    Open,
+    /// It is not there yet.
+    New,
+}
+
+/// A shard that is no longer to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retired {
+    /// Its object.
+    pub name: String,
+    /// Its Secret.
+    pub secret_name: String,
+}
+
+/// The Certificate's surroundings.
+#[derive(Debug, Clone, Copy)]
+pub struct Around<'a> {
+    /// The Certificates of the namespace.
+    pub certificates: &'a [Certificate],
+    /// The shards of the namespace.
+    pub shards: &'a [CertificateShard],
+    /// The assignment in Secrets that are there already, for a Certificate without shards.
+    pub in_secrets: &'a [PlannedShard],
+    /// What the issuer says.
+    pub acme: &'a Acme,
+    /// Its status.
+    pub issuer: Option<&'a IssuerStatus>,
+}
+
+/// What applying `certificate` would do. It has the metadata of the one that is there today, if one is.
+///
+/// # Errors
+/// Why the operator would refuse it, and how to mend that.
+pub fn preview(certificate: &Certificate, around: &Around<'_>) -> Result<Preview, String> {
+    let server = around.acme.server.as_str();
+    let spec = &certificate.spec;
+    let profile = spec.profile.as_deref().or(around.acme.profile.as_deref());
+    let cap = IssuerCap::of(around.acme, around.issuer, profile);
+    let all: Vec<&CertificateShard> = around.shards.iter().collect();
+    let own: Vec<&CertificateShard> = around
+        .shards
+        .iter()
+        .filter(|shard| is_owned(shard, certificate))
+        .collect();
+    let today = match own.is_empty() {
+        true => around.in_secrets.to_vec(),
+        false => assignment(own.iter().copied()),
+    };
+    let planned = wanted(certificate, cap, &today).map_err(|refused| refused.message)?;
+    if let Some(clash) = clash(certificate, &planned, around.certificates, &all) {
+        return Err(clash.message);
+    }
+    let mut shards = Vec::new();
+    let mut sum = Cost::default();
+    let mut first_orders: Vec<&[String]> = Vec::new();
+    for (name, spec) in &planned.shards {
+        let before = own.iter().find(|shard| shard.name_any() == *name).copied();
+        let (shard, takes) = previewed(name, spec, before, server);
+        sum += takes;
+        if shard.fate == Fate::New || !(shard.added.is_empty() && shard.removed.is_empty()) {
+            first_orders.push(&spec.dns_names);
+        }
+        shards.push(shard);
+    }
+    let is_planned =
+        |shard: &&&CertificateShard| planned.shards.iter().any(|(name, _)| *name == shard.name_any());
+    let retired = own
+        .iter()
+        .filter(|shard| !is_planned(shard))
+        .map(|shard| Retired {
+            name: shard.name_any(),
+            secret_name: shard.spec.secret_name.clone(),
+        });
+    Ok(Preview {
+        retired: retired.collect(),
+        stretch: stretch(server, first_orders),
+        cost: sum,
+        shards,
+    })
+}
+
+/// One shard, and what its order takes, if it needs one.
+fn previewed(
+    name: &str,
+    spec: &CertificateShardSpec,
+    before: Option<&CertificateShard>,
+    server: &str,
+) -> (PreviewedShard, Cost) {
+    let mut to_be = CertificateShard::new(name, spec.clone());
+    to_be.status = before.and_then(|shard| shard.status.clone());
+    let issued = to_be.status.as_ref().and_then(|status| status.issued.as_ref());
+    let fate = match (before, issued) {
+        (None, _) => Fate::New,
+        (Some(_), None) => Fate::Open,
+        (Some(_), Some(issued))
+            if is_wanted(&to_be, server, &issued.target) && !is_renewed_by_hand(&to_be) =>
+        {
+            Fate::Kept
+        }
+        (Some(_), Some(_)) => Fate::Reissued,
+    };
+    let old = before.map(|shard| &shard.spec);
+    let missing = |from: &CertificateShardSpec, others: &CertificateShardSpec| -> Vec<String> {
+        let lacks = |name: &&String| !others.dns_names.contains(name);
+        from.dns_names.iter().filter(lacks).cloned().collect()
+    };
+    let differences = |old: &CertificateShardSpec| {
+        let all = [
+            (old.issuer_ref != spec.issuer_ref, "another issuer"),
+            (old.profile != spec.profile, "another profile"),
+            (old.duration != spec.duration, "another duration"),
+            (old.private_key != spec.private_key, "another kind of key"),
+            (old.renew != spec.renew, "renewed by hand"),
+        ];
+        let differing = all.into_iter().filter(|(differs, _)| *differs);
+        differing.map(|(_, words)| words).collect()
+    };
+    if old.is_none_or(|old| old != spec)
+        && let Some(status) = &mut to_be.status
+    {
+        // It was for something else.
+        status.order.take_if(|order| order.target != target(spec, server));
+    }
+    let takes = match fate {
+        Fate::Kept => Cost::default(),
+        Fate::Reissued | Fate::Open | Fate::New => cost(&to_be, Priority::New),
+    };
+    let shard = PreviewedShard {
+        name: name.to_owned(),
+        secret_name: spec.secret_name.clone(),
+        names: spec.dns_names.len(),
+        fate,
+        added: old.map_or_else(Vec::new, |old| missing(spec, old)),
+        removed: old.map_or_else(Vec::new, |old| missing(old, spec)),
+        because: old
+            .filter(|_| fate != Fate::Kept)
+            .map_or_else(Vec::new, differences),
+    };
+    (shard, takes)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use kube::Resource;
+    use sancho_crds::{CertificateShardStatus, CertificateSpec, IssuedStatus, IssuerRef, Sharding};
+
+    use super::*;
+
+    const SERVER: &str = "https://ca.example/dir";
+
+    fn acme() -> Acme {
+        serde_json::from_value(serde_json::json!({ "server": SERVER })).unwrap()
+    }
+
+    fn certificate(names: &[&str]) -> Certificate {
+        let spec = CertificateSpec {
+            secret_name: "shop".into(),
+            issuer_ref: IssuerRef {
+                name: "ca".into(),
+                kind: None,
+            },
+            dns_names: names.iter().map(|name| (*name).to_owned()).collect(),
+            sharding: Some(Sharding {
+                max_names: Some(2),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let mut certificate = Certificate::new("shop", spec);
+        certificate.metadata.uid = Some("uid".into());
+        certificate.metadata.namespace = Some("web".into());
+        certificate
+    }
+
+    fn of(certificate: &Certificate, shards: &[CertificateShard]) -> Preview {
+        let around = Around {
+            certificates: &[],
+            shards,
+            in_secrets: &[],
+            acme: &acme(),
+            issuer: None,
+        };
+        preview(certificate, &around).unwrap()
+    }
+
+    /// Its shards, all issued.
+    fn issued(certificate: &Certificate) -> Vec<CertificateShard> {
+        let planned = wanted(certificate, IssuerCap::default(), &[]).unwrap();
+        let shards = planned.shards.into_iter().map(|(name, spec)| {
+            let mut shard = CertificateShard::new(&name, spec);
+            shard.metadata.namespace = certificate.namespace();
+            shard.metadata.owner_references = certificate.controller_owner_ref(&()).map(|owner| vec![owner]);
+            shard.status = Some(CertificateShardStatus {
+                issued: Some(IssuedStatus {
+                    target: target(&shard.spec, SERVER),
+                    fingerprint: String::new(),
+                    not_before: Time(Timestamp::UNIX_EPOCH),
+                    not_after: Time(Timestamp::MAX),
+                    renewal_time: Time(Timestamp::MAX),
+                    account_url: None,
+                    cert_id: None,
+                    renewal_info: None,
+                }),
+                ..Default::default()
+            });
+            shard
+        });
+        shards.collect()
+    }
+
+    fn fates(preview: &Preview) -> Vec<Fate> {
+        preview.shards.iter().map(|shard| shard.fate).collect()
+    }
+
+    #[test]
+    fn a_new_certificate_is_all_new_and_the_same_again_costs_nothing() {
+        let certificate = certificate(&["a.example", "b.example", "c.example"]);
+        let first = of(&certificate, &[]);
+        assert_eq!(fates(&first), [Fate::New, Fate::New]);
+        assert_eq!(first.cost.new_orders, 2);
+        let again = of(&certificate, &issued(&certificate));
+        assert_eq!(fates(&again), [Fate::Kept, Fate::Kept]);
+        assert_eq!(again.cost, Cost::default());
+    }
+
+    #[test]
+    fn one_more_name_touches_one_shard_and_says_which_name() {
+        let shards = issued(&certificate(&["a.example", "b.example", "c.example"]));
+        let more = of(
+            &certificate(&["a.example", "b.example", "c.example", "d.example"]),
+            &shards,
+        );
+        let touched: Vec<&PreviewedShard> = more.shards.iter().filter(|s| s.fate != Fate::Kept).collect();
+        let [touched] = touched.as_slice() else {
+            panic!("{more:?}");
+        };
+        assert_eq!(touched.fate, Fate::Reissued);
+        assert_eq!(touched.added, ["d.example"]);
+        assert_eq!(more.cost.new_orders, 1);
+    }
+
+    #[test]
+    fn shards_without_names_are_retired_and_another_profile_reissues_all() {
+        let before = certificate(&["a.example", "b.example", "c.example"]);
+        let shards = issued(&before);
+        let fewer = of(&certificate(&["a.example", "b.example"]), &shards);
+        assert_eq!(fewer.retired.len() + fewer.shards.len(), 2, "{fewer:?}");
+        let mut other = before.clone();
+        other.spec.profile = Some("tlsserver".into());
+        let other = of(&other, &shards);
+        assert_eq!(fates(&other), [Fate::Reissued, Fate::Reissued]);
+        assert_eq!(other.shards[0].because, ["another profile"]);
+    }
+
+    #[test]
+    fn what_the_operator_would_refuse_is_refused() {
+        let mut bad = certificate(&["a.example"]);
+        bad.spec.renew_before = Some("soon".into());
+        let around = Around {
+            certificates: &[],
+            shards: &[],
+            in_secrets: &[],
+            acme: &acme(),
+            issuer: None,
+        };
+        let refused = preview(&bad, &around).unwrap_err();
+        assert!(refused.starts_with("spec.renewBefore: "), "{refused}");
+    }
+}
