@@ -9,7 +9,7 @@ use rcgen::KeyPair;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use sancho_core::renewal::CertId;
-use sancho_core::shown::shown;
+use sancho_core::shown::{shown, shown_within};
 use sha2::{Digest, Sha256};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::error::X509Error;
@@ -25,6 +25,12 @@ pub const LONGEST_KEY_PEM: usize = 16 * 1024;
 
 /// No public CA's chain has more links.
 const MOST_CERTIFICATES: usize = 10;
+
+/// The most characters that are shown of why a certificate cannot be read: the parsers quote what they read.
+const REASON_SHOWN: usize = 200;
+
+/// The most characters that are shown of a name: the longest of the DNS, and a few.
+const NAME_SHOWN: usize = 260;
 
 /// A CA's clock may be ahead of ours by this much, in seconds.
 const CLOCK_SKEW: i64 = 300;
@@ -171,7 +177,7 @@ fn certificates(chain_pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, ChainE
         }
         ders.push(der.map_err(|error| ChainError::Malformed {
             index,
-            reason: error.to_string(),
+            reason: shown_within(&error.to_string(), REASON_SHOWN),
         })?);
     }
     Ok(ders)
@@ -179,7 +185,10 @@ fn certificates(chain_pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, ChainE
 
 fn parsed<'a>(ders: &'a [CertificateDer<'static>]) -> Result<Vec<X509Certificate<'a>>, ChainError> {
     let read = |(index, der): (usize, &'a CertificateDer<'static>)| {
-        let malformed = |reason: String| ChainError::Malformed { index, reason };
+        let malformed = |reason: String| ChainError::Malformed {
+            index,
+            reason: shown_within(&reason, REASON_SHOWN),
+        };
         let (rest, certificate) =
             X509Certificate::from_der(der).map_err(|error| malformed(error.to_string()))?;
         if rest.is_empty() {
@@ -225,7 +234,7 @@ fn check_names(leaf: &X509Certificate<'_>, expected: &[String]) -> Result<(), Ch
 fn leaf_names(leaf: &X509Certificate<'_>) -> Result<BTreeSet<String>, ChainError> {
     let malformed = |error: X509Error| ChainError::Malformed {
         index: 0,
-        reason: error.to_string(),
+        reason: shown_within(&error.to_string(), REASON_SHOWN),
     };
     let extension = leaf.subject_alternative_name().map_err(malformed)?;
     let names = extension
@@ -291,7 +300,7 @@ fn differences(missing: &[String], surplus: &[String]) -> String {
         let shown = names
             .iter()
             .take(SHOWN)
-            .map(|name| format!("{:?}", shown(name)))
+            .map(|name| format!("{:?}", shown_within(name, NAME_SHOWN)))
             .collect::<Vec<_>>()
             .join(", ");
         let more = names.len().saturating_sub(SHOWN);

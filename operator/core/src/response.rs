@@ -12,12 +12,20 @@ pub(crate) use problem::null_as_empty;
 pub use problem::{Identifier, Problem, Subproblem, kind};
 pub use quota::{Quota, Scope};
 
+use crate::shown::shown_within;
+
 /// The longest wait that a `Retry-After` is believed for: 30 days. No published quota is longer.
 pub const RETRY_AFTER_MAX: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// The longest URL that is taken from a CA's answer, in bytes. It goes into a status, as often as an order has names.
+pub const LONGEST_URL: usize = 2048;
 
 /// From how long a wait on a `rateLimited` problem of unknown text speaks of a quota that is used up and
 /// not of the pace: 5 minutes.
 pub const QUOTA_FROM: SignedDuration = SignedDuration::from_mins(5);
+
+/// The most characters that are shown of why a body cannot be read.
+const ERROR_SHOWN: usize = 200;
 
 /// An HTTP answer: status, the headers that matter (as they came), and the body, whose size the
 /// HTTP edge has already bounded.
@@ -98,7 +106,8 @@ impl Response {
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, NotJson> {
         serde_json::from_slice(&self.body).map_err(|error| NotJson {
             status: self.status,
-            error: error.to_string(),
+            // It quotes what stands in the body.
+            error: shown_within(&error.to_string(), ERROR_SHOWN),
             body: problem::in_words(self),
         })
     }
@@ -110,7 +119,7 @@ impl Response {
 pub struct NotJson {
     /// The HTTP status code.
     pub status: u16,
-    /// Where reading failed.
+    /// Where reading failed, bounded and escaped.
     pub error: String,
     /// The body in words, bounded and escaped.
     pub body: String,

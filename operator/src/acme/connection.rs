@@ -14,7 +14,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, LINK, LOCATION, RETRY_AFTER};
 use hyper::{Request, Response as HttpResponse};
 use hyper_util::rt::TokioIo;
-use sancho_core::response::Response;
+use sancho_core::response::{LONGEST_URL, Response};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -28,6 +28,9 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The longest body that is read: a chain of certificates is far shorter.
 pub const LONGEST_BODY: usize = 1024 * 1024;
+
+/// More chains than this no CA offers.
+const MOST_ALTERNATES: usize = 16;
 
 /// How long an unused connection is kept. Servers close them after a minute or so; one that is
 /// closed just as it is used again costs a request.
@@ -340,6 +343,8 @@ fn alternates(headers: &HeaderMap) -> Vec<String> {
         // A URL can hold a comma, but no angle bracket.
         .flat_map(|field| field.split('<').skip(1))
         .filter_map(alternate)
+        .filter(|url| url.len() <= LONGEST_URL)
+        .take(MOST_ALTERNATES)
         .collect()
 }
 
@@ -352,4 +357,34 @@ fn alternate(link: &str) -> Option<String> {
         })
     });
     alternate.then(|| url.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn whatever_links_a_ca_sends_few_short_ones_are_kept(
+            fields in prop::collection::vec(
+                prop_oneof![
+                    prop::collection::vec(any::<u8>(), 0..100),
+                    "(<[a-z:/,;]{0,20}>;rel=\"?alternate\"?,?){0,40}".prop_map(String::into_bytes),
+                    Just(format!("<https://ca.example/{}>;rel=alternate", "a".repeat(LONGEST_URL)).into_bytes()),
+                ],
+                0..4,
+            )
+        ) {
+            let mut headers = HeaderMap::new();
+            for field in fields.iter().filter_map(|field| HeaderValue::from_bytes(field).ok()) {
+                headers.append(LINK, field);
+            }
+            let kept = alternates(&headers);
+            prop_assert!(kept.len() <= MOST_ALTERNATES);
+            prop_assert!(kept.iter().all(|url| url.len() <= LONGEST_URL));
+        }
+    }
 }

@@ -101,6 +101,8 @@ fn described((name, description): (String, serde_json::Value)) -> (String, Strin
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn read(status: u16, body: &str) -> Result<Directory, DirectoryError> {
@@ -164,6 +166,26 @@ mod tests {
             matches!(error, DirectoryError::Url(UrlError::OtherOrigin { .. })),
             "{error}"
         );
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_stands_in_its_place_is_refused_in_few_words(
+            status in 100u16..600,
+            body in prop_oneof![
+                any::<String>(),
+                (any::<String>(), "[\\PC]{0,3000}").prop_map(|(new_nonce, new_order)| {
+                    serde_json::json!({
+                        "newNonce": new_nonce, "newAccount": "https://ca.example/", "newOrder": new_order,
+                    })
+                    .to_string()
+                }),
+                "[\\PC]{0,3000}".prop_map(|meta| serde_json::json!({ "meta": meta }).to_string()),
+            ],
+        ) {
+            let words = read(status, &body).unwrap_err().to_string();
+            prop_assert!(words.chars().count() <= 1000, "{}", words);
+        }
     }
 
     #[test]

@@ -7,6 +7,8 @@
 use std::fmt;
 
 use hyper::Uri;
+use sancho_core::response::LONGEST_URL;
+use sancho_core::shown::shown_within;
 
 /// Scheme (always https), host and port of a CA (RFC 6454).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,25 +30,31 @@ pub enum UrlError {
     /// Not an absolute URL.
     #[error("{url:?} is not an absolute URL")]
     Malformed {
-        /// The URL, shortened.
+        /// The URL, bounded and escaped.
         url: String,
     },
     /// Another scheme than https.
     #[error("{url:?} is not https: a CA is asked over https only, on loopback too")]
     NotHttps {
-        /// The URL, shortened.
+        /// The URL, bounded and escaped.
         url: String,
     },
     /// It names a user or a fragment, which no ACME URL has.
     #[error("{url:?} has a user name or a fragment, which no ACME URL has")]
     Unexpected {
-        /// The URL, shortened.
+        /// The URL, bounded and escaped.
+        url: String,
+    },
+    /// Far longer than any CA's URL.
+    #[error("{url:?} has more than {LONGEST_URL} bytes, so that it is no CA's")]
+    TooLong {
+        /// The URL, bounded and escaped.
         url: String,
     },
     /// Another host or port than the directory's.
     #[error("{url:?} is not on the directory's origin {origin}")]
     OtherOrigin {
-        /// The URL, shortened.
+        /// The URL, bounded and escaped.
         url: String,
         /// The directory's origin.
         origin: Origin,
@@ -135,6 +143,9 @@ impl CaUrl {
 }
 
 fn parse(url: &str) -> Result<(Origin, String), UrlError> {
+    if url.len() > LONGEST_URL {
+        return Err(UrlError::TooLong { url: shortened(url) });
+    }
     let uri: Uri = url
         .parse()
         .map_err(|_| UrlError::Malformed { url: shortened(url) })?;
@@ -162,21 +173,23 @@ fn parse(url: &str) -> Result<(Origin, String), UrlError> {
             .map_err(|_| UrlError::Malformed { url: shortened(url) })?,
         _ => 443,
     };
-    let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+    // A request's target has a path, also where the URL has none before its query (RFC 9112 §3.2.1).
+    let path = match uri.query() {
+        Some(query) => format!("{}?{query}", uri.path()),
+        None => uri.path().to_owned(),
+    };
     Ok((Origin { host, port }, path))
 }
 
 /// Enough of a URL to recognise it in a message.
 fn shortened(url: &str) -> String {
-    const SHOWN: usize = 200;
-    match url.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", &url[..end]),
-        None => url.to_owned(),
-    }
+    shown_within(url, 200)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn origin() -> Origin {
@@ -196,6 +209,41 @@ mod tests {
             origin().admit("https://ca.example").unwrap().path_and_query(),
             "/"
         );
+    }
+
+    #[test]
+    fn a_url_with_a_query_and_no_path_asks_the_root_and_is_signed_as_it_was_written() {
+        let url = origin().admit("https://ca.example?order=1").unwrap();
+        assert_eq!(url.path_and_query(), "/?order=1");
+        assert!(url.path_and_query().parse::<Uri>().is_ok());
+        assert_eq!(url.as_str(), "https://ca.example?order=1");
+        let directory = Origin::of("https://ca.example?directory").unwrap();
+        assert_eq!(directory, origin());
+    }
+
+    #[test]
+    fn a_url_that_is_longer_than_any_cas_is_refused() {
+        let url = |length| format!("https://ca.example/{}", "a".repeat(length - 19));
+        assert!(origin().admit(&url(LONGEST_URL)).is_ok());
+        let refused = origin().admit(&url(LONGEST_URL + 1));
+        assert!(matches!(refused, Err(UrlError::TooLong { .. })), "{refused:?}");
+        assert!(refused.unwrap_err().to_string().len() < 400);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_stands_in_the_place_of_a_url_is_refused_in_few_words_or_can_be_asked(
+            url in prop_oneof![any::<String>(), "https://ca\\.example[/?#:@a-z0-9%\\[\\]]{0,30}"]
+        ) {
+            match origin().admit(&url) {
+                Ok(admitted) => {
+                    prop_assert!(admitted.path_and_query().starts_with('/'));
+                    prop_assert!(admitted.path_and_query().parse::<Uri>().is_ok());
+                    prop_assert_eq!(admitted.as_str(), url);
+                }
+                Err(error) => prop_assert!(error.to_string().chars().count() < 600, "{}", error),
+            }
+        }
     }
 
     #[test]

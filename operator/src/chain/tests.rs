@@ -6,6 +6,8 @@ use rcgen::{
     SignatureAlgorithm, date_time_ymd,
 };
 
+use proptest::prelude::*;
+
 use super::*;
 
 /// 2026-06-01; the leaves below are valid from 2026-01-01 to 2027-01-01.
@@ -306,4 +308,30 @@ fn a_hundred_long_names_fit() {
     });
     let chain = leaf + &ca.intermediate_pem;
     check(chain.as_bytes(), key.serialize_pem().as_bytes(), &long, now()).unwrap();
+}
+
+/// What may stand where a chain is expected: not even PEM, PEM without an end, PEM of anything.
+fn hostile() -> impl Strategy<Value = Vec<u8>> {
+    let anything = || prop::collection::vec(any::<u8>(), 0..200);
+    let label = || {
+        prop_oneof![
+            Just("CERTIFICATE".to_owned()),
+            "[ -~]{0,20}",
+            Just("X".repeat(5000)),
+            Just("\u{202e}".repeat(500)),
+        ]
+    };
+    let framed = (label(), anything(), label()).prop_map(|(begin, inside, end)| {
+        let inside = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, inside);
+        format!("-----BEGIN {begin}-----\n{inside}\n-----END {end}-----\n").into_bytes()
+    });
+    prop_oneof![anything(), framed]
+}
+
+proptest! {
+    #[test]
+    fn whatever_stands_in_place_of_a_chain_is_refused_in_few_words(chain in hostile(), key in hostile()) {
+        let refused = check(&chain, &key, &names(&["a.example"]), now()).unwrap_err().to_string();
+        prop_assert!(refused.chars().count() <= 300, "{}", refused);
+    }
 }

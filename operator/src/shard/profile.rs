@@ -11,6 +11,8 @@ use sancho_crds::CertificateShardSpec;
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_mins(10);
 /// The most characters that are shown of a profile's name, and of its description.
 const SHOWN: usize = 60;
+/// The most profiles that are named.
+const MOST_SHOWN: usize = 10;
 
 /// The profile that an order of `shard` asks for: its Certificate's, else the issuer's.
 #[must_use]
@@ -53,6 +55,7 @@ fn advice(shard: &CertificateShardSpec, profile: Option<&str>, offered: &BTreeMa
     let profile = profile.unwrap_or_default();
     let offers: Vec<String> = offered
         .iter()
+        .take(MOST_SHOWN)
         .map(|(name, description)| match description.as_str() {
             "" => shown_within(name, SHOWN),
             text => format!("{} ({})", shown_within(name, SHOWN), shown_within(text, SHOWN)),

@@ -9,7 +9,7 @@ use super::state::{Authorization, AuthorizationState, OrderState, Stage};
 use super::step::{Effect, Failure, Retry, reason};
 use crate::challenge::Token;
 use crate::names::DnsName;
-use crate::response::{Problem, Response};
+use crate::response::{LONGEST_URL, Problem, Response};
 use crate::shown::{shown, shown_within};
 
 /// The most characters that are kept of one authorization's error: a status holds a hundred.
@@ -32,6 +32,9 @@ pub(super) fn order_made(
             Err(_) => trouble(state, response, now),
         };
     };
+    if let Err(failure) = check_url("the order", Some(&location)) {
+        return Effect::Failed(*failure);
+    }
     state.url = Some(location);
     state.stage = Stage::Pending;
     state.polls = 0;
@@ -197,6 +200,18 @@ fn take_in(
             "the CA's order is for other names than were asked for",
         ));
     }
+    let urls = [
+        ("finalize", finalize.as_ref()),
+        ("the certificate", certificate.as_ref()),
+    ];
+    let urls = urls
+        .into_iter()
+        .chain(authorizations.iter().map(|url| ("an authorization", Some(url))));
+    for (what, url) in urls {
+        if let Err(failure) = check_url(what, url) {
+            return Effect::Failed(*failure);
+        }
+    }
     state.expires = expires.and_then(|text| text.parse().ok()).or(state.expires);
     state.finalize_url = finalize.or(state.finalize_url.take());
     state.certificate_url = certificate.or(state.certificate_url.take());
@@ -259,6 +274,16 @@ fn take_in(
         _ => return trouble(state, response, now),
     }
     Effect::Moved
+}
+
+/// A URL that is far longer than any CA's is not kept: whoever reads statuses would pay for it.
+fn check_url(what: &str, url: Option<&String>) -> Result<(), Box<Failure>> {
+    if url.is_none_or(|url| url.len() <= LONGEST_URL) {
+        return Ok(());
+    }
+    Err(Box::new(unexpected(&format!(
+        "the CA's answer is malformed: the URL of {what} has more than {LONGEST_URL} bytes"
+    ))))
 }
 
 impl OrderState {
@@ -352,6 +377,7 @@ fn http01(
             "the CA's challenge for {name} has no URL or no token"
         ))));
     };
+    check_url("a challenge", Some(url))?;
     if let Err(error) = Token::parse(token) {
         return Err(Box::new(unexpected(&format!(
             "the CA's challenge for {name} has a bad token: {error}"

@@ -2,6 +2,7 @@
 //! simulated CA gives them.
 
 mod conversation;
+mod hostile;
 mod refused;
 mod replaces;
 mod resumed;

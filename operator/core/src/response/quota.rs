@@ -93,6 +93,11 @@ const TEXTS: [Text; 6] = [
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
+/// The longest name of the DNS.
+const LONGEST_NAME: usize = 253;
+/// No order has more names.
+const MOST_NAMES: usize = 100;
+
 /// The quota that an answer of 429 or 503 speaks of, if it does not ask for a slower pace.
 ///
 /// A `rateLimited` problem does if its text is known, whatever its wait (Boulder's quotas of an account are refilled
@@ -134,11 +139,17 @@ fn contains(text: &str, parts: &[&str]) -> bool {
     rest.is_some()
 }
 
-/// What stands between the first `start` and the `end` after it.
+/// What stands between the first `start` and the `end` after it, if it can be a name.
 fn between(text: &str, start: &str, end: &str) -> Option<String> {
     let (_, rest) = text.split_once(start)?;
     let (name, _) = rest.split_once(end)?;
-    (!name.is_empty()).then(|| name.to_owned())
+    is_name_like(name).then(|| name.to_owned())
+}
+
+/// Can it be a name? What a CA quotes goes into a status, and is compared with names there.
+fn is_name_like(text: &str) -> bool {
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '*');
+    (1..=LONGEST_NAME).contains(&text.len()) && text.chars().all(is_of_name)
 }
 
 /// `… retry after 2026-11-25 15:12:13 UTC …`
@@ -155,15 +166,20 @@ fn named_moment(text: &str) -> Option<Timestamp> {
     Some(zoned.timestamp())
 }
 
-/// The names that the subproblems are about.
+/// The names that the subproblems are about, as many as an order can have.
 fn identified(problem: &Problem) -> Vec<String> {
     let about = problem
         .subproblems
         .iter()
         .filter_map(|part| part.identifier.as_ref());
-    let mut names: Vec<String> = about.map(|name| name.value.to_ascii_lowercase()).collect();
+    let mut names: Vec<String> = about
+        .map(|name| &name.value)
+        .filter(|name| is_name_like(name))
+        .map(|name| name.to_ascii_lowercase())
+        .collect();
     names.sort();
     names.dedup();
+    names.truncate(MOST_NAMES);
     names
 }
 

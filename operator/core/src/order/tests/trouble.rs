@@ -2,7 +2,7 @@ use super::*;
 use crate::response::Scope;
 
 /// The machine before each kind of request.
-fn each_step() -> [(&'static str, Talk); 6] {
+pub(super) fn each_step() -> [(&'static str, Talk); 6] {
     let mut fetching = Talk::of(1);
     fetching.moves("newOrder", made(order("pending", 1)));
     let mut answering = Talk::of(1);
