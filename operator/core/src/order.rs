@@ -10,7 +10,8 @@
 //!   CA has lost or ended the first ([`Step::Restart`], [`Effect::Restart`]).
 //! - What the CA refuses because of `replaces` (RFC 9773 §5) is asked for once more without it, and is no
 //!   failure.
-//! - 429, 503 and a missing answer are never failures: the state stays and waits.
+//! - 429, 503 and a missing answer are never failures: the state stays and waits. So are 401 and 403 to a read that
+//!   carry none of ACME's reasons, up to a number.
 //!
 //! # Assumptions
 //! The caller records the state that [`reply`] gives back before it performs what [`next`] says

@@ -9,7 +9,10 @@ use super::refusal::{SHORTEST_WAIT, is_about_number, is_about_replaces, refusal,
 use super::state::{AuthorizationState, OrderState, Stage};
 use super::step::{Effect, Reply, Request, reason};
 use crate::names::DnsName;
-use crate::response::{Response, Throttle, kind};
+use crate::response::{Problem, Response, Throttle, kind};
+
+/// Once something was asked in vain this often, some 45 minutes after the order last moved, a denial is meant.
+const MOST_DENIALS: u32 = 20;
 
 /// Takes in what came of `request`, which [`super::next`] asked for at `state`, for an order of
 /// `names`. Gives back the state to record, and what the outcome meant.
@@ -130,6 +133,14 @@ fn refused(
                 problem.message()
             ),
         },
+        // No CA says it like that, but a gateway before it whose rules have changed, say. The order is as it was.
+        Request::FetchAuthorization { .. }
+        | Request::PollOrder { .. }
+        | Request::DownloadCertificate { .. }
+            if is_unexplained_denial(response, &problem) && state.polls < MOST_DENIALS =>
+        {
+            trouble(state, response, now)
+        }
         // Perhaps it was answered before, and the record of that was lost: look. If it is still
         // pending then, and refused again, the CA means it.
         Request::AnswerChallenge { index, .. }
@@ -158,6 +169,11 @@ fn refused(
         | Request::Finalize { .. }
         | Request::DownloadCertificate { .. } => Effect::Failed(refusal(response, names, now)),
     }
+}
+
+/// Is access denied without one of ACME's reasons?
+fn is_unexplained_denial(response: &Response, problem: &Problem) -> bool {
+    matches!(response.status, 401 | 403) && problem.kind().is_empty()
 }
 
 /// Makes the next step a look at what came of `request`, where repeating it blindly would not do.

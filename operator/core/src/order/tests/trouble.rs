@@ -169,6 +169,37 @@ fn server_errors_are_waited_out_ever_longer_and_never_fail() {
 }
 
 #[test]
+fn a_read_that_is_denied_without_a_reason_of_acme_is_asked_again_for_a_while() {
+    for kind in ["authorization", "order", "certificate"] {
+        for status in [401, 403] {
+            let (_, mut talk) = each_step().into_iter().find(|(step, _)| *step == kind).unwrap();
+            let request = talk.request();
+            let begun = talk.now;
+            while talk.state.polls < 20 {
+                assert_eq!(
+                    talk.again(kind, Reply::Response(html(status))),
+                    reason::SERVER_ERROR
+                );
+                talk.waits();
+                assert_eq!(talk.request(), request);
+            }
+            let waited = talk.now.duration_since(begun).as_mins();
+            assert!((30..60).contains(&waited), "{waited} min");
+            assert_eq!(talk.fails(kind, html(status)).reason, reason::REFUSED);
+        }
+    }
+}
+
+#[test]
+fn a_read_that_the_ca_denies_for_its_reason_is_not_asked_again() {
+    for kind in ["authorization", "order", "certificate"] {
+        let (_, mut talk) = each_step().into_iter().find(|(step, _)| *step == kind).unwrap();
+        let failure = talk.fails(kind, problem(403, "unauthorized", "the account is suspended"));
+        assert_eq!(failure.reason, reason::UNAUTHORIZED);
+    }
+}
+
+#[test]
 fn a_success_that_cannot_be_read_is_asked_again() {
     for kind in ["authorization", "order", "certificate"] {
         let (_, mut talk) = each_step().into_iter().find(|(step, _)| *step == kind).unwrap();
