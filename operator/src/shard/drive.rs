@@ -33,8 +33,10 @@ use crate::shard::send::{Sent, send};
 
 /// A wait of at most this long is waited for in place; after a longer one the shard is taken up anew.
 pub(super) const SHORT_WAIT: Duration = Duration::from_secs(10);
-/// The first pause after a Secret could not be read or written. It doubles up to half an hour.
-const SECRET_AGAIN: Duration = Duration::from_secs(30);
+/// The first pause after a Secret could not be read or written, as a certificate may wait to be shown. It doubles.
+const SECRET_AGAIN: Duration = Duration::from_secs(2);
+/// The longest such pause.
+const SECRET_AGAIN_MOST: Duration = Duration::from_secs(300);
 /// The CA does not know the order any more, or it cannot be resumed.
 const ORDER_RESTARTED: &str = "OrderRestarted";
 /// So many times in a row an order is made again at once because its account was gone.
@@ -387,7 +389,7 @@ impl Driven<'_> {
             message,
             "a Secret is tried again later"
         );
-        let pause = SECRET_AGAIN.saturating_mul(1 << state.polls.min(5));
+        let pause = secret_pause(state.polls);
         state.polls = state.polls.saturating_add(1);
         state.not_before = Timestamp::now().checked_add(pause).ok();
         self.save_obstacle(&state, finish::SECRET_NOT_WRITTEN, &message)
@@ -519,5 +521,25 @@ impl Driven<'_> {
         let retry = sancho_core::order::Retry::Backoff;
         let status = finish::failed(shard, target, ORDER_RESTARTED, why, retry);
         Ok(self.recorder.record(status).await?)
+    }
+}
+
+/// The pause after Secrets could not be read or written so many times before.
+fn secret_pause(times: u32) -> Duration {
+    SECRET_AGAIN
+        .saturating_mul(1 << times.min(10))
+        .min(SECRET_AGAIN_MOST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_tried_again_after_two_seconds_and_ever_more_rarely_up_to_five_minutes() {
+        let pauses: Vec<u64> = [0, 1, 2, 7, 8, u32::MAX]
+            .map(|times| secret_pause(times).as_secs())
+            .to_vec();
+        assert_eq!(pauses, [2, 4, 8, 256, 300, 300]);
     }
 }
