@@ -125,10 +125,9 @@ pub fn chain(secret: &Secret) -> Option<&[u8]> {
     Some(secret.data.as_ref()?.get(CERT)?.0.as_slice())
 }
 
-/// Writes `tls.crt` and `tls.key` together, in one request.
+/// Writes `tls.crt` and `tls.key` together, in one request, in place of `present`, which [`read`] gave.
 ///
 /// # Errors
-/// [`SecretError::NotOurs`] if a Secret that is not this Certificate's has that name;
 /// [`SecretError::Conflict`] if somebody wrote it between the look and the write.
 pub async fn publish(
     api: &Api<Secret>,
@@ -136,10 +135,11 @@ pub async fn publish(
     target: &str,
     chain: &str,
     key: &str,
+    present: Option<Secret>,
 ) -> Result<(), SecretError> {
     let name = &shard.spec.secret_name;
     let secret = certificate_secret(shard, target, chain.as_bytes(), key.as_bytes());
-    match read(api, shard).await? {
+    match present {
         None => api
             .create(
                 &PostParams {
@@ -184,7 +184,8 @@ async fn replace(api: &Api<Secret>, present: Secret, mut secret: Secret) -> Resu
     .map_err(|error| failed(&name, &error))
 }
 
-fn certificate_secret(shard: &CertificateShard, target: &str, chain: &[u8], key: &[u8]) -> Secret {
+/// The Secret that `shard` writes for `target`.
+pub(crate) fn certificate_secret(shard: &CertificateShard, target: &str, chain: &[u8], key: &[u8]) -> Secret {
     let spec = &shard.spec;
     let mut annotations = BTreeMap::from([
         (CERTIFICATE_ANNOTATION.to_owned(), spec.certificate.clone()),

@@ -2,8 +2,9 @@
 //!
 //! [`decide`] says what a shard needs, [`watch`] looks at every shard and puts those with work into
 //! their budget's queue, [`drive`] takes one and performs it, [`record`] writes each step by
-//! compare-and-swap, and [`finish`] publishes what was issued. `adopt` takes a Secret over that somebody else made, `key` has the key
-//! that it is for, and `look` asks the CA when to renew it.
+//! compare-and-swap, and [`publish`] writes what was issued into its Secret. [`finish`] has the other ends of that way.
+//! `adopt` takes a Secret over that somebody else made, `key` has the key that it is for, and `look` asks the CA when
+//! to renew it.
 
 pub mod adopt;
 pub mod decide;
@@ -13,6 +14,7 @@ mod key;
 mod look;
 mod looks;
 pub mod profile;
+pub mod publish;
 pub mod quarantine;
 pub mod record;
 pub mod renewal;

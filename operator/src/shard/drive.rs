@@ -14,10 +14,11 @@ use sancho_core::renewal::CertId;
 use sancho_crds::{CertificateShardStatus, Claim, QuarantinedName};
 
 use super::decide::{Need, Surroundings, is_renewal, need};
-use super::finish::{self, Finish};
+use super::finish::{self, Finish, FinishError};
 use super::key;
 use super::look::look;
 use super::profile;
+use super::publish::publish;
 use super::record::{RecordError, Recorder};
 use super::renewal;
 use crate::acme::session::Terms;
@@ -351,8 +352,9 @@ impl Driven<'_> {
             }
             Effect::Issued { chain, alternates: _ } => {
                 let (shard, account) = (self.recorder.shard(), self.issuer.session.kid());
-                let finished = finish::publish(self.context, shard, &self.target, account, &chain).await;
+                let finished = publish(self.context, shard, &self.target, account, &chain).await;
                 match finished {
+                    Err(FinishError::Displaced) => return Err(Stop::Record(RecordError::Displaced)),
                     Ok(status) => self.recorder.record(status).await?,
                     Err(error) => return self.put_off(state, &error).await,
                 }
@@ -381,7 +383,7 @@ impl Driven<'_> {
     async fn put_off(
         &mut self,
         mut state: OrderState,
-        error: &finish::FinishError,
+        error: &FinishError,
     ) -> Result<Option<OrderState>, Stop> {
         let message = error.to_string();
         tracing::warn!(

@@ -1,4 +1,4 @@
-//! The ends of a shard's way: adopt what is there, the key, publish, fail; and what the status says.
+//! The ends of a shard's way: adopt what is there, conclude, fail; and what the status says.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use sancho_crds::{
 
 use super::adopt::{Adoption, adopt};
 use crate::acme::csr::ShardKeyError;
-use crate::chain::{self, ChainError, IssuedFacts};
+use crate::chain::{self, IssuedFacts};
 use crate::clock;
 use crate::context::{Context, full_name};
 use crate::renewal_info_status::to_status;
@@ -29,8 +29,6 @@ pub const SECRET_NOT_OURS: &str = "SecretNotOurs";
 pub const SECRET_NOT_ADOPTED: &str = "SecretNotAdopted";
 /// A Secret could not be read or written.
 pub const SECRET_NOT_WRITTEN: &str = "SecretNotWritten";
-/// What the CA issued is not what was asked for.
-pub const CHAIN_REFUSED: &str = "ChainRefused";
 /// A Secret that is not ours is looked at again after this time: somebody may have mended it.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(15);
 
@@ -54,6 +52,17 @@ pub enum FinishError {
     /// The task that was to make a key has ended.
     #[error("a key could not be generated: {0}")]
     Generation(#[from] tokio::task::JoinError),
+    /// The shard could not be read.
+    #[error("CertificateShard {shard}: {error}")]
+    Shard {
+        /// The shard.
+        shard: String,
+        /// What the API server answered.
+        error: Box<kube::Error>,
+    },
+    /// Somebody else wrote the shard meanwhile.
+    #[error("the shard was changed by somebody else")]
+    Displaced,
 }
 
 /// Looks at the Secret before anything is asked of the CA: one that holds the wanted certificate is
@@ -164,7 +173,12 @@ pub async fn published(
 }
 
 /// The wanted certificate, if `secret` holds it and it is not to be renewed yet.
-fn held(secret: &Secret, shard: &CertificateShard, target: &str, now: Timestamp) -> Option<IssuedFacts> {
+pub(super) fn held(
+    secret: &Secret,
+    shard: &CertificateShard,
+    target: &str,
+    now: Timestamp,
+) -> Option<IssuedFacts> {
     if secret.annotations().get(secrets::TARGET_ANNOTATION)? != target {
         return None;
     }
@@ -220,58 +234,9 @@ pub async fn served(context: &Context, shard: &CertificateShard) -> Result<BTree
     Ok(names.unwrap_or_default().into_iter().collect())
 }
 
-/// Checks the chain and writes the Secret. Returns what is to be recorded: that it is issued, or
-/// that the chain or the Secret does not do.
-pub async fn publish(
-    context: &Context,
-    shard: &CertificateShard,
-    target: &str,
-    account: &str,
-    chain: &str,
-) -> Result<CertificateShardStatus, FinishError> {
-    let namespace = shard.namespace().unwrap_or_default();
-    let api = context.secrets(&namespace);
-    let key = keys::next_key(&api, shard).await?.unwrap_or_default();
-    let facts = match chain::check(
-        chain.as_bytes(),
-        key.as_bytes(),
-        &order_names(shard),
-        clock::now(),
-    ) {
-        Ok(facts) => facts,
-        // A replica that has lost its claim may have published it and dropped the key.
-        Err(error) => {
-            return Ok(match published(context, shard, target, account).await {
-                Some(status) => status,
-                None => refused(context, shard, target, &error).await,
-            });
-        }
-    };
-    match secrets::publish(&api, shard, target, chain, &key).await {
-        Ok(()) => Ok(conclude(context, shard, target, account, &facts).await),
-        Err(error @ SecretError::NotOurs { .. }) => {
-            let message = error.to_string();
-            tell_news(context, shard, target, SECRET_NOT_OURS, &message).await;
-            Ok(failed(shard, target, SECRET_NOT_OURS, &message, Retry::Backoff))
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-async fn refused(
-    context: &Context,
-    shard: &CertificateShard,
-    target: &str,
-    error: &ChainError,
-) -> CertificateShardStatus {
-    let message = format!("the CA's certificate is not served: {error}");
-    tell_news(context, shard, target, CHAIN_REFUSED, &message).await;
-    failed(shard, target, CHAIN_REFUSED, &message, Retry::Backoff)
-}
-
 /// The key is in the certificate's Secret now; its own goes, and then this is to be recorded. After
 /// the record nobody would look for it.
-async fn conclude(
+pub(super) async fn conclude(
     context: &Context,
     shard: &CertificateShard,
     target: &str,
