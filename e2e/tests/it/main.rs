@@ -23,6 +23,7 @@ mod name_caps;
 mod outages;
 mod plugin;
 mod profiles;
+mod publishing;
 mod quarantine;
 mod quiet;
 mod quotas;
