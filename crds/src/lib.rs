@@ -9,6 +9,7 @@ mod certificate;
 mod condition;
 mod issuer;
 mod private_key;
+mod revocation;
 mod rules;
 mod shard;
 
@@ -23,6 +24,9 @@ pub use issuer::{
     IssuerSpec, IssuerStatus, NameCap, SecretKeyRef, SecretRef, SelfCheck, Solver,
 };
 pub use private_key::{KeyAlgorithm, PrivateKey, RotationPolicy};
+pub use revocation::{
+    REVOKE_ANNOTATION, RevocationAskedBy, RevocationReason, RevocationStatus, UnknownReason,
+};
 pub use shard::{
     AuthorizationStatus, CertificateShard, CertificateShardSpec, CertificateShardStatus, Claim, FoundBy,
     IssuedStatus, OrderStatus, QuarantinePlace, QuarantinedName, QuotaScope, RenewalInfoStatus, ShardFailure,

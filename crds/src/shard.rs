@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::certificate::{IssuerRef, NamePolicy};
 use crate::private_key::PrivateKey;
+use crate::revocation::{RevocationReason, RevocationStatus};
 
 /// A stable group of a Certificate's names with one Secret. Sancho makes, changes and retires
 /// these; users read them.
@@ -95,6 +96,9 @@ pub struct CertificateShardSpec {
     /// Whether the Certificate has the annotation `sancho.dev/paused`: then no order is begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<bool>,
+    /// Why its certificate is to be revoked, if the Certificate's annotation `sancho.dev/revoke` asks for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoke: Option<RevocationReason>,
 }
 
 /// Where a shard stands.
@@ -105,7 +109,7 @@ pub struct CertificateShardStatus {
     /// The `metadata.generation` that this status speaks of; -1 before the first look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`, `Degraded`, `Reconciling`, `Stalled`, `Renewing`, `RateLimited`.
+    /// `Ready`, `Degraded`, `Reconciling`, `Stalled`, `Renewing`, `RateLimited`, `Revoking`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -130,6 +134,12 @@ pub struct CertificateShardStatus {
     /// What `spec.renew` was when the certificate in the Secret was recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renewed: Option<String>,
+    /// The certificate that was revoked last, or is to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revocation: Option<RevocationStatus>,
+    /// What `spec.revoke` was when it was acted on, or when the certificate in the Secret was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoke_seen: Option<RevocationReason>,
     /// Orders that were recorded for this shard since it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub orders: Option<u32>,

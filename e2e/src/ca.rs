@@ -298,6 +298,21 @@ impl Pebble {
         Ok(())
     }
 
+    /// What it says of a certificate, by its serial number: `Status` is `Valid` or `Revoked`.
+    ///
+    /// # Errors
+    ///
+    /// When Pebble does not answer, or does not know the certificate.
+    pub async fn certificate_status(&self, serial: &[u8]) -> Result<serde_json::Value> {
+        let serial: String = serial.iter().map(|byte| format!("{byte:02x}")).collect();
+        let url = format!(
+            "https://localhost:{}/cert-status-by-serial/{serial}",
+            self.management_port
+        );
+        let request = self.client.get(url).header("User-Agent", USER_AGENT);
+        Ok(request.send().await?.error_for_status()?.json().await?)
+    }
+
     /// Where its DNS answers.
     pub fn dns_address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.dns_port))

@@ -9,6 +9,7 @@ mod commit;
 mod controller;
 pub mod preview;
 mod rebuild;
+mod revoked;
 mod summary;
 mod wanted;
 

@@ -163,6 +163,31 @@ pub fn names(chain_pem: &[u8]) -> Result<Vec<String>, ChainError> {
     Ok(leaf_names(leaf)?.into_iter().collect())
 }
 
+/// The first certificate of a chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leaf {
+    /// As DER.
+    pub der: Vec<u8>,
+    /// Its serial number, hexadecimal.
+    pub serial: String,
+}
+
+/// The chain's leaf, as it is.
+///
+/// # Errors
+/// [`ChainError`] if it is no chain.
+pub fn leaf(chain_pem: &[u8]) -> Result<Leaf, ChainError> {
+    let ders = certificates(chain_pem)?;
+    let chain = parsed(&ders)?;
+    let (Some(der), Some(leaf)) = (ders.first(), chain.first()) else {
+        return Err(ChainError::Count(0));
+    };
+    Ok(Leaf {
+        der: der.to_vec(),
+        serial: hexadecimal(leaf.raw_serial()),
+    })
+}
+
 fn certificates(chain_pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, ChainError> {
     if chain_pem.len() > LONGEST_CHAIN_PEM {
         return Err(ChainError::TooLong {

@@ -11,6 +11,8 @@ use sancho_limiter::{Cost, FairQueue};
 /// Who goes first. The order of the variants is the order of service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Priority {
+    /// A certificate that is to be revoked.
+    Revoke,
     /// An order that is under way.
     UnderWay,
     /// A certificate with less than a sixth of its lifetime left.
@@ -56,7 +58,7 @@ fn rank(priority: Priority, expiry: Option<Timestamp>) -> i64 {
     match priority {
         Priority::NearExpiry | Priority::Renewal => expiry.map_or(0, Timestamp::as_second),
         // These come in the order in which they were found.
-        Priority::UnderWay | Priority::New | Priority::Retry | Priority::RenewalInfo => 0,
+        Priority::Revoke | Priority::UnderWay | Priority::New | Priority::Retry | Priority::RenewalInfo => 0,
     }
 }
 

@@ -7,6 +7,7 @@ pub mod keys;
 
 use std::collections::BTreeMap;
 
+use json_patch::jsonptr::PointerBuf;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
@@ -227,6 +228,34 @@ pub async fn label(api: &Api<Secret>, shard: &CertificateShard) -> Result<(), Se
         .patch(name, &PatchParams::default(), &Patch::Merge(patch))
         .await;
     written.map(drop).map_err(|error| failed(name, &error))
+}
+
+/// Removes an annotation of a Secret, if it still has this value.
+///
+/// # Errors
+/// [`SecretError::Api`] if the API server refused or did not answer.
+pub async fn unannotate(api: &Api<Secret>, name: &str, key: &str, value: &str) -> Result<(), SecretError> {
+    let written = api
+        .patch(name, &PatchParams::default(), &removal(key, value))
+        .await;
+    match written {
+        // It is gone, or says something else.
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 422) => Ok(()),
+        written => written.map(drop).map_err(|error| failed(name, &error)),
+    }
+}
+
+/// A patch that removes an annotation if it has this value, and is refused (422) if it does not.
+#[must_use]
+pub fn removal(key: &str, value: &str) -> Patch<()> {
+    let path = PointerBuf::from_tokens(["metadata", "annotations", key]);
+    Patch::Json(json_patch::Patch(vec![
+        json_patch::PatchOperation::Test(json_patch::TestOperation {
+            path: path.clone(),
+            value: value.into(),
+        }),
+        json_patch::PatchOperation::Remove(json_patch::RemoveOperation { path }),
+    ]))
 }
 
 /// What the API server's answer about Secret `name` means.

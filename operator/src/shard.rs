@@ -4,7 +4,7 @@
 //! their budget's queue, [`drive`] takes one and performs it, [`record`] writes each step by
 //! compare-and-swap, and [`publish`] writes what was issued into its Secret. [`finish`] has the other ends of that way.
 //! `adopt` takes a Secret over that somebody else made, `key` has the key that it is for, and `look` asks the CA when
-//! to renew it.
+//! to renew it. `revoke` has it revoked.
 
 pub mod adopt;
 pub mod decide;
@@ -19,5 +19,7 @@ pub mod quarantine;
 pub mod record;
 pub mod renewal;
 mod retry;
+pub mod revocation;
+mod revoke;
 mod send;
 pub mod watch;

@@ -3,6 +3,10 @@
 - apiGroups: [sancho.dev]
   resources: [certificates, issuers]
   verbs: [get, list, watch]
+# The annotation sancho.dev/revoke is removed once it is done.
+- apiGroups: [sancho.dev]
+  resources: [certificates]
+  verbs: [patch]
 - apiGroups: [sancho.dev]
   resources: [certificateshards]
   verbs: [get, list, watch, create, update, patch, delete]

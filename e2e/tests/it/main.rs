@@ -30,6 +30,7 @@ mod quotas;
 mod renewal_info;
 mod renewals;
 mod retries;
+mod revocations;
 mod router_routes;
 mod stories;
 mod tenants;

@@ -11,5 +11,6 @@ pub mod order;
 pub mod plan;
 pub mod renewal;
 pub mod response;
+pub mod revocation;
 pub mod secret_name;
 pub mod shown;

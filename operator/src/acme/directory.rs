@@ -19,6 +19,8 @@ pub struct Directory {
     /// Where the CA suggests when to renew (RFC 9773 §3), if it does. A URL that may not be asked counts as
     /// none: renewals do without it.
     pub renewal_info: Option<CaUrl>,
+    /// Where certificates are revoked, if the CA does that. A URL that may not be asked counts as none.
+    pub revoke_cert: Option<CaUrl>,
     /// The terms of service, if the CA names any. For people; never asked.
     pub terms_of_service: Option<String>,
     /// Whether accounts need an external account binding.
@@ -48,6 +50,7 @@ struct Document {
     new_account: String,
     new_order: String,
     renewal_info: Option<String>,
+    revoke_cert: Option<String>,
     #[serde(default)]
     meta: Meta,
 }
@@ -74,6 +77,7 @@ impl Directory {
             new_account,
             new_order,
             renewal_info,
+            revoke_cert,
             meta,
         } = response.json()?;
         let Meta {
@@ -86,6 +90,7 @@ impl Directory {
             new_account: origin.admit(&new_account)?,
             new_order: origin.admit(&new_order)?,
             renewal_info: renewal_info.and_then(|url| origin.admit(&url).ok()),
+            revoke_cert: revoke_cert.and_then(|url| origin.admit(&url).ok()),
             terms_of_service,
             external_account_required,
             profiles: profiles.unwrap_or_default().into_iter().map(described).collect(),

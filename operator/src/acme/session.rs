@@ -295,6 +295,36 @@ impl Session {
         Ok(Some(answer))
     }
 
+    /// Asks the CA to revoke a certificate, which is given as DER, for the reason with this code (RFC 8555 §7.6), signed
+    /// by the account. Nothing comes back if the CA does not do that.
+    ///
+    /// # Errors
+    /// [`SendError`] if there is no whole answer; [`SendError::reply`] is what it amounts to then.
+    pub async fn revoke(&self, certificate: &[u8], reason: u8) -> Result<Option<Response>, SendError> {
+        let directory = match self.authority.directory().await {
+            Ok(directory) => directory,
+            Err(Unavailable::Throttled(answer)) => return Ok(Some(answer)),
+            Err(Unavailable::Failed(error)) => return Err(error),
+        };
+        let Some(url) = directory.revoke_cert else {
+            return Ok(None);
+        };
+        let certificate = URL_SAFE_NO_PAD.encode(certificate);
+        let payload = json!({ "certificate": certificate, "reason": reason }).to_string();
+        let post = Post {
+            kind: "revokeCert",
+            new_nonce: &directory.new_nonce,
+            url: &url,
+            signer: Signer::Account {
+                key: &self.key,
+                kid: self.kid.as_str(),
+            },
+            payload: payload.as_bytes(),
+            accept: None,
+        };
+        Ok(Some(self.authority.transport.post(post).await?))
+    }
+
     /// Is it known that the CA suggests nothing for renewals? Not before the directory was read.
     #[must_use]
     pub fn lacks_renewal_info(&self) -> bool {

@@ -174,7 +174,7 @@ fn differences<'a>(
 ) -> Option<Differences<'a>> {
     // A spec that was written without the planned moment that follows from it is written once more.
     let is_written = |shard: &CertificateShard, spec: &CertificateShardSpec| {
-        shard.spec == *spec && replanned(shard, server).is_none()
+        shard.spec == *spec && restated(shard, server).is_none()
     };
     let names: HashSet<&str> = planned.shards.iter().map(|(name, _)| name.as_str()).collect();
     let write: Vec<_> = planned
@@ -263,7 +263,7 @@ async fn change_shard(
         ..shard.clone()
     };
     let written = api.replace(&name, &PostParams::default(), &changed).await?;
-    match replanned(&written, server) {
+    match restated(&written, server) {
         Some(status) => {
             let restated = CertificateShard {
                 status: Some(status),
@@ -273,6 +273,20 @@ async fn change_shard(
         }
         None => Ok(written),
     }
+}
+
+/// What follows from a shard's spec for its status, if it does not say so: the planned renewal, and that a revocation
+/// is not asked for any more, so that the next request is a new one.
+fn restated(shard: &CertificateShard, server: Option<&str>) -> Option<CertificateShardStatus> {
+    let replanned = replanned(shard, server);
+    let status = replanned.as_ref().or(shard.status.as_ref())?;
+    if shard.spec.revoke.is_some() || status.revoke_seen.is_none() {
+        return replanned;
+    }
+    Some(CertificateShardStatus {
+        revoke_seen: None,
+        ..status.clone()
+    })
 }
 
 fn new_shard(certificate: &Certificate, name: &str, spec: &CertificateShardSpec) -> CertificateShard {

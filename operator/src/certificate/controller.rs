@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use super::CertificateKey;
 use super::cap::{IssuerCap, told};
 use super::commit::{Committed, PATIENCE, commit, is_as_planned};
+use super::revoked;
 use super::summary::{BudgetWait, IssuerState, refused, summary};
 use super::wanted::{Refused, Wanted, assignment, clash, is_owned, wanted};
 use crate::clock;
@@ -30,6 +31,7 @@ use crate::found_by;
 use crate::issuer::{IssuerKey, name_caps};
 use crate::queue::ShardKey;
 use crate::shard::decide::cost_under_way;
+use crate::shard::revocation;
 use crate::watching::Watched;
 
 /// Shards change many times a second; their sum is made at most this often.
@@ -226,6 +228,7 @@ async fn reconcile(
             .as_ref()
             .and_then(|at| Duration::try_from(at.0.duration_since(now)).ok());
         let again = write_status(context, certificate, status, memory).await?;
+        revoked::withdraw(context, certificate, &own).await?;
         let estimate = (!is_ready).then_some(ESTIMATE_AGAIN);
         return Ok([again, expiry, estimate].into_iter().flatten().min());
     }
@@ -411,6 +414,7 @@ async fn write_status(
     if !is_ours && since.elapsed() < COURTESY {
         return Ok(Some(COURTESY));
     }
+    let invalid = revoked::news(certificate.status.as_ref(), &status);
     let was = ready_words(certificate.status.as_ref());
     let is = ready_words(Some(&status));
     let wanted = Certificate {
@@ -429,6 +433,12 @@ async fn write_status(
                 was.as_ref()
                     .is_none_or(|(old, old_reason, _)| (old, old_reason) != (status, reason))
             };
+            if let Some(message) = invalid {
+                let events = &context.events;
+                events
+                    .warning(&written, revocation::INVALID_REASON, "Revoke", message)
+                    .await;
+            }
             if let Some((status, reason, message)) = is.filter(is_news) {
                 tell(context, &written, &status, &reason, message).await;
             }

@@ -8,11 +8,13 @@ use jiff::Timestamp;
 use sancho_crds::{Certificate, CertificateShard, CertificateStatus, PlanStatus, condition, set_condition};
 
 use self::tally::Tally;
+use super::revoked::revoking;
 use super::wanted::Refused;
 use crate::clock;
 use crate::quotas::HeldBack;
 use crate::quotas::published::{Stretch, stretch};
 use crate::shard::quarantine;
+use crate::shard::revocation::REVOKING;
 
 /// What the issuer is like, as far as the shards' waiting goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,6 +128,7 @@ pub(super) fn summary(
         let long = rounded(at_least);
         format!("{long} or more until the last one, since {why}; fewer orders with more names each take less")
     });
+    let revoking = revoking(certificate, shards);
     let time = clock::time(now);
     let conditions = &mut status.conditions;
     let mut set = |kind, value, reason: &str, message: &str| {
@@ -163,6 +166,9 @@ pub(super) fn summary(
         set("Degraded", true, reason, &message);
     } else if was_degraded {
         set("Degraded", false, "AllNamesPass", "");
+    }
+    if let Some((value, reason, message)) = &revoking {
+        set(REVOKING, *value, reason, message);
     }
     set("Stalled", false, if is_ready { "Issued" } else { "Planned" }, "");
     let renewing = if tally.renewing.is_empty() {

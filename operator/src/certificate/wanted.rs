@@ -10,7 +10,7 @@ use sancho_core::renewal::parse_go_duration;
 use sancho_core::secret_name::{secret_clash, secret_name};
 use sancho_crds::{
     Certificate, CertificateShard, CertificateShardSpec, CertificateSpec, PAUSED_ANNOTATION,
-    RENEW_ANNOTATION, RETRY_ANNOTATION, Sharding, ShardingStrategy,
+    RENEW_ANNOTATION, RETRY_ANNOTATION, REVOKE_ANNOTATION, RevocationReason, Sharding, ShardingStrategy,
 };
 
 use super::cap::IssuerCap;
@@ -89,6 +89,8 @@ pub(super) fn wanted(
     let annotation = |key| certificate.annotations().get(key).map(String::as_str);
     let retry = annotation(RETRY_ANNOTATION).map(|value| digest([value]));
     let renew = annotation(RENEW_ANNOTATION).map(|value| digest([value]));
+    // A reason that is none is told by the summary, and is no reason not to plan.
+    let revoke = annotation(REVOKE_ANNOTATION).and_then(|value| RevocationReason::parse(value).ok());
     let paused = (annotation(PAUSED_ANNOTATION) == Some("true")).then_some(true);
     KeyKind::of(private_key.as_ref()).map_err(|error| Refused {
         reason: "InvalidPrivateKey",
@@ -107,6 +109,7 @@ pub(super) fn wanted(
                 index,
                 renew: renew.clone(),
                 paused,
+                revoke,
                 issuer_ref: issuer_ref.clone(),
                 dns_names: names.into_iter().map(String::from).collect(),
                 duration: duration.clone(),

@@ -14,6 +14,7 @@ use crate::quotas::Quotas;
 use crate::shard::profile::profile;
 use crate::shard::quarantine::{held_up_until, is_wanted, next_try, order_names, order_target};
 use crate::shard::renewal::{renewal_of_issued, seed};
+use crate::shard::revocation;
 
 /// What a shard needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub struct Surroundings<'a> {
     pub holders: &'a BTreeSet<String>,
     /// The Secret was seen to be deleted.
     pub secret_gone: bool,
+    /// What the Secret's annotation [`sancho_crds::REVOKE_ANNOTATION`] says, as far as is known.
+    pub revoke: Option<&'a str>,
     /// The CA is known to suggest nothing for renewals.
     pub lacks_renewal_info: bool,
     /// What the issuer says of orders.
@@ -55,9 +58,16 @@ pub struct Surroundings<'a> {
 /// What does `shard` need?
 #[must_use]
 pub fn need(shard: &CertificateShard, around: &Surroundings<'_>) -> Need {
-    let work = match open_work(shard, around) {
-        Ok(priority) => priority,
-        Err(until) => return Need::Nothing { until },
+    let revocation = revocation::due(shard, around.revoke, around.now);
+    let work = match revocation {
+        Some(at) if at <= around.now => Priority::Revoke,
+        _ => match open_work(shard, around) {
+            Ok(priority) => priority,
+            Err(until) => {
+                let until = [until, revocation].into_iter().flatten().min();
+                return Need::Nothing { until };
+            }
+        },
     };
     let claim = shard.status.as_ref().and_then(|status| status.claim.as_ref());
     match claim {
@@ -71,7 +81,7 @@ pub fn need(shard: &CertificateShard, around: &Surroundings<'_>) -> Need {
 #[must_use]
 pub fn cost(shard: &CertificateShard, priority: Priority) -> Cost {
     match priority {
-        Priority::RenewalInfo => return 1.into(),
+        Priority::RenewalInfo | Priority::Revoke => return 1.into(),
         // An order of one name, up to its authorization.
         Priority::Retry => {
             return Cost {

@@ -28,8 +28,10 @@ use crate::issuer::{IssuerKey, ReadyIssuer};
 use crate::order_status::from_status;
 use crate::queue::{Priority, ShardKey};
 use crate::quotas;
+use crate::secrets::SecretError;
 use crate::shard::quarantine;
 use crate::shard::retry::retry;
+use crate::shard::revoke::revoke;
 use crate::shard::send::{Sent, send};
 
 /// A wait of at most this long is waited for in place; after a longer one the shard is taken up anew.
@@ -58,9 +60,21 @@ pub enum Stop {
     /// The API server refused or did not answer.
     #[error("the API server: {0}")]
     Api(#[from] kube::Error),
+    /// A Secret could not be read or written.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
 }
 
-/// Drives one shard as far as it goes. `secret_gone`: its Secret was seen to be deleted.
+/// What was seen of a shard's Secret.
+#[derive(Debug, Clone, Default)]
+pub struct SeenSecret {
+    /// It was seen to be deleted.
+    pub gone: bool,
+    /// What its annotation [`sancho_crds::REVOKE_ANNOTATION`] says.
+    pub revoke: Option<String>,
+}
+
+/// Drives one shard as far as it goes.
 ///
 /// # Errors
 /// [`Stop`] says why it ended before the certificate was there; the shard is looked at again in
@@ -69,19 +83,20 @@ pub async fn drive(
     context: &Context,
     issuer: &ReadyIssuer,
     key: &ShardKey,
-    secret_gone: bool,
+    secret: SeenSecret,
 ) -> Result<(), Stop> {
     let api = context.shards(&key.namespace);
     let Some(shard) = api.get_opt(&key.name).await? else {
         return Err(Stop::Nothing);
     };
-    let secret_gone = secret_gone && finish::is_secret_gone(context, &shard).await;
+    let secret_gone = secret.gone && finish::is_secret_gone(context, &shard).await;
     let holders = issuer.budget.view().borrow().holders.clone();
     let around = Surroundings {
         server: &issuer.server,
         me: &context.replica,
         holders: &holders,
         secret_gone,
+        revoke: secret.revoke.as_deref(),
         lacks_renewal_info: issuer.session.lacks_renewal_info(),
         terms: &issuer.terms,
         quotas: &context.quotas,
@@ -90,6 +105,7 @@ pub async fn drive(
     };
     match need(&shard, &around) {
         Need::Work(Priority::RenewalInfo) => return look(context, issuer, Recorder::new(api, shard)).await,
+        Need::Work(Priority::Revoke) => return revoke(context, issuer, Recorder::new(api, shard)).await,
         Need::Work(Priority::Retry) => return retry(context, issuer, Recorder::new(api, shard)).await,
         Need::Work(Priority::UnderWay | Priority::NearExpiry | Priority::New | Priority::Renewal) => {}
         Need::Nothing { .. } | Need::Claimed => return Err(Stop::Nothing),

@@ -22,6 +22,7 @@ use crate::secrets::{self, SecretError, keys};
 use crate::shard::decide::is_renewed_by_hand;
 use crate::shard::quarantine::{self, order_names};
 use crate::shard::renewal::{explanation, known_suggestion, plan_renewal, renewal_of, seed, show_planned};
+use crate::shard::revocation;
 
 /// A Secret of the shard's name exists and is not Sancho's.
 pub const SECRET_NOT_OURS: &str = "SecretNotOurs";
@@ -185,6 +186,9 @@ pub(super) fn held(
     let (chain, key) = secrets::contents(secret)?;
     let facts = chain::check(&chain, &key, &order_names(shard), now).ok()?;
     let issued = shard.status.as_ref().and_then(|status| status.issued.as_ref());
+    if revocation::is_revoked(shard, &facts.fingerprint) {
+        return None;
+    }
     if is_renewed_by_hand(shard) && issued.is_some_and(|issued| issued.fingerprint == facts.fingerprint) {
         return None;
     }
@@ -296,6 +300,8 @@ fn issued(
         renewal_info,
     });
     status.renewed = shard.spec.renew.clone();
+    // What is asked for was about the certificate before.
+    status.revoke_seen = shard.spec.revoke;
     status.order = None;
     status.claim = None;
     status.failure = None;

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use super::finish::FinishError;
 use super::quarantine::order_names;
+use super::revocation;
 use crate::acme::csr::ShardKey;
 use crate::acme::key_kind::KeyKind;
 use crate::context::{Context, full_name};
@@ -35,6 +36,7 @@ pub(super) async fn csr(context: &Context, shard: &CertificateShard) -> Result<V
         RotationPolicy::Always => None,
         RotationPolicy::Never => secrets::read(&api, shard)
             .await?
+            .filter(|secret| !is_compromised(shard, secret))
             .and_then(|secret| in_use(&secret, kind)),
     };
     let pem = match again {
@@ -61,6 +63,12 @@ fn in_use(secret: &Secret, kind: KeyKind) -> Option<Zeroizing<String>> {
     usable(&key, kind).map(|key| key.to_pem())
 }
 
+/// Was the certificate in the Secret revoked because somebody else has its key?
+fn is_compromised(shard: &CertificateShard, secret: &Secret) -> bool {
+    let chain = secrets::chain(secret).map(crate::chain::fingerprint);
+    chain.is_some_and(|fingerprint| revocation::is_compromised(shard, &fingerprint))
+}
+
 fn usable(pem: &[u8], kind: KeyKind) -> Option<ShardKey> {
     let key = ShardKey::from_pem(pem).ok()?;
     (key.kind() == Some(kind)).then_some(key)
@@ -71,8 +79,44 @@ mod tests {
     use std::collections::BTreeMap;
 
     use k8s_openapi::ByteString;
+    use sancho_crds::{CertificateShardStatus, RevocationAskedBy, RevocationReason, RevocationStatus};
 
     use super::*;
+
+    #[test]
+    fn a_key_that_somebody_else_has_is_not_used_again() {
+        let chain = b"chain".to_vec();
+        let data = BTreeMap::from([("tls.crt".to_owned(), ByteString(chain.clone()))]);
+        let secret = Secret {
+            data: Some(data),
+            ..Default::default()
+        };
+        let revoked_for = |reason| {
+            let mut shard = CertificateShard::new("shop-0", Default::default());
+            let revocation = RevocationStatus {
+                serial: "01".into(),
+                fingerprint: crate::chain::fingerprint(&chain),
+                reason,
+                asked_by: RevocationAskedBy::Secret,
+                asked: crate::clock::time(crate::clock::now()),
+                revoked: None,
+                failures: None,
+                next_try: None,
+                error: None,
+            };
+            shard.status = Some(CertificateShardStatus {
+                revocation: Some(revocation),
+                ..Default::default()
+            });
+            is_compromised(&shard, &secret)
+        };
+        assert!(revoked_for(RevocationReason::KeyCompromise));
+        assert!(!revoked_for(RevocationReason::Superseded));
+        assert!(!is_compromised(
+            &CertificateShard::new("shop-0", Default::default()),
+            &secret
+        ));
+    }
 
     #[test]
     fn the_key_in_use_is_used_again_only_if_it_is_of_the_kind_that_is_asked_for() {

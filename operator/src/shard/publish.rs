@@ -12,11 +12,13 @@ use sancho_core::order::Retry;
 use sancho_crds::{CertificateShard, CertificateShardStatus};
 
 use super::finish::{FinishError, SECRET_NOT_OURS, conclude, failed, held, published, tell_news};
+use super::revoke;
 use crate::chain::{self, ChainError, IssuedFacts};
 use crate::clock;
 use crate::context::{Context, full_name};
 use crate::secrets::{self, SecretError, keys};
 use crate::shard::quarantine::order_names;
+use crate::shard::revocation;
 
 /// What the CA issued is not what was asked for.
 pub const CHAIN_REFUSED: &str = "ChainRefused";
@@ -25,7 +27,8 @@ pub const CHAIN_REFUSED: &str = "ChainRefused";
 /// that the chain or the Secret does not do.
 ///
 /// # Errors
-/// [`FinishError::Displaced`] if somebody else drives the shard by now; else what keeps the Secret from being written.
+/// [`FinishError::Displaced`] if somebody else drives the shard by now, or the certificate that is served is to be
+/// revoked first; else what keeps the Secret from being written.
 pub async fn publish(
     context: &Context,
     shard: &CertificateShard,
@@ -53,7 +56,11 @@ pub async fn publish(
         }
         present => present?,
     };
-    if !is_unchanged(context, shard).await? {
+    let is_to_be_revoked = present.as_ref().is_some_and(|secret| {
+        let served = secrets::chain(secret).map(chain::fingerprint).unwrap_or_default();
+        revocation::is_unseen(shard, revoke::annotation(secret), &served)
+    });
+    if is_to_be_revoked || !is_unchanged(context, shard).await? {
         return Err(FinishError::Displaced);
     }
     if let Some(newer) = present

@@ -11,12 +11,12 @@ use kube::ResourceExt;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::Event;
-use sancho_crds::{CertificateShard, condition};
+use sancho_crds::{CertificateShard, REVOKE_ANNOTATION, condition};
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
 
 use super::decide::{Need, Surroundings, cost, expiry, need};
-use super::drive::{Stop, drive};
+use super::drive::{SeenSecret, Stop, drive};
 use crate::certificate::CertificateKey;
 use crate::clock;
 use crate::context::Context;
@@ -166,14 +166,18 @@ impl Watch {
 
     fn secret_event(&mut self, event: Event<PartialObjectMeta<Secret>>) {
         match event {
-            Event::Delete(secret) => {
-                let key = found_by::of_secret(&secret, &secret.name_any());
-                for shard in self.context.seen.shards.find(&key) {
-                    self.look(&shard);
-                }
-            }
+            Event::Delete(secret) => self.look_at_shard_of(&secret),
             Event::InitDone => self.look_at_all(),
-            Event::Apply(_) | Event::InitApply(_) | Event::Init => {}
+            // An annotation may have come or gone.
+            Event::Apply(secret) => self.look_at_shard_of(&secret),
+            Event::InitApply(_) | Event::Init => {}
+        }
+    }
+
+    fn look_at_shard_of(&mut self, secret: &PartialObjectMeta<Secret>) {
+        let key = found_by::of_secret(secret, &secret.name_any());
+        for shard in self.context.seen.shards.find(&key) {
+            self.look(&shard);
         }
     }
 
@@ -200,7 +204,7 @@ impl Watch {
                 self.look_at(key);
             }
             Err(Stop::Nothing) => self.due.set(key, later),
-            Err(stop @ (Stop::Record(_) | Stop::Api(_))) => {
+            Err(stop @ (Stop::Record(_) | Stop::Api(_) | Stop::Secret(_))) => {
                 tracing::info!(shard = %key, %stop, "left in the middle");
                 self.due.set(key, later);
             }
@@ -247,11 +251,13 @@ impl Watch {
             None => (Need::Nothing { until: None }, None),
             Some(issuer) => {
                 let holders = issuer.budget.view().borrow().holders.clone();
+                let secret = self.secret(shard);
                 let around = Surroundings {
                     server: &issuer.server,
                     me: &self.context.replica,
                     holders: &holders,
-                    secret_gone: self.secret_gone(shard),
+                    secret_gone: secret.gone,
+                    revoke: secret.revoke.as_deref(),
                     lacks_renewal_info: issuer.session.lacks_renewal_info(),
                     terms: &issuer.terms,
                     quotas: &self.context.quotas,
@@ -283,12 +289,21 @@ impl Watch {
         }
     }
 
-    /// A Secret that the watch does not show although it was written.
-    fn secret_gone(&self, shard: &CertificateShard) -> bool {
+    /// What the watch shows of the shard's Secret.
+    fn secret(&self, shard: &CertificateShard) -> SeenSecret {
         let namespace = shard.namespace().unwrap_or_default();
         let reference =
             ObjectRef::<PartialObjectMeta<Secret>>::new_with(&shard.spec.secret_name, ()).within(&namespace);
-        self.secrets_known && self.context.seen.secrets.get(&reference).is_none()
+        match self.context.seen.secrets.get(&reference) {
+            Some(secret) => SeenSecret {
+                gone: false,
+                revoke: secret.annotations().get(REVOKE_ANNOTATION).cloned(),
+            },
+            None => SeenSecret {
+                gone: self.secrets_known,
+                revoke: None,
+            },
+        }
     }
 
     /// As many drives as the held slots can use.
@@ -319,11 +334,11 @@ impl Watch {
                 let context = self.context.clone();
                 // Requests that wait for their permits take turns by namespace too.
                 let issuer = issuer.for_tenant(&key.namespace);
-                let gone = self.secret_gone(&shard);
+                let secret = self.secret(&shard);
                 let driven = key.clone();
                 let started = self
                     .drives
-                    .spawn(async move { drive(&context, &issuer, &driven, gone).await });
+                    .spawn(async move { drive(&context, &issuer, &driven, secret).await });
                 self.driven.insert(started.id(), key);
             }
             if changed {

@@ -10,8 +10,9 @@ use sancho_e2e::replica::{NAMESPACE, RESPONDER_ACCOUNT, SERVICE_ACCOUNT};
 type Right = (&'static str, &'static str, &'static str);
 
 /// What the operator needs wherever it looks at Certificates.
-const NEEDED: [Right; 13] = [
+const NEEDED: [Right; 14] = [
     ("watch", "certificates.sancho.dev", "shop"),
+    ("patch", "certificates.sancho.dev", "shop"),
     ("update", "certificates.sancho.dev/status", "shop"),
     ("update", "certificates.sancho.dev/finalizers", "shop"),
     ("create", "certificateshards.sancho.dev", "shop"),
@@ -36,7 +37,7 @@ const NEEDED_AT_HOME: [Right; 4] = [
 
 /// What it must not have, wherever it looks.
 const NEVER: [Right; 6] = [
-    ("patch", "certificates.sancho.dev", "shop"),
+    ("update", "certificates.sancho.dev", "shop"),
     ("update", "issuers.sancho.dev", "shop"),
     ("update", "clusterissuers.sancho.dev", ""),
     ("get", "leases.coordination.k8s.io", "shop"),

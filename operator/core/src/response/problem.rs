@@ -14,6 +14,8 @@ pub mod kind {
     pub const ACCOUNT_DOES_NOT_EXIST: &str = "accountDoesNotExist";
     /// The certificate has been replaced already (RFC 9773 §7.4).
     pub const ALREADY_REPLACED: &str = "alreadyReplaced";
+    /// The certificate is revoked already.
+    pub const ALREADY_REVOKED: &str = "alreadyRevoked";
     /// The nonce was used before or is too old.
     pub const BAD_NONCE: &str = "badNonce";
     /// The CSR is not acceptable.

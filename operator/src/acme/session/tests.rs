@@ -33,7 +33,7 @@ fn respond(request: &Received, account: NewAccountIs) -> Vec<u8> {
             let url = |path: &str| format!("https://{host}{path}");
             let directory = json!({
                 "newNonce": url("/nonce"), "newAccount": url("/new-account"), "newOrder": url("/new-order"),
-                "renewalInfo": url("/renewal/"),
+                "renewalInfo": url("/renewal/"), "revokeCert": url("/revoke"),
             });
             answer(200, &[], &directory.to_string())
         }
@@ -247,6 +247,20 @@ async fn renewal_info_is_asked_for_by_an_unsigned_get() {
 }
 
 #[tokio::test]
+async fn a_certificate_is_revoked_in_the_accounts_name_and_with_a_reason() {
+    let server = ca(NewAccountIs::Made).await;
+    let (session, _budget) = register(&server).await;
+    let answer = session.unwrap().revoke(b"DER", 1).await.unwrap();
+    assert_eq!(answer.map(|answer| answer.status), Some(200));
+    let received = server.received().pop().unwrap();
+    assert_eq!(received.path, "/revoke");
+    let (header, payload) = opened(&received);
+    assert!(header["kid"].as_str().unwrap().ends_with("/acct/1"));
+    let payload: Value = serde_json::from_slice(&payload).unwrap();
+    assert_eq!(payload, json!({ "certificate": "REVS", "reason": 1 }));
+}
+
+#[tokio::test]
 async fn a_ca_without_renewal_info_is_asked_for_none_and_told_of_no_replacement() {
     let server = Loopback::start(|request| {
         let host = request.field("host").unwrap_or_default();
@@ -269,6 +283,7 @@ async fn a_ca_without_renewal_info_is_asked_for_none_and_told_of_no_replacement(
     let certificate: CertId = CERTIFICATE.parse().unwrap();
     let before = server.asked().len();
     assert_eq!(session.renewal_info(&certificate).await.unwrap(), None);
+    assert_eq!(session.revoke(b"DER", 0).await.unwrap(), None);
     assert_eq!(server.asked().len(), before);
     let request = Request::NewOrder {
         names: vec!["a.example".parse().unwrap()],

@@ -74,6 +74,7 @@ fn around<'a>(holders: &'a BTreeSet<String>, quotas: &'a Quotas, now: i64) -> Su
         me: "me",
         holders,
         secret_gone: false,
+        revoke: None,
         lacks_renewal_info: false,
         terms: &PLAIN,
         quotas,
@@ -478,4 +479,37 @@ fn a_claim_counts_only_while_its_owner_holds_a_slot() {
         ..status
     };
     assert_eq!(needed(mine, &["me"], false, 10), Need::Work(Priority::UnderWay));
+}
+
+#[test]
+fn what_is_to_be_revoked_goes_before_everything_else_of_its_shard_and_a_refusal_lets_others_pass() {
+    let mut shard = shard(CertificateShardStatus {
+        issued: Some(issued(wanted())),
+        order: Some(order(None)),
+        ..Default::default()
+    });
+    let holders = BTreeSet::new();
+    let quotas = Quotas::default();
+    let around = |revoke: Option<&'static str>, now| Surroundings {
+        revoke,
+        ..around(&holders, &quotas, now)
+    };
+    assert_eq!(need(&shard, &around(None, 10)), Need::Work(Priority::UnderWay));
+    let asked = around(Some("keyCompromise"), 10);
+    assert_eq!(need(&shard, &asked), Need::Work(Priority::Revoke));
+    shard.spec.revoke = Some(sancho_crds::RevocationReason::Superseded);
+    assert_eq!(need(&shard, &around(None, 10)), Need::Work(Priority::Revoke));
+
+    let by = sancho_crds::RevocationAskedBy::Certificate;
+    let asked = (sancho_crds::RevocationReason::Superseded, by);
+    shard.status = Some(revocation::recorded(&shard, ("01", "00"), asked));
+    shard.status = Some(revocation::refused(&shard, at(70), "no", true));
+    assert_eq!(
+        need(&shard, &around(None, 10)),
+        Need::Nothing { until: Some(at(70)) }
+    );
+    assert_eq!(need(&shard, &around(None, 70)), Need::Work(Priority::Revoke));
+    shard.status.as_mut().unwrap().issued.as_mut().unwrap().not_after = time(at(20));
+    let priority = need(&shard, &around(None, 18));
+    assert_eq!(priority, Need::Work(Priority::NearExpiry));
 }
