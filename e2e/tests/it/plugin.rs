@@ -271,6 +271,30 @@ async fn the_plugin_renews_once_pauses_and_resumes() {
         assert_ne!(&after[secret].1, chain, "{secret} was not renewed");
     }
 
+    let revoke = ["revoke", "--secret", "shop-tls", "--reason", "superseded"];
+    let meant = said(&sancho(&world, &revoke).await, 2);
+    has(&meant, &["cannot be taken back", "--yes"]);
+    let reasons = said(&sancho(&world, &["revoke", "shop", "--reason", "oops"]).await, 2);
+    has(&reasons, &["keyCompromise, cACompromise"]);
+    let strange = ["revoke", "--secret", "nobody", "--reason", "superseded", "--yes"];
+    has(
+        &said(&sancho(&world, &strange).await, 2),
+        &["has no Secret nobody"],
+    );
+    let yes = [&revoke[..], &["--yes"]].concat();
+    let revoked = said(&sancho(&world, &yes).await, 0);
+    has(&revoked, &["Secret default/shop-tls has its certificate revoked"]);
+    orders_are(&world, &[3, 2]).await;
+    let annotate = said(
+        &sancho(&world, &["revoke", "shop", "--reason", "keyCompromise", "--yes"]).await,
+        0,
+    );
+    has(
+        &annotate,
+        &["Certificate default/shop has all its certificates revoked"],
+    );
+    orders_are(&world, &[4, 3]).await;
+
     let paused = said(&sancho(&world, &["pause", "shop"]).await, 0);
     has(&paused, &["is paused"]);
     let refused = said(&sancho(&world, &["renew", "shop"]).await, 2);
@@ -288,7 +312,7 @@ async fn the_plugin_renews_once_pauses_and_resumes() {
     said(&sancho(&world, &["resume", "shop"]).await, 0);
     ready(&world, "shop", Duration::from_secs(90)).await;
     // The renewal was not made again.
-    orders_are(&world, &[2, 3, 1]).await;
+    orders_are(&world, &[4, 4, 1]).await;
 }
 
 /// Waits until each shard has had so many orders, and all of them are done.

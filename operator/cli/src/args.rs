@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 use jiff::{SignedDuration, Span, SpanRelativeTo};
+use sancho_crds::RevocationReason;
 
 use crate::output::Format;
 
@@ -79,6 +80,8 @@ pub enum Command {
     /// Tries again now what has failed, in place of when its wait is over. A quota of the CA, and names in quarantine,
     /// keep their time.
     Retry(Named),
+    /// Has the CA revoke what a Certificate's Secrets serve, or one Secret, and issue it anew. This cannot be undone.
+    Revoke(Revoke),
     /// Begins no order for a Certificate, not even for a renewal, until it is resumed.
     Pause(Named),
     /// Ends a pause.
@@ -114,6 +117,23 @@ pub enum Command {
 pub struct Named {
     /// The Certificate.
     pub name: String,
+}
+
+/// What is to be revoked, and why.
+#[derive(Args)]
+pub struct Revoke {
+    /// The Certificate, all of whose certificates are revoked.
+    #[arg(required_unless_present = "secret", conflicts_with = "secret")]
+    pub name: Option<String>,
+    /// The Secret whose certificate alone is revoked.
+    #[arg(long)]
+    pub secret: Option<String>,
+    /// Why, by a name of RFC 5280, such as keyCompromise, superseded or cessationOfOperation.
+    #[arg(long, value_parser = RevocationReason::parse)]
+    pub reason: RevocationReason,
+    /// That it is meant: clients may refuse what is revoked at once, and no CA takes it back.
+    #[arg(long)]
+    pub yes: bool,
 }
 
 #[derive(Args)]

@@ -7,6 +7,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::PartialObjectMeta;
 use kube::{Api, Client, Config, Resource, ResourceExt};
 use sancho::certificate::assignment_in_secrets;
 use sancho::secrets::{CERTIFICATE_LABEL, label_value};
@@ -257,21 +258,44 @@ impl Cluster {
         Ok(found)
     }
 
-    /// Writes an annotation of a Certificate, or removes it.
+    /// The metadata of one Secret; of the context's namespace, if no other is named.
+    ///
+    /// # Errors
+    /// When the API server refuses, or there is none of that name.
+    pub async fn secret(&self, scope: &Scope, name: &str) -> Result<PartialObjectMeta<Secret>> {
+        let Scope::Namespace(namespace) = scope else {
+            return Err(anyhow!("a Secret is of one namespace: name it by -n"));
+        };
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        let found = api.get_metadata_opt(name).await.map_err(explained)?;
+        found.ok_or_else(|| anyhow!("namespace {namespace} has no Secret {name}"))
+    }
+
+    /// Writes an annotation of a Certificate or a Secret, or removes it.
     ///
     /// # Errors
     /// When the API server refuses.
     pub async fn annotate(&self, written: &Written) -> Result<()> {
-        let api: Api<Certificate> = self.api(&Scope::Namespace(written.namespace.clone()));
+        let scope = Scope::Namespace(written.namespace.clone());
         let patch = json!({ "metadata": { "annotations": { written.annotation: written.value } } });
         let params = PatchParams {
             field_manager: Some("kubectl-sancho".into()),
             ..PatchParams::default()
         };
-        api.patch(&written.certificate, &params, &Patch::Merge(&patch))
-            .await
-            .map_err(explained)?;
-        Ok(())
+        let patch = Patch::Merge(&patch);
+        match &written.secret {
+            Some(secret) => self
+                .api::<Secret>(&scope)
+                .patch_metadata(secret, &params, &patch)
+                .await
+                .map(drop),
+            None => self
+                .api::<Certificate>(&scope)
+                .patch_metadata(&written.certificate, &params, &patch)
+                .await
+                .map(drop),
+        }
+        .map_err(explained)
     }
 
     fn api<K>(&self, scope: &Scope) -> Api<K>

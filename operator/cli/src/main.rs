@@ -3,7 +3,7 @@
 //!
 //! `cluster (reads) -> status | plan | budget | hosts (pure: objects -> view) -> output`
 //!
-//! It works with the user's own rights. All that it writes are annotations of Certificates (`by_hand`).
+//! It works with the user's own rights. All that it writes are annotations of Certificates and Secrets (`by_hand`).
 
 mod args;
 mod budget;
@@ -30,7 +30,7 @@ use kube::ResourceExt;
 use sancho::certificate::preview::{Around, preview};
 use sancho_crds::Certificate;
 
-use crate::args::{Cli, Command, Which};
+use crate::args::{Cli, Command, Revoke, Which};
 use crate::by_hand::Change;
 use crate::cluster::{Cluster, Scope};
 use crate::doctor::Weight;
@@ -141,6 +141,7 @@ async fn answer(cli: &Cli, cluster: &Cluster, scope: &Scope) -> Result<Answer> {
         }
         Command::Renew(named) => change(cluster, scope, &named.name, Change::Renew(now)).await?,
         Command::Retry(named) => change(cluster, scope, &named.name, Change::Retry(now)).await?,
+        Command::Revoke(asked) => revoke(cluster, scope, asked).await?,
         Command::Pause(named) => change(cluster, scope, &named.name, Change::Pause).await?,
         Command::Resume(named) => change(cluster, scope, &named.name, Change::Resume).await?,
         Command::Doctor => {
@@ -242,6 +243,30 @@ async fn change(cluster: &Cluster, scope: &Scope, name: &str, change: Change) ->
         ));
     };
     let written = change.on(certificate).map_err(|refused| anyhow!(refused))?;
+    cluster.annotate(&written).await?;
+    Answer::new(&written, true, || by_hand::text(&written))
+}
+
+/// Has a Certificate's certificates revoked, or that of one Secret.
+async fn revoke(cluster: &Cluster, scope: &Scope, asked: &Revoke) -> Result<Answer> {
+    let Revoke {
+        name,
+        secret,
+        reason,
+        yes,
+    } = asked;
+    if !yes {
+        return Err(anyhow!(
+            "what is revoked cannot be taken back, and clients may refuse it before another one is there: say --yes \
+             if it is meant"
+        ));
+    }
+    let Some(secret) = secret else {
+        let name = name.as_deref().unwrap_or_default();
+        return change(cluster, scope, name, Change::Revoke(*reason)).await;
+    };
+    let found = cluster.secret(scope, secret).await?;
+    let written = by_hand::revoke_secret(*reason, &found).map_err(|refused| anyhow!(refused))?;
     cluster.annotate(&written).await?;
     Answer::new(&written, true, || by_hand::text(&written))
 }
