@@ -5,6 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use crate::private_key::PrivateKey;
+use crate::secret_form::SecretTemplate;
 
 /// On a Certificate, at a new value: what is valid is renewed at once, and stays in use until the new one is there.
 pub const RENEW_ANNOTATION: &str = "sancho.dev/renew";
@@ -111,6 +112,10 @@ pub struct CertificateSpec {
     /// The private keys: algorithm, size, and whether each certificate has a new one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub private_key: Option<PrivateKey>,
+    /// Labels and annotations of the Secrets, renewed ones and those that are there. An edit is carried out without
+    /// a request to the CA.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_template: Option<SecretTemplate>,
     /// What is done about a name that cannot be validated. `Quarantine`, the default: it is taken out of its
     /// certificate until it can be, and the others go on. `Strict`: all names of a shard or none.
     #[serde(default, skip_serializing_if = "Option::is_none")]

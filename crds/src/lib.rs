@@ -11,6 +11,7 @@ mod issuer;
 mod private_key;
 mod revocation;
 mod rules;
+mod secret_form;
 mod shard;
 
 pub use certificate::{
@@ -27,6 +28,7 @@ pub use private_key::{KeyAlgorithm, PrivateKey, RotationPolicy};
 pub use revocation::{
     REVOKE_ANNOTATION, RevocationAskedBy, RevocationReason, RevocationStatus, UnknownReason,
 };
+pub use secret_form::SecretTemplate;
 pub use shard::{
     AuthorizationStatus, CertificateShard, CertificateShardSpec, CertificateShardStatus, Claim, FoundBy,
     IssuedStatus, OrderStatus, QuarantinePlace, QuarantinedName, QuotaScope, RenewalInfoStatus, ShardFailure,

@@ -63,6 +63,67 @@ const OBJECT_NAME_RULE: (&str, &str) = (
     "not a name that Kubernetes takes: use lower-case letters, digits, '-' and '.', with a letter or digit before and after each '.' and at both ends",
 );
 
+/// Rules on the keys of labels and annotations that go to Secrets.
+const TEMPLATE_KEY_RULES: [(&str, &str); 2] = [
+    (
+        "self.all(key, !key.startsWith('sancho.dev/') && !key.contains('.sancho.dev/'))",
+        "keys of sancho.dev are written by Sancho itself: take them out",
+    ),
+    (
+        "self.all(key, key.matches('^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",
+        "a key that Kubernetes does not take: write at most 63 letters, digits, '-', '_' and '.', and before them a domain and '/' if you like, as in example.com/team",
+    ),
+];
+
+/// The rule on keys of cert-manager, which would take the Secret for its own.
+const NOT_CERT_MANAGERS: &str =
+    "keys of cert-manager.io tell cert-manager that the Secret is its own: take them out";
+
+/// Labels that go to Secrets.
+pub(crate) fn template_labels(_: &mut SchemaGenerator) -> Schema {
+    let [own, syntax] = TEMPLATE_KEY_RULES;
+    json_schema!({
+        "type": "object",
+        "maxProperties": 64,
+        "additionalProperties": { "type": "string", "maxLength": 63 },
+        "x-kubernetes-validations": [
+            rule(own),
+            rule((
+                "self.all(key, !key.startsWith('cert-manager.io/') && !key.contains('.cert-manager.io/'))",
+                NOT_CERT_MANAGERS,
+            )),
+            rule(syntax),
+            rule((
+                "self.all(key, self[key].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))",
+                "a label's value that Kubernetes does not take: write at most 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends",
+            )),
+        ],
+    })
+}
+
+/// Annotations that go to Secrets.
+pub(crate) fn template_annotations(_: &mut SchemaGenerator) -> Schema {
+    let [own, syntax] = TEMPLATE_KEY_RULES;
+    json_schema!({
+        "type": "object",
+        "maxProperties": 64,
+        "additionalProperties": { "type": "string", "maxLength": 2048 },
+        "x-kubernetes-validations": [
+            rule(own),
+            rule((
+                "self.all(key, key == 'cert-manager.io/allow-direct-injection' \
+                 || !key.startsWith('cert-manager.io/') && !key.contains('.cert-manager.io/'))",
+                NOT_CERT_MANAGERS,
+            )),
+            rule((
+                "!('kubectl.kubernetes.io/last-applied-configuration' in self)",
+                "kubectl.kubernetes.io/last-applied-configuration is kubectl's own: take it out",
+            )),
+            rule(syntax),
+        ],
+    })
+}
+
 /// All names of a Certificate. The API server refuses the same name twice (`listType: set`). The
 /// price: it keeps each name a second time in `managedFields`. A CEL rule against duplicates is
 /// quadratic, and at 10,000 names far over the cost limit.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::certificate::{IssuerRef, NamePolicy};
 use crate::private_key::PrivateKey;
 use crate::revocation::{RevocationReason, RevocationStatus};
+use crate::secret_form::SecretTemplate;
 
 /// A stable group of a Certificate's names with one Secret. Sancho makes, changes and retires
 /// these; users read them.
@@ -87,6 +88,9 @@ pub struct CertificateShardSpec {
     /// Its private key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub private_key: Option<PrivateKey>,
+    /// Labels and annotations of its Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_template: Option<SecretTemplate>,
     /// What is done about a name that cannot be validated; `Quarantine` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<NamePolicy>,

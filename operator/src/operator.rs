@@ -142,7 +142,9 @@ pub async fn run(
     tasks.spawn(until(over(), issuer::run(context.clone(), issuers)));
     tasks.spawn(until(over(), issuer::run(context.clone(), cluster_issuers)));
     tasks.spawn(certificate::run(context.clone(), certificates, nudges, over()));
-    let drives = shard::watch::run(context.clone(), shards, secrets, nudge, told(stopped));
+    let (reform, reforms) = mpsc::unbounded_channel();
+    tasks.spawn(shard::reform::run(context.clone(), reforms, over()));
+    let drives = shard::watch::run(context.clone(), shards, secrets, nudge, reform, told(stopped));
     tasks.spawn(drives);
 
     tokio::select! {

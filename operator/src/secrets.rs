@@ -1,8 +1,10 @@
-//! The Secrets that Sancho writes: certificates here, keys that wait for theirs and account keys in [`keys`].
+//! The Secrets that Sancho writes: certificates here, what they have besides in [`form`], keys that wait for theirs and
+//! account keys in [`keys`].
 //!
 //! Assumption: whoever may write Secrets in a namespace may do what they like there; what is
 //! guarded against is overwriting by mistake.
 
+pub mod form;
 pub mod keys;
 
 use std::collections::BTreeMap;
@@ -126,7 +128,9 @@ pub fn chain(secret: &Secret) -> Option<&[u8]> {
     Some(secret.data.as_ref()?.get(CERT)?.0.as_slice())
 }
 
-/// Writes `tls.crt` and `tls.key` together, in one request, in place of `present`, which [`read`] gave.
+/// Writes `tls.crt` and `tls.key` together, in one request, in place of `present`, which [`read`] gave, with all that
+/// the Certificate asks for of a Secret's form. A new Secret gets its form by a second request: server-side apply takes
+/// out again only what it has put there itself.
 ///
 /// # Errors
 /// [`SecretError::Conflict`] if somebody wrote it between the look and the write.
@@ -139,21 +143,51 @@ pub async fn publish(
     present: Option<Secret>,
 ) -> Result<(), SecretError> {
     let name = &shard.spec.secret_name;
-    let secret = certificate_secret(shard, target, chain.as_bytes(), key.as_bytes());
-    match present {
-        None => api
-            .create(
-                &PostParams {
-                    field_manager: Some(FIELD_MANAGER.into()),
-                    ..Default::default()
-                },
-                &secret,
-            )
-            .await
-            .map(drop)
-            .map_err(|error| failed(name, &error)),
-        Some(present) => replace(api, present, secret).await,
+    let plain = certificate_secret(shard, target, chain.as_bytes(), key.as_bytes());
+    let present = match present {
+        Some(present) => present,
+        None => {
+            let params = PostParams {
+                field_manager: Some(FIELD_MANAGER.into()),
+                ..Default::default()
+            };
+            let created = api.create(&params, &plain).await;
+            let created = created.map_err(|error| failed(name, &error))?;
+            if form::mark(&shard.spec).is_none() {
+                return Ok(());
+            }
+            created
+        }
+    };
+    replace(api, present, formed(plain, shard)).await
+}
+
+/// Gives the shard's Secret the form that its Certificate asks for. The certificate and the key in it stay as they are.
+/// Says whether there was something to write.
+///
+/// # Errors
+/// [`SecretError::NotOurs`] if there is another one's Secret of that name; [`SecretError::Conflict`] if somebody wrote
+/// it between the look and the write.
+pub async fn reform(api: &Api<Secret>, shard: &CertificateShard) -> Result<bool, SecretError> {
+    let Some(present) = read(api, shard).await? else {
+        return Ok(false);
+    };
+    let (Some((chain, key)), Some(target)) =
+        (contents(&present), present.annotations().get(TARGET_ANNOTATION))
+    else {
+        return Ok(false);
+    };
+    let wanted = formed(certificate_secret(shard, target, &chain, &key), shard);
+    if form::is_given(&present.metadata, &shard.spec) {
+        return Ok(false);
     }
+    replace(api, present, wanted).await?;
+    Ok(true)
+}
+
+fn formed(mut secret: Secret, shard: &CertificateShard) -> Secret {
+    form::give(&mut secret, &shard.spec);
+    secret
 }
 
 /// Makes `present`, which somebody else made, the shard's: the certificate and the key in it stay as they are.
@@ -167,7 +201,8 @@ pub async fn take_over(
     present: Secret,
 ) -> Result<(), SecretError> {
     let (chain, key) = contents(&present).unwrap_or_default();
-    replace(api, present, certificate_secret(shard, target, &chain, &key)).await
+    let secret = formed(certificate_secret(shard, target, &chain, &key), shard);
+    replace(api, present, secret).await
 }
 
 async fn replace(api: &Api<Secret>, present: Secret, mut secret: Secret) -> Result<(), SecretError> {

@@ -4,7 +4,8 @@
 //! their budget's queue, [`drive`] takes one and performs it, [`record`] writes each step by
 //! compare-and-swap, and [`publish`] writes what was issued into its Secret. [`finish`] has the other ends of that way.
 //! `adopt` takes a Secret over that somebody else made, `key` has the key that it is for, and `look` asks the CA when
-//! to renew it. `revoke` has it revoked.
+//! to renew it. `revoke` has it revoked. [`reform`] gives a Secret another
+//! form without the CA.
 
 pub mod adopt;
 pub mod decide;
@@ -17,6 +18,7 @@ pub mod profile;
 pub mod publish;
 pub mod quarantine;
 pub mod record;
+pub mod reform;
 pub mod renewal;
 mod retry;
 pub mod revocation;

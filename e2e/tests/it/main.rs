@@ -32,6 +32,7 @@ mod renewals;
 mod retries;
 mod revocations;
 mod router_routes;
+mod secret_form;
 mod stories;
 mod tenants;
 mod world_starts;

@@ -15,6 +15,7 @@ use sancho_crds::{
 
 use super::cap::IssuerCap;
 use crate::acme::key_kind::KeyKind;
+use crate::secrets::form;
 use crate::target::digest;
 
 /// A Certificate that cannot be planned as it is written: only an edit helps.
@@ -50,6 +51,7 @@ pub(super) fn wanted(
         renew_before_percentage,
         profile,
         private_key,
+        secret_template,
         policy: name_policy,
         sharding,
     } = &certificate.spec;
@@ -96,6 +98,10 @@ pub(super) fn wanted(
         reason: "InvalidPrivateKey",
         message: format!("spec.privateKey: {error}"),
     })?;
+    form::check(secret_template.as_ref()).map_err(|message| Refused {
+        reason: "InvalidSecretTemplate",
+        message: format!("spec.secretTemplate: {message}"),
+    })?;
     let policy = policy(sharding.as_ref(), cap)?;
     let Plan { shards } = plan(&names, &policy, today);
     let shards: Vec<(String, CertificateShardSpec)> = shards
@@ -118,6 +124,7 @@ pub(super) fn wanted(
                 profile: profile.clone(),
                 retry: retry.clone(),
                 private_key: private_key.clone(),
+                secret_template: secret_template.clone(),
                 policy: *name_policy,
             };
             (name, spec)

@@ -17,6 +17,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use super::decide::{Need, Surroundings, cost, expiry, need};
 use super::drive::{SeenSecret, Stop, drive};
+use super::reform;
 use crate::certificate::CertificateKey;
 use crate::clock;
 use crate::context::Context;
@@ -41,6 +42,7 @@ pub async fn run(
     mut shards: Watched<CertificateShard>,
     mut secrets: Watched<PartialObjectMeta<Secret>>,
     planner: mpsc::UnboundedSender<CertificateKey>,
+    reformer: mpsc::UnboundedSender<ShardKey>,
     ending: impl Future<Output = ()>,
 ) {
     let mut issuers = context.issuers.changes();
@@ -52,6 +54,7 @@ pub async fn run(
         context,
         secrets_known: false,
         planner,
+        reformer,
         due: Due::default(),
         drives: JoinSet::new(),
         driven: HashMap::new(),
@@ -86,6 +89,8 @@ struct Watch {
     /// Every Secret that exists was seen once, in all namespaces that are watched.
     secrets_known: bool,
     planner: mpsc::UnboundedSender<CertificateKey>,
+    /// Who writes Secrets whose form is not the one that is asked for.
+    reformer: mpsc::UnboundedSender<ShardKey>,
     due: Due<Timestamp, ShardKey>,
     drives: JoinSet<Result<(), Stop>>,
     /// Which shard each drive is for.
@@ -100,6 +105,7 @@ impl Watch {
                 if self.context.quotas.note(&shard) {
                     self.quotas_changed();
                 }
+                self.tell_reformer(&shard);
                 self.look(&shard);
             }
             Event::Delete(shard) => {
@@ -120,6 +126,7 @@ impl Watch {
             Event::InitDone => {
                 self.forget_unseen();
                 self.look_at_all();
+                self.tell_reformer_of_all();
             }
         }
     }
@@ -164,10 +171,26 @@ impl Watch {
         let _ = self.planner.send(certificate);
     }
 
+    fn tell_reformer(&self, shard: &CertificateShard) {
+        if reform::is_due(&self.context, shard) {
+            // The reformer ends with the process.
+            let _ = self.reformer.send(ShardKey::of(shard));
+        }
+    }
+
+    fn tell_reformer_of_all(&self) {
+        for shard in self.context.seen.shards.state() {
+            self.tell_reformer(&shard);
+        }
+    }
+
     fn secret_event(&mut self, event: Event<PartialObjectMeta<Secret>>) {
         match event {
             Event::Delete(secret) => self.look_at_shard_of(&secret),
-            Event::InitDone => self.look_at_all(),
+            Event::InitDone => {
+                self.look_at_all();
+                self.tell_reformer_of_all();
+            }
             // An annotation may have come or gone.
             Event::Apply(secret) => self.look_at_shard_of(&secret),
             Event::InitApply(_) | Event::Init => {}
@@ -178,6 +201,7 @@ impl Watch {
         let key = found_by::of_secret(secret, &secret.name_any());
         for shard in self.context.seen.shards.find(&key) {
             self.look(&shard);
+            self.tell_reformer(&shard);
         }
     }
 

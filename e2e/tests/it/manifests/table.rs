@@ -260,6 +260,43 @@ pub fn refused_certificates() -> Vec<Refused> {
             with("privateKey: { algorithm: DSA }"),
             "spec.privateKey.algorithm: Unsupported value: \"DSA\": supported values: \"ECDSA\", \"RSA\", \"Ed25519\"",
         ),
+        (
+            "a label of Sancho's own",
+            with("secretTemplate: { labels: { sancho.dev/certificate: web } }"),
+            "spec.secretTemplate.labels: Invalid value: keys of sancho.dev are written by Sancho itself: take them out",
+        ),
+        (
+            "an annotation of Sancho's own",
+            with("secretTemplate: { annotations: { budget.sancho.dev/summary: none } }"),
+            "spec.secretTemplate.annotations: Invalid value: keys of sancho.dev are written by Sancho itself",
+        ),
+        (
+            "an annotation of cert-manager",
+            with("secretTemplate: { annotations: { cert-manager.io/certificate-name: web } }"),
+            "keys of cert-manager.io tell cert-manager that the Secret is its own: take them out",
+        ),
+        (
+            "a label of cert-manager",
+            with("secretTemplate: { labels: { controller.cert-manager.io/fao: \"true\" } }"),
+            "keys of cert-manager.io tell cert-manager that the Secret is its own: take them out",
+        ),
+        (
+            "kubectl's annotation",
+            with(
+                "secretTemplate: { annotations: { kubectl.kubernetes.io/last-applied-configuration: \"{}\" } }",
+            ),
+            "kubectl.kubernetes.io/last-applied-configuration is kubectl's own: take it out",
+        ),
+        (
+            "a key with two slashes",
+            with("secretTemplate: { annotations: { a/b/c: x } }"),
+            "a key that Kubernetes does not take: write at most 63 letters, digits",
+        ),
+        (
+            "a label's value with a space",
+            with("secretTemplate: { labels: { team: a b } }"),
+            "a label's value that Kubernetes does not take: write at most 63 letters, digits",
+        ),
     ]
 }
 
@@ -380,6 +417,13 @@ pub fn accepted() -> Vec<(&'static str, String)> {
         (
             "an RSA key that is kept",
             with("privateKey: { algorithm: RSA, size: 4096, rotationPolicy: Never }"),
+        ),
+        (
+            "a template",
+            with(
+                "secretTemplate: { labels: { team: a.b_c, notsancho.dev/x: \"\" }, \
+                 annotations: { cert-manager.io/allow-direct-injection: \"true\", example.com/note: \"a b\" } }",
+            ),
         ),
         ("groups", groups(&["eu", "eu-west", "us1"])),
         (

@@ -87,6 +87,10 @@ pub fn manifest(object: &Value, spec: &mut Fields, remarks: &mut Vec<String>) ->
     if key != json!({}) {
         wanted["privateKey"] = key;
     }
+    let template = secret_template(spec.take_fields("secretTemplate").unwrap_or_default(), remarks);
+    if template != json!({}) {
+        wanted["secretTemplate"] = template;
+    }
     remarks.extend(issuer.rest("spec.issuerRef"));
     remarks.push(format!(
         "its Secret {} is adopted without a request to the CA: delete cert-manager's Certificate first, which leaves \
@@ -136,6 +140,31 @@ fn private_key(mut key: Fields, remarks: &mut Vec<String>) -> Value {
         ));
     }
     remarks.extend(key.rest("spec.privateKey"));
+    wanted
+}
+
+/// The template of Secrets: the same fields, but for keys of cert-manager's own.
+fn secret_template(mut template: Fields, remarks: &mut Vec<String>) -> Value {
+    let mut wanted = json!({});
+    for field in ["labels", "annotations"] {
+        let Some(Value::Object(mut pairs)) = template.take(field) else {
+            continue;
+        };
+        pairs.retain(|key, _| {
+            let is_injection = field == "annotations" && key == "cert-manager.io/allow-direct-injection";
+            let is_own = key.starts_with("cert-manager.io/") || key.contains(".cert-manager.io/");
+            if is_own && !is_injection {
+                remarks.push(format!(
+                    "spec.secretTemplate.{field}: {key} does not carry over: cert-manager would take the Secret for its own"
+                ));
+            }
+            !is_own || is_injection
+        });
+        if !pairs.is_empty() {
+            wanted[field] = pairs.into();
+        }
+    }
+    remarks.extend(template.rest("spec.secretTemplate"));
     wanted
 }
 

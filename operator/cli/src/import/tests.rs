@@ -27,6 +27,9 @@ items:
       usages: [digital signature, key encipherment, code signing]
       revisionHistoryLimit: 1
       keystores: { jks: { create: true } }
+      secretTemplate:
+        labels: { team: shop, controller.cert-manager.io/fao: "true" }
+        annotations: { cert-manager.io/allow-direct-injection: "true" }
       issuerRef: { name: letsencrypt, kind: ClusterIssuer, group: cert-manager.io }
     status: { revision: 3 }
   - apiVersion: cert-manager.io/v1
@@ -104,6 +107,10 @@ fn a_certificate_adopts_its_secret_and_tells_what_is_lost() {
             "duration": "2160h0m0s",
             "renewBefore": "360h0m0s",
             "privateKey": { "algorithm": "RSA", "size": 2048, "rotationPolicy": "Never" },
+            "secretTemplate": {
+                "labels": { "team": "shop" },
+                "annotations": { "cert-manager.io/allow-direct-injection": "true" },
+            },
         },
     });
     assert_eq!(manifest, expected);
@@ -114,11 +121,12 @@ fn a_certificate_adopts_its_secret_and_tells_what_is_lost() {
             "spec.privateKey.encoding: PKCS1",
             "code signing",
             "spec.keystores does not carry over",
+            "spec.secretTemplate.labels: controller.cert-manager.io/fao does not carry over",
             "from Ingress front",
             "delete cert-manager's",
         ],
     );
-    assert_eq!(shop.remarks.len(), 5, "{:#?}", shop.remarks);
+    assert_eq!(shop.remarks.len(), 6, "{:#?}", shop.remarks);
 }
 
 #[test]

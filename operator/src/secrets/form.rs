@@ -1,0 +1,161 @@
+//! What a certificate's Secret has besides certificate and key: `spec.secretTemplate`. Pure.
+//!
+//! The Secret carries a hash of what was asked for when it was written ([`FORM_ANNOTATION`]), so that the watch, which
+//! sees metadata alone, tells whether it is to be written again.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::ObjectMeta;
+use sancho_crds::{CertificateShardSpec, SecretTemplate};
+
+use crate::target::digest;
+
+/// A hash of what the Certificate asked for of the Secret's form; absent if that is nothing.
+pub const FORM_ANNOTATION: &str = "sancho.dev/form";
+
+/// Whether a template leaves the keys alone that Sancho writes itself. The API server checks more.
+///
+/// # Errors
+/// Which key it is, and what to do.
+pub fn check(template: Option<&SecretTemplate>) -> Result<(), String> {
+    let Some(SecretTemplate { labels, annotations }) = template else {
+        return Ok(());
+    };
+    let is_own = |key: &&String| key.starts_with("sancho.dev/") || key.contains(".sancho.dev/");
+    match labels.keys().chain(annotations.keys()).find(is_own) {
+        Some(key) => Err(format!("{key} is written by Sancho itself: take it out")),
+        None => Ok(()),
+    }
+}
+
+/// A hash of what `spec` asks for; nothing if it asks for nothing.
+#[must_use]
+pub fn mark(spec: &CertificateShardSpec) -> Option<String> {
+    let template = spec
+        .secret_template
+        .as_ref()
+        .filter(|template| !is_empty(template))?;
+    let SecretTemplate { labels, annotations } = template;
+    let words = |kind, pairs: &BTreeMap<String, String>| {
+        let words = pairs.iter().flat_map(|(key, value)| [key.clone(), value.clone()]);
+        std::iter::once(kind).chain(words).collect::<Vec<_>>()
+    };
+    let mut parts = words("labels:".to_owned(), labels);
+    parts.extend(words("annotations:".to_owned(), annotations));
+    Some(digest(parts.iter().map(String::as_str)))
+}
+
+fn is_empty(template: &SecretTemplate) -> bool {
+    template.labels.is_empty() && template.annotations.is_empty()
+}
+
+/// Whether a Secret with this metadata has the form that `spec` asks for, as far as metadata tells.
+#[must_use]
+pub fn is_given(metadata: &ObjectMeta, spec: &CertificateShardSpec) -> bool {
+    let present = metadata.annotations.as_ref();
+    if present.and_then(|annotations| annotations.get(FORM_ANNOTATION)) != mark(spec).as_ref() {
+        return false;
+    }
+    let Some(SecretTemplate { labels, annotations }) = &spec.secret_template else {
+        return true;
+    };
+    let is_within = |wanted: &BTreeMap<String, String>, present: Option<&BTreeMap<String, String>>| {
+        wanted
+            .iter()
+            .all(|(key, value)| present.and_then(|present| present.get(key)) == Some(value))
+    };
+    is_within(labels, metadata.labels.as_ref()) && is_within(annotations, present)
+}
+
+/// Gives `secret`, which holds certificate and key alone, the form that `spec` asks for. What Sancho writes itself
+/// counts before the template.
+pub fn give(secret: &mut Secret, spec: &CertificateShardSpec) {
+    let labels = secret.metadata.labels.get_or_insert_default();
+    let annotations = secret.metadata.annotations.get_or_insert_default();
+    if let Some(template) = &spec.secret_template {
+        for (key, value) in &template.labels {
+            labels.entry(key.clone()).or_insert_with(|| value.clone());
+        }
+        for (key, value) in &template.annotations {
+            annotations.entry(key.clone()).or_insert_with(|| value.clone());
+        }
+    }
+    if let Some(mark) = mark(spec) {
+        annotations.insert(FORM_ANNOTATION.to_owned(), mark);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        pairs.iter().map(owned).collect()
+    }
+
+    fn spec(labels: &[(&str, &str)], annotations: &[(&str, &str)]) -> CertificateShardSpec {
+        CertificateShardSpec {
+            secret_template: Some(SecretTemplate {
+                labels: pairs(labels),
+                annotations: pairs(annotations),
+            }),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_template_is_added_and_overwrites_nothing() {
+        let mut secret = Secret::default();
+        secret.metadata.labels = Some(pairs(&[("sancho.dev/certificate", "shop")]));
+        let spec = spec(
+            &[("team", "shop"), ("sancho.dev/certificate", "other")],
+            &[("note", "a: b")],
+        );
+        assert!(!is_given(&secret.metadata, &spec));
+        give(&mut secret, &spec);
+        let labels = secret.metadata.labels.clone().unwrap();
+        assert_eq!(
+            labels,
+            pairs(&[("team", "shop"), ("sancho.dev/certificate", "shop")])
+        );
+        assert_eq!(secret.metadata.annotations.as_ref().unwrap()["note"], "a: b");
+    }
+
+    #[test]
+    fn an_edit_and_what_somebody_else_took_away_show_in_the_metadata() {
+        let mut secret = Secret::default();
+        let wanted = spec(&[("team", "shop")], &[("note", "x")]);
+        give(&mut secret, &wanted);
+        assert!(is_given(&secret.metadata, &wanted));
+        for other in [
+            spec(&[("team", "shop")], &[]),
+            spec(&[("team", "shop"), ("note", "x")], &[]),
+            spec(&[("team", "blog")], &[("note", "x")]),
+            CertificateShardSpec::default(),
+        ] {
+            assert!(!is_given(&secret.metadata, &other), "{other:?}");
+        }
+        secret.metadata.labels = None;
+        assert!(!is_given(&secret.metadata, &wanted));
+    }
+
+    #[test]
+    fn nothing_asked_for_leaves_no_mark() {
+        assert_eq!(mark(&CertificateShardSpec::default()), None);
+        assert_eq!(mark(&spec(&[], &[])), None);
+        assert!(is_given(&ObjectMeta::default(), &spec(&[], &[])));
+    }
+
+    #[test]
+    fn sanchos_own_keys_are_refused() {
+        let refused = |spec: CertificateShardSpec| check(spec.secret_template.as_ref());
+        assert_eq!(
+            refused(spec(&[("sancho.dev/index", "1")], &[])).unwrap_err(),
+            "sancho.dev/index is written by Sancho itself: take it out"
+        );
+        assert!(refused(spec(&[], &[("budget.sancho.dev/summary", "")])).is_err());
+        assert_eq!(refused(spec(&[("notsancho.dev/a", "1")], &[])), Ok(()));
+    }
+}
