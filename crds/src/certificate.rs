@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use crate::private_key::PrivateKey;
-use crate::secret_form::SecretTemplate;
+use crate::secret_form::{AdditionalOutputFormat, SecretTemplate};
 
 /// On a Certificate, at a new value: what is valid is renewed at once, and stays in use until the new one is there.
 pub const RENEW_ANNOTATION: &str = "sancho.dev/renew";
@@ -116,6 +116,13 @@ pub struct CertificateSpec {
     /// a request to the CA.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_template: Option<SecretTemplate>,
+    /// Further forms in which the Secrets hold certificate and key. An edit is carried out without a request to the CA.
+    #[schemars(
+        length(max = 2),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"])
+    )]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub additional_output_formats: Vec<AdditionalOutputFormat>,
     /// What is done about a name that cannot be validated. `Quarantine`, the default: it is taken out of its
     /// certificate until it can be, and the others go on. `Strict`: all names of a shard or none.
     #[serde(default, skip_serializing_if = "Option::is_none")]

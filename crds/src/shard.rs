@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::certificate::{IssuerRef, NamePolicy};
 use crate::private_key::PrivateKey;
 use crate::revocation::{RevocationReason, RevocationStatus};
-use crate::secret_form::SecretTemplate;
+use crate::secret_form::{AdditionalOutputFormat, SecretTemplate};
 
 /// A stable group of a Certificate's names with one Secret. Sancho makes, changes and retires
 /// these; users read them.
@@ -91,6 +91,13 @@ pub struct CertificateShardSpec {
     /// Labels and annotations of its Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_template: Option<SecretTemplate>,
+    /// Further forms in which its Secret holds certificate and key.
+    #[schemars(
+        length(max = 2),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"])
+    )]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub additional_output_formats: Vec<AdditionalOutputFormat>,
     /// What is done about a name that cannot be validated; `Quarantine` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<NamePolicy>,

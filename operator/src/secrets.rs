@@ -210,14 +210,23 @@ async fn replace(api: &Api<Secret>, present: Secret, mut secret: Secret) -> Resu
     // With these two the API server refuses the write if the Secret is another by now.
     secret.metadata.uid = present.metadata.uid;
     secret.metadata.resource_version = present.metadata.resource_version;
-    api.patch(
-        &name,
-        &PatchParams::apply(FIELD_MANAGER).force(),
-        &Patch::Apply(&secret),
-    )
-    .await
-    .map(drop)
-    .map_err(|error| failed(&name, &error))
+    let apply = PatchParams::apply(FIELD_MANAGER).force();
+    let written = api.patch(&name, &apply, &Patch::Apply(&secret)).await;
+    let written = written.map_err(|error| failed(&name, &error))?;
+    // What another manager has put there too, the maker of a Secret that was adopted.
+    let surplus = form::surplus(&written, &secret);
+    if surplus.is_empty() {
+        return Ok(());
+    }
+    let none: BTreeMap<&str, ()> = surplus.into_iter().map(|field| (field, ())).collect();
+    let patch = serde_json::json!({
+        "metadata": { "resourceVersion": written.metadata.resource_version },
+        "data": none,
+    });
+    let taken_out = api
+        .patch(&name, &PatchParams::default(), &Patch::Merge(patch))
+        .await;
+    taken_out.map(drop).map_err(|error| failed(&name, &error))
 }
 
 /// The Secret that `shard` writes for `target`.

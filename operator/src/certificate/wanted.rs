@@ -52,6 +52,7 @@ pub(super) fn wanted(
         profile,
         private_key,
         secret_template,
+        additional_output_formats,
         policy: name_policy,
         sharding,
     } = &certificate.spec;
@@ -125,6 +126,7 @@ pub(super) fn wanted(
                 retry: retry.clone(),
                 private_key: private_key.clone(),
                 secret_template: secret_template.clone(),
+                additional_output_formats: additional_output_formats.clone(),
                 policy: *name_policy,
             };
             (name, spec)

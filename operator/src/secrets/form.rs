@@ -1,18 +1,29 @@
-//! What a certificate's Secret has besides certificate and key: `spec.secretTemplate`. Pure.
+//! What a certificate's Secret has besides certificate and key: `spec.secretTemplate` and
+//! `spec.additionalOutputFormats`. Pure.
 //!
 //! The Secret carries a hash of what was asked for when it was written ([`FORM_ANNOTATION`]), so that the watch, which
 //! sees metadata alone, tells whether it is to be written again.
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::ObjectMeta;
-use sancho_crds::{CertificateShardSpec, SecretTemplate};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
+use sancho_crds::{CertificateShardSpec, OutputFormat, SecretTemplate};
 
+use super::{CERT, KEY};
 use crate::target::digest;
 
 /// A hash of what the Certificate asked for of the Secret's form; absent if that is nothing.
 pub const FORM_ANNOTATION: &str = "sancho.dev/form";
+
+const COMBINED_PEM: &str = "tls-combined.pem";
+const DER: &str = "key.der";
+/// The keys that hold what is derived from certificate and key. In a Secret of a Certificate they are Sancho's alone,
+/// since what another one has left there goes stale at the next renewal.
+const DERIVED: [&str; 2] = [COMBINED_PEM, DER];
 
 /// Whether a template leaves the keys alone that Sancho writes itself. The API server checks more.
 ///
@@ -32,10 +43,11 @@ pub fn check(template: Option<&SecretTemplate>) -> Result<(), String> {
 /// A hash of what `spec` asks for; nothing if it asks for nothing.
 #[must_use]
 pub fn mark(spec: &CertificateShardSpec) -> Option<String> {
-    let template = spec
-        .secret_template
-        .as_ref()
-        .filter(|template| !is_empty(template))?;
+    let nothing = SecretTemplate::default();
+    let template = spec.secret_template.as_ref().unwrap_or(&nothing);
+    if *template == nothing && spec.additional_output_formats.is_empty() {
+        return None;
+    }
     let SecretTemplate { labels, annotations } = template;
     let words = |kind, pairs: &BTreeMap<String, String>| {
         let words = pairs.iter().flat_map(|(key, value)| [key.clone(), value.clone()]);
@@ -43,11 +55,21 @@ pub fn mark(spec: &CertificateShardSpec) -> Option<String> {
     };
     let mut parts = words("labels:".to_owned(), labels);
     parts.extend(words("annotations:".to_owned(), annotations));
+    parts.push("formats:".to_owned());
+    parts.extend(formats(spec).map(|format| format!("{format:?}")));
     Some(digest(parts.iter().map(String::as_str)))
 }
 
-fn is_empty(template: &SecretTemplate) -> bool {
-    template.labels.is_empty() && template.annotations.is_empty()
+/// The formats, in an order of their own.
+fn formats(spec: &CertificateShardSpec) -> impl Iterator<Item = OutputFormat> {
+    let asked = |format: &OutputFormat| {
+        spec.additional_output_formats
+            .iter()
+            .any(|one| one.format == *format)
+    };
+    [OutputFormat::CombinedPem, OutputFormat::Der]
+        .into_iter()
+        .filter(asked)
 }
 
 /// Whether a Secret with this metadata has the form that `spec` asks for, as far as metadata tells.
@@ -84,6 +106,33 @@ pub fn give(secret: &mut Secret, spec: &CertificateShardSpec) {
     if let Some(mark) = mark(spec) {
         annotations.insert(FORM_ANNOTATION.to_owned(), mark);
     }
+    let data = secret.data.get_or_insert_default();
+    let (Some(chain), Some(key)) = (data.get(CERT).cloned(), data.get(KEY).cloned()) else {
+        return;
+    };
+    for format in formats(spec) {
+        let (field, value) = match format {
+            OutputFormat::CombinedPem => (COMBINED_PEM, Some([key.0.as_slice(), &chain.0].join(&b'\n'))),
+            OutputFormat::Der => (
+                DER,
+                PrivateKeyDer::from_pem_slice(&key.0)
+                    .ok()
+                    .map(|key| key.secret_der().to_vec()),
+            ),
+        };
+        if let Some(value) = value {
+            data.insert(field.to_owned(), ByteString(value));
+        }
+    }
+}
+
+/// The keys of derived data in `present` that are not in `wanted`.
+#[must_use]
+pub fn surplus(present: &Secret, wanted: &Secret) -> Vec<&'static str> {
+    let has =
+        |secret: &Secret, field: &str| secret.data.as_ref().is_some_and(|data| data.contains_key(field));
+    let is_surplus = |field: &&str| has(present, field) && !has(wanted, field);
+    DERIVED.into_iter().filter(is_surplus).collect()
 }
 
 #[cfg(test)]
@@ -139,6 +188,34 @@ mod tests {
         }
         secret.metadata.labels = None;
         assert!(!is_given(&secret.metadata, &wanted));
+    }
+
+    #[test]
+    fn formats_are_derived_from_what_is_there_and_known_as_surplus_without_being_asked_for() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let pem = key.serialize_pem();
+        let mut secret = Secret {
+            data: Some(BTreeMap::from([
+                (CERT.to_owned(), ByteString(b"chain\n".to_vec())),
+                (KEY.to_owned(), ByteString(pem.clone().into_bytes())),
+            ])),
+            ..Secret::default()
+        };
+        let plain = secret.clone();
+        let wanted = CertificateShardSpec {
+            additional_output_formats: [OutputFormat::Der, OutputFormat::CombinedPem]
+                .map(|format| sancho_crds::AdditionalOutputFormat { format })
+                .to_vec(),
+            ..Default::default()
+        };
+        give(&mut secret, &wanted);
+        let data = secret.data.as_ref().unwrap();
+        assert_eq!(data["tls-combined.pem"].0, format!("{pem}\nchain\n").into_bytes());
+        assert_eq!(data["key.der"].0, key.serialize_der());
+        assert!(is_given(&secret.metadata, &wanted));
+        assert!(!is_given(&secret.metadata, &CertificateShardSpec::default()));
+        assert_eq!(surplus(&secret, &plain), ["tls-combined.pem", "key.der"]);
+        assert!(surplus(&secret, &secret).is_empty());
     }
 
     #[test]

@@ -293,6 +293,16 @@ pub fn refused_certificates() -> Vec<Refused> {
             "a key that Kubernetes does not take: write at most 63 letters, digits",
         ),
         (
+            "an output format that does not exist",
+            with("additionalOutputFormats: [{ type: PEM }]"),
+            "spec.additionalOutputFormats[0].type: Unsupported value: \"PEM\": supported values: \"CombinedPEM\", \"DER\"",
+        ),
+        (
+            "an output format twice",
+            with("additionalOutputFormats: [{ type: DER }, { type: DER }]"),
+            "spec.additionalOutputFormats[1]: Duplicate value",
+        ),
+        (
             "a label's value with a space",
             with("secretTemplate: { labels: { team: a b } }"),
             "a label's value that Kubernetes does not take: write at most 63 letters, digits",
@@ -424,6 +434,10 @@ pub fn accepted() -> Vec<(&'static str, String)> {
                 "secretTemplate: { labels: { team: a.b_c, notsancho.dev/x: \"\" }, \
                  annotations: { cert-manager.io/allow-direct-injection: \"true\", example.com/note: \"a b\" } }",
             ),
+        ),
+        (
+            "both output formats",
+            with("additionalOutputFormats: [{ type: DER }, { type: CombinedPEM }]"),
         ),
         ("groups", groups(&["eu", "eu-west", "us1"])),
         (

@@ -11,7 +11,13 @@ use super::{GROUP, with_name_of};
 /// A shard has no more names.
 const MOST_NAMES: usize = 100;
 /// What means the same in both.
-const SAME: [&str; 4] = ["secretName", "duration", "renewBefore", "renewBeforePercentage"];
+const SAME: [&str; 5] = [
+    "secretName",
+    "duration",
+    "renewBefore",
+    "renewBeforePercentage",
+    "additionalOutputFormats",
+];
 /// What an ACME certificate has anyhow.
 const USUAL_USAGES: [&str; 4] = [
     "digital signature",

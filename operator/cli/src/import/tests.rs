@@ -27,6 +27,7 @@ items:
       usages: [digital signature, key encipherment, code signing]
       revisionHistoryLimit: 1
       keystores: { jks: { create: true } }
+      additionalOutputFormats: [{ type: CombinedPEM }, { type: DER }]
       secretTemplate:
         labels: { team: shop, controller.cert-manager.io/fao: "true" }
         annotations: { cert-manager.io/allow-direct-injection: "true" }
@@ -107,6 +108,7 @@ fn a_certificate_adopts_its_secret_and_tells_what_is_lost() {
             "duration": "2160h0m0s",
             "renewBefore": "360h0m0s",
             "privateKey": { "algorithm": "RSA", "size": 2048, "rotationPolicy": "Never" },
+            "additionalOutputFormats": [{ "type": "CombinedPEM" }, { "type": "DER" }],
             "secretTemplate": {
                 "labels": { "team": "shop" },
                 "annotations": { "cert-manager.io/allow-direct-injection": "true" },
