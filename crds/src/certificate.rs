@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use crate::private_key::PrivateKey;
-use crate::secret_form::{AdditionalOutputFormat, SecretTemplate};
+use crate::secret_form::{AdditionalOutputFormat, Keystores, SecretTemplate};
 
 /// On a Certificate, at a new value: what is valid is renewed at once, and stays in use until the new one is there.
 pub const RENEW_ANNOTATION: &str = "sancho.dev/renew";
@@ -123,6 +123,9 @@ pub struct CertificateSpec {
     )]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub additional_output_formats: Vec<AdditionalOutputFormat>,
+    /// Keystores in the Secrets. An edit is carried out without a request to the CA.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keystores: Option<Keystores>,
     /// What is done about a name that cannot be validated. `Quarantine`, the default: it is taken out of its
     /// certificate until it can be, and the others go on. `Strict`: all names of a shard or none.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -28,7 +28,10 @@ pub use private_key::{KeyAlgorithm, PrivateKey, RotationPolicy};
 pub use revocation::{
     REVOKE_ANNOTATION, RevocationAskedBy, RevocationReason, RevocationStatus, UnknownReason,
 };
-pub use secret_form::{AdditionalOutputFormat, OutputFormat, SecretTemplate};
+pub use secret_form::{
+    AdditionalOutputFormat, KeystorePasswordRef, Keystores, OutputFormat, Pkcs12Keystore, Pkcs12Profile,
+    SecretTemplate,
+};
 pub use shard::{
     AuthorizationStatus, CertificateShard, CertificateShardSpec, CertificateShardStatus, Claim, FoundBy,
     IssuedStatus, OrderStatus, QuarantinePlace, QuarantinedName, QuotaScope, RenewalInfoStatus, ShardFailure,

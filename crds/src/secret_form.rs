@@ -28,6 +28,61 @@ pub enum OutputFormat {
     Der,
 }
 
+/// Keystores: certificate and key in one file with a password.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct Keystores {
+    /// PKCS#12, as `keystore.p12`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pkcs12: Option<Pkcs12Keystore>,
+}
+
+impl Keystores {
+    /// The PKCS#12 keystore, if it is to be made.
+    pub fn pkcs12(&self) -> Option<&Pkcs12Keystore> {
+        self.pkcs12.as_ref().filter(|pkcs12| pkcs12.create)
+    }
+}
+
+/// A PKCS#12 keystore.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Pkcs12Keystore {
+    /// Whether it is made.
+    pub create: bool,
+    /// Where its password is.
+    pub password_secret_ref: KeystorePasswordRef,
+    /// How it is encrypted; `Modern2023` if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Pkcs12Profile>,
+}
+
+/// A field of a Secret of the Certificate's namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct KeystorePasswordRef {
+    /// The Secret's name.
+    #[schemars(schema_with = "crate::rules::object_name")]
+    pub name: String,
+    /// The field; `password` if left out.
+    #[schemars(length(min = 1, max = 253))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+impl KeystorePasswordRef {
+    /// The field.
+    pub fn key(&self) -> &str {
+        self.key.as_deref().unwrap_or("password")
+    }
+}
+
+/// How a PKCS#12 file is encrypted. `Modern2023`: AES-256-CBC with PBKDF2 and HMAC-SHA-256.
+#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pkcs12Profile {
+    /// AES-256-CBC with PBKDF2 and HMAC-SHA-256, as Java from 8u301 on and OpenSSL 3 write it.
+    Modern2023,
+}
+
 /// Labels and annotations of the Secrets.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]

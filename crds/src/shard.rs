@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::certificate::{IssuerRef, NamePolicy};
 use crate::private_key::PrivateKey;
 use crate::revocation::{RevocationReason, RevocationStatus};
-use crate::secret_form::{AdditionalOutputFormat, SecretTemplate};
+use crate::secret_form::{AdditionalOutputFormat, Keystores, SecretTemplate};
 
 /// A stable group of a Certificate's names with one Secret. Sancho makes, changes and retires
 /// these; users read them.
@@ -98,6 +98,9 @@ pub struct CertificateShardSpec {
     )]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub additional_output_formats: Vec<AdditionalOutputFormat>,
+    /// Keystores in its Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keystores: Option<Keystores>,
     /// What is done about a name that cannot be validated; `Quarantine` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<NamePolicy>,

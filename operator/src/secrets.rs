@@ -6,6 +6,8 @@
 
 pub mod form;
 pub mod keys;
+mod keystore;
+mod password;
 
 use std::collections::BTreeMap;
 
@@ -159,34 +161,55 @@ pub async fn publish(
             created
         }
     };
-    replace(api, present, formed(plain, shard)).await
+    let keystore = password::keystore(api, shard, Some(&present), chain.as_bytes(), key.as_bytes()).await?;
+    // What it lacks is told when the form is looked at.
+    let (keystore, _) = keystore.parts();
+    replace(api, present, formed(plain, shard, keystore)).await
 }
 
-/// Gives the shard's Secret the form that its Certificate asks for. The certificate and the key in it stay as they are.
-/// Says whether there was something to write.
+/// What came of a look at a Secret's form.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Reformed {
+    /// It was written.
+    pub written: bool,
+    /// What it still lacks, and what to do.
+    pub lacking: Option<String>,
+}
+
+/// Gives the shard's Secret the form that its Certificate asks for, if it has another one. The certificate and the key
+/// in it stay as they are.
 ///
 /// # Errors
 /// [`SecretError::NotOurs`] if there is another one's Secret of that name; [`SecretError::Conflict`] if somebody wrote
 /// it between the look and the write.
-pub async fn reform(api: &Api<Secret>, shard: &CertificateShard) -> Result<bool, SecretError> {
+pub async fn reform(api: &Api<Secret>, shard: &CertificateShard) -> Result<Reformed, SecretError> {
     let Some(present) = read(api, shard).await? else {
-        return Ok(false);
+        return Ok(Reformed::default());
     };
     let (Some((chain, key)), Some(target)) =
         (contents(&present), present.annotations().get(TARGET_ANNOTATION))
     else {
-        return Ok(false);
+        return Ok(Reformed::default());
     };
-    let wanted = formed(certificate_secret(shard, target, &chain, &key), shard);
-    if form::is_given(&present.metadata, &shard.spec) {
-        return Ok(false);
+    let keystore = password::keystore(api, shard, Some(&present), &chain, &key).await?;
+    let (keystore, lacking) = keystore.parts();
+    // As long as its certificate is the same, a keystore outlives its password.
+    if lacking.is_some() && form::is_given(&present.metadata, &shard.spec) {
+        return Ok(Reformed {
+            written: false,
+            lacking,
+        });
     }
-    replace(api, present, wanted).await?;
-    Ok(true)
+    let wanted = formed(certificate_secret(shard, target, &chain, &key), shard, keystore);
+    let written = !form::is_same(&present, &wanted);
+    if written {
+        replace(api, present, wanted).await?;
+    }
+    Ok(Reformed { written, lacking })
 }
 
-fn formed(mut secret: Secret, shard: &CertificateShard) -> Secret {
-    form::give(&mut secret, &shard.spec);
+fn formed(mut secret: Secret, shard: &CertificateShard, keystore: Option<Vec<u8>>) -> Secret {
+    form::give(&mut secret, &shard.spec, keystore);
     secret
 }
 
@@ -201,7 +224,9 @@ pub async fn take_over(
     present: Secret,
 ) -> Result<(), SecretError> {
     let (chain, key) = contents(&present).unwrap_or_default();
-    let secret = formed(certificate_secret(shard, target, &chain, &key), shard);
+    let keystore = password::keystore(api, shard, Some(&present), &chain, &key).await?;
+    let (keystore, _) = keystore.parts();
+    let secret = formed(certificate_secret(shard, target, &chain, &key), shard, keystore);
     replace(api, present, secret).await
 }
 

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
+use p12_keystore::Pkcs12Archive;
 use rcgen::{KeyPair, PublicKeyData};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use sancho_crds::{Certificate, condition};
 use sancho_e2e::certificates::Leaf;
 use sancho_e2e::manifests::{certificate, names};
 use sancho_e2e::process::wait_for;
@@ -104,6 +108,102 @@ async fn further_formats_are_added_and_taken_away_without_a_request_to_the_ca() 
     assert_eq!(orders(&world).await, 2);
     let after = world.front().unwrap().log().arrivals.len();
     assert_eq!(after, asked, "the CA was asked");
+}
+
+#[tokio::test]
+async fn a_keystore_is_made_once_its_password_is_there_and_kept_while_it_holds_the_same() {
+    let world = world(2, FAST, CaOptions::default()).await;
+    apply_issuer(&world, FAST).await;
+    let of_key = |key: &str| json!({ "pkcs12": { "create": true, "passwordSecretRef": { "name": "store", "key": key } } });
+    apply(&world, "keystores", of_key("one")).await;
+    ready(&world, "shop", PATIENCE).await;
+    degraded(
+        &world,
+        "True",
+        "kubectl create secret generic store --from-literal=one=PASSWORD",
+    )
+    .await;
+    has_data(&world, &[]).await;
+    let issued = secrets(&world).await;
+    let asked = world.front().unwrap().log().arrivals.len();
+
+    let store = [
+        "create",
+        "secret",
+        "generic",
+        "store",
+        "--from-literal=one=first",
+        "--from-literal=two=second",
+    ];
+    world.cluster.kubectl(&store).await.unwrap();
+    has_data(&world, &["keystore.p12"]).await;
+    degraded(&world, "False", "").await;
+    let first = keystores(&world, "first").await;
+
+    // The Secrets are written anew, with a label.
+    let mut labelled = certificate("shop", "ca", &names(2), 1);
+    labelled["spec"]["keystores"] = of_key("one");
+    labelled["spec"]["secretTemplate"] = json!({ "labels": { "team": "shop" } });
+    world.cluster.apply_yaml(&labelled.to_string()).await.unwrap();
+    has_pairs(&world, &[("team", "shop")], &[]).await;
+    assert!(
+        keystores(&world, "first").await == first,
+        "a keystore was made anew"
+    );
+
+    apply(&world, "keystores", of_key("two")).await;
+    has_pairs(&world, &[], &[]).await;
+    let second = keystores(&world, "second").await;
+    assert!(second.iter().all(|file| !first.contains(file)));
+
+    apply(&world, "keystores", Value::Null).await;
+    has_data(&world, &[]).await;
+    assert_eq!(secrets(&world).await, issued);
+    assert_eq!(orders(&world).await, 2);
+    let after = world.front().unwrap().log().arrivals.len();
+    assert_eq!(after, asked, "the CA was asked");
+}
+
+/// Waits until the Certificate is `Degraded` or not, and says this.
+async fn degraded(world: &World, status: &str, words: &str) {
+    let certificates: Api<Certificate> = Api::namespaced(world.cluster.client(), "default");
+    wait_for("Degraded", PATIENCE, &[], async || {
+        let conditions = certificates
+            .get("shop")
+            .await?
+            .status
+            .unwrap_or_default()
+            .conditions;
+        let degraded = condition(&conditions, "Degraded").context("no condition Degraded")?;
+        ensure!(
+            degraded.status == status && degraded.message.contains(words),
+            "it says {degraded:?}"
+        );
+        Ok(Some(()))
+    })
+    .await
+    .unwrap();
+}
+
+/// The keystores, which open with this password and hold what stands beside them.
+async fn keystores(world: &World, password: &str) -> Vec<Vec<u8>> {
+    let api: Api<Secret> = Api::namespaced(world.cluster.client(), "default");
+    let mut files = Vec::new();
+    for name in ["shop-tls", "shop-tls-1"] {
+        let data = api.get(name).await.unwrap().data.unwrap();
+        let file = data["keystore.p12"].0.clone();
+        let opened = Pkcs12Archive::from_pkcs12(&file, password).unwrap();
+        let key = KeyPair::try_from(opened.keys[0].key.as_der()).unwrap();
+        let leaf = Leaf::read(&data["tls.crt"].0).unwrap();
+        assert_eq!(key.subject_public_key_info(), leaf.public_key, "{name}");
+        let chain: Vec<Vec<u8>> = CertificateDer::pem_slice_iter(&data["tls.crt"].0)
+            .map(|certificate| certificate.unwrap().to_vec())
+            .collect();
+        let held: Vec<&[u8]> = opened.certs.iter().map(|bag| bag.cert.as_der()).collect();
+        assert_eq!(held, chain, "{name}");
+        files.push(file);
+    }
+    files
 }
 
 /// Two shards of one name each, and one field more in the spec.

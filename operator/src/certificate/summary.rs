@@ -14,6 +14,7 @@ use crate::clock;
 use crate::quotas::HeldBack;
 use crate::quotas::published::{Stretch, stretch};
 use crate::shard::quarantine;
+use crate::shard::reform::KEYSTORE_LACKING;
 use crate::shard::revocation::REVOKING;
 
 /// What the issuer is like, as far as the shards' waiting goes.
@@ -160,10 +161,19 @@ pub(super) fn summary(
         set("Ready", false, reason, &message);
         set("Reconciling", true, reason, &message);
     }
+    let lacking = tally.lacking.iter().map(String::as_str);
     if quarantined > 0 {
         let entries: Vec<_> = tally.quarantined.iter().collect();
         let (reason, message) = quarantine::words(&entries);
-        set("Degraded", true, reason, &message);
+        let parts: Vec<&str> = std::iter::once(message.as_str()).chain(lacking).collect();
+        set("Degraded", true, reason, &parts.join("; "));
+    } else if !tally.lacking.is_empty() {
+        set(
+            "Degraded",
+            true,
+            KEYSTORE_LACKING,
+            &lacking.collect::<Vec<_>>().join("; "),
+        );
     } else if was_degraded {
         set("Degraded", false, "AllNamesPass", "");
     }

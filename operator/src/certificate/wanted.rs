@@ -53,6 +53,7 @@ pub(super) fn wanted(
         private_key,
         secret_template,
         additional_output_formats,
+        keystores,
         policy: name_policy,
         sharding,
     } = &certificate.spec;
@@ -127,6 +128,7 @@ pub(super) fn wanted(
                 private_key: private_key.clone(),
                 secret_template: secret_template.clone(),
                 additional_output_formats: additional_output_formats.clone(),
+                keystores: keystores.clone(),
                 policy: *name_policy,
             };
             (name, spec)

@@ -1,5 +1,5 @@
-//! What a certificate's Secret has besides certificate and key: `spec.secretTemplate` and
-//! `spec.additionalOutputFormats`. Pure.
+//! What a certificate's Secret has besides certificate and key: `spec.secretTemplate`,
+//! `spec.additionalOutputFormats` and `spec.keystores`. Pure.
 //!
 //! The Secret carries a hash of what was asked for when it was written ([`FORM_ANNOTATION`]), so that the watch, which
 //! sees metadata alone, tells whether it is to be written again.
@@ -11,7 +11,9 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::ObjectMeta;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
-use sancho_crds::{CertificateShardSpec, OutputFormat, SecretTemplate};
+use sancho_crds::{
+    CertificateShardSpec, KeystorePasswordRef, OutputFormat, Pkcs12Keystore, Pkcs12Profile, SecretTemplate,
+};
 
 use super::{CERT, KEY};
 use crate::target::digest;
@@ -21,9 +23,11 @@ pub const FORM_ANNOTATION: &str = "sancho.dev/form";
 
 const COMBINED_PEM: &str = "tls-combined.pem";
 const DER: &str = "key.der";
+/// The field of the PKCS#12 keystore.
+pub const PKCS12: &str = "keystore.p12";
 /// The keys that hold what is derived from certificate and key. In a Secret of a Certificate they are Sancho's alone,
 /// since what another one has left there goes stale at the next renewal.
-const DERIVED: [&str; 2] = [COMBINED_PEM, DER];
+const DERIVED: [&str; 3] = [COMBINED_PEM, DER, PKCS12];
 
 /// Whether a template leaves the keys alone that Sancho writes itself. The API server checks more.
 ///
@@ -43,9 +47,19 @@ pub fn check(template: Option<&SecretTemplate>) -> Result<(), String> {
 /// A hash of what `spec` asks for; nothing if it asks for nothing.
 #[must_use]
 pub fn mark(spec: &CertificateShardSpec) -> Option<String> {
+    mark_with(spec, pkcs12(spec))
+}
+
+/// The PKCS#12 keystore that `spec` asks for.
+#[must_use]
+pub fn pkcs12(spec: &CertificateShardSpec) -> Option<&Pkcs12Keystore> {
+    spec.keystores.as_ref()?.pkcs12()
+}
+
+fn mark_with(spec: &CertificateShardSpec, pkcs12: Option<&Pkcs12Keystore>) -> Option<String> {
     let nothing = SecretTemplate::default();
     let template = spec.secret_template.as_ref().unwrap_or(&nothing);
-    if *template == nothing && spec.additional_output_formats.is_empty() {
+    if *template == nothing && spec.additional_output_formats.is_empty() && pkcs12.is_none() {
         return None;
     }
     let SecretTemplate { labels, annotations } = template;
@@ -57,6 +71,20 @@ pub fn mark(spec: &CertificateShardSpec) -> Option<String> {
     parts.extend(words("annotations:".to_owned(), annotations));
     parts.push("formats:".to_owned());
     parts.extend(formats(spec).map(|format| format!("{format:?}")));
+    if let Some(Pkcs12Keystore {
+        create: _,
+        password_secret_ref,
+        profile,
+    }) = pkcs12
+    {
+        let profile = profile.unwrap_or(Pkcs12Profile::Modern2023);
+        let KeystorePasswordRef { name, key: _ } = password_secret_ref;
+        parts.extend([
+            format!("pkcs12:{profile:?}"),
+            name.clone(),
+            password_secret_ref.key().to_owned(),
+        ]);
+    }
     Some(digest(parts.iter().map(String::as_str)))
 }
 
@@ -82,17 +110,12 @@ pub fn is_given(metadata: &ObjectMeta, spec: &CertificateShardSpec) -> bool {
     let Some(SecretTemplate { labels, annotations }) = &spec.secret_template else {
         return true;
     };
-    let is_within = |wanted: &BTreeMap<String, String>, present: Option<&BTreeMap<String, String>>| {
-        wanted
-            .iter()
-            .all(|(key, value)| present.and_then(|present| present.get(key)) == Some(value))
-    };
     is_within(labels, metadata.labels.as_ref()) && is_within(annotations, present)
 }
 
-/// Gives `secret`, which holds certificate and key alone, the form that `spec` asks for. What Sancho writes itself
-/// counts before the template.
-pub fn give(secret: &mut Secret, spec: &CertificateShardSpec) {
+/// Gives `secret`, which holds certificate and key alone, the form that `spec` asks for, with this keystore, if it can be
+/// had. What Sancho writes itself counts before the template.
+pub fn give(secret: &mut Secret, spec: &CertificateShardSpec, keystore: Option<Vec<u8>>) {
     let labels = secret.metadata.labels.get_or_insert_default();
     let annotations = secret.metadata.annotations.get_or_insert_default();
     if let Some(template) = &spec.secret_template {
@@ -103,10 +126,14 @@ pub fn give(secret: &mut Secret, spec: &CertificateShardSpec) {
             annotations.entry(key.clone()).or_insert_with(|| value.clone());
         }
     }
-    if let Some(mark) = mark(spec) {
+    // Without its keystore it is not as it is asked for, and looked at again.
+    if let Some(mark) = mark_with(spec, pkcs12(spec).filter(|_| keystore.is_some())) {
         annotations.insert(FORM_ANNOTATION.to_owned(), mark);
     }
     let data = secret.data.get_or_insert_default();
+    if let Some(keystore) = keystore {
+        data.insert(PKCS12.to_owned(), ByteString(keystore));
+    }
     let (Some(chain), Some(key)) = (data.get(CERT).cloned(), data.get(KEY).cloned()) else {
         return;
     };
@@ -124,6 +151,30 @@ pub fn give(secret: &mut Secret, spec: &CertificateShardSpec) {
             data.insert(field.to_owned(), ByteString(value));
         }
     }
+}
+
+/// Is `present` what `wanted` would make of it?
+#[must_use]
+pub fn is_same(present: &Secret, wanted: &Secret) -> bool {
+    let pairs = |wanted: Option<&BTreeMap<String, String>>, present: Option<&BTreeMap<String, String>>| {
+        wanted.is_none_or(|wanted| is_within(wanted, present))
+    };
+    let (is, asked) = (&present.metadata, &wanted.metadata);
+    let mark_of = |metadata: &ObjectMeta| metadata.annotations.as_ref()?.get(FORM_ANNOTATION).cloned();
+    let data = |secret: &Secret| secret.data.clone().unwrap_or_default();
+    let held = data(present);
+    mark_of(is) == mark_of(asked)
+        && pairs(asked.labels.as_ref(), is.labels.as_ref())
+        && pairs(asked.annotations.as_ref(), is.annotations.as_ref())
+        && data(wanted)
+            .iter()
+            .all(|(field, value)| held.get(field) == Some(value))
+        && surplus(present, wanted).is_empty()
+}
+
+fn is_within(wanted: &BTreeMap<String, String>, present: Option<&BTreeMap<String, String>>) -> bool {
+    let is = |(key, value): (&String, &String)| present.and_then(|present| present.get(key)) == Some(value);
+    wanted.iter().all(is)
 }
 
 /// The keys of derived data in `present` that are not in `wanted`.
@@ -163,7 +214,7 @@ mod tests {
             &[("note", "a: b")],
         );
         assert!(!is_given(&secret.metadata, &spec));
-        give(&mut secret, &spec);
+        give(&mut secret, &spec, None);
         let labels = secret.metadata.labels.clone().unwrap();
         assert_eq!(
             labels,
@@ -176,7 +227,7 @@ mod tests {
     fn an_edit_and_what_somebody_else_took_away_show_in_the_metadata() {
         let mut secret = Secret::default();
         let wanted = spec(&[("team", "shop")], &[("note", "x")]);
-        give(&mut secret, &wanted);
+        give(&mut secret, &wanted, None);
         assert!(is_given(&secret.metadata, &wanted));
         for other in [
             spec(&[("team", "shop")], &[]),
@@ -208,7 +259,7 @@ mod tests {
                 .to_vec(),
             ..Default::default()
         };
-        give(&mut secret, &wanted);
+        give(&mut secret, &wanted, None);
         let data = secret.data.as_ref().unwrap();
         assert_eq!(data["tls-combined.pem"].0, format!("{pem}\nchain\n").into_bytes());
         assert_eq!(data["key.der"].0, key.serialize_der());
@@ -216,6 +267,42 @@ mod tests {
         assert!(!is_given(&secret.metadata, &CertificateShardSpec::default()));
         assert_eq!(surplus(&secret, &plain), ["tls-combined.pem", "key.der"]);
         assert!(surplus(&secret, &secret).is_empty());
+    }
+
+    #[test]
+    fn a_secret_without_the_keystore_that_is_asked_for_is_not_as_asked_for() {
+        let keystore = |create, name: &str| CertificateShardSpec {
+            keystores: Some(sancho_crds::Keystores {
+                pkcs12: Some(Pkcs12Keystore {
+                    create,
+                    password_secret_ref: KeystorePasswordRef {
+                        name: name.to_owned(),
+                        key: None,
+                    },
+                    profile: None,
+                }),
+            }),
+            ..Default::default()
+        };
+        let wanted = keystore(true, "store");
+        let mut without = Secret::default();
+        give(&mut without, &wanted, None);
+        assert!(!is_given(&without.metadata, &wanted));
+        let mut with = Secret::default();
+        give(&mut with, &wanted, Some(b"file".to_vec()));
+        assert!(is_given(&with.metadata, &wanted));
+        assert!(!is_given(&with.metadata, &keystore(true, "other")));
+        assert!(!is_given(&with.metadata, &keystore(false, "store")));
+        assert!(is_given(&ObjectMeta::default(), &keystore(false, "store")));
+        assert!(is_same(&with, &with));
+        assert!(!is_same(&without, &with));
+        assert!(!is_same(&with, &without));
+        let mut other = with.clone();
+        other
+            .data
+            .get_or_insert_default()
+            .insert(PKCS12.to_owned(), ByteString(b"other".to_vec()));
+        assert!(!is_same(&other, &with));
     }
 
     #[test]

@@ -303,6 +303,18 @@ pub fn refused_certificates() -> Vec<Refused> {
             "spec.additionalOutputFormats[1]: Duplicate value",
         ),
         (
+            "a keystore without a password",
+            with("keystores: { pkcs12: { create: true } }"),
+            "spec.keystores.pkcs12.passwordSecretRef: Required value",
+        ),
+        (
+            "a keystore with weak encryption",
+            with(
+                "keystores: { pkcs12: { create: true, passwordSecretRef: { name: a }, profile: LegacyRC2 } }",
+            ),
+            "spec.keystores.pkcs12.profile: Unsupported value: \"LegacyRC2\": supported values: \"Modern2023\"",
+        ),
+        (
             "a label's value with a space",
             with("secretTemplate: { labels: { team: a b } }"),
             "a label's value that Kubernetes does not take: write at most 63 letters, digits",
@@ -438,6 +450,12 @@ pub fn accepted() -> Vec<(&'static str, String)> {
         (
             "both output formats",
             with("additionalOutputFormats: [{ type: DER }, { type: CombinedPEM }]"),
+        ),
+        (
+            "a keystore",
+            with(
+                "keystores: { pkcs12: { create: true, passwordSecretRef: { name: a, key: b }, profile: Modern2023 } }",
+            ),
         ),
         ("groups", groups(&["eu", "eu-west", "us1"])),
         (

@@ -97,6 +97,9 @@ pub fn manifest(object: &Value, spec: &mut Fields, remarks: &mut Vec<String>) ->
     if template != json!({}) {
         wanted["secretTemplate"] = template;
     }
+    if let Some(keystores) = keystores(spec.take_fields("keystores").unwrap_or_default(), remarks) {
+        wanted["keystores"] = keystores;
+    }
     remarks.extend(issuer.rest("spec.issuerRef"));
     remarks.push(format!(
         "its Secret {} is adopted without a request to the CA: delete cert-manager's Certificate first, which leaves \
@@ -172,6 +175,42 @@ fn secret_template(mut template: Fields, remarks: &mut Vec<String>) -> Value {
     }
     remarks.extend(template.rest("spec.secretTemplate"));
     wanted
+}
+
+/// The PKCS#12 keystore: the same fields, but for old ways to encrypt it and a password in the manifest.
+fn keystores(mut keystores: Fields, remarks: &mut Vec<String>) -> Option<Value> {
+    if keystores.take("jks").is_some() {
+        remarks.push(
+            "spec.keystores.jks does not carry over: Java reads keystores.pkcs12 as well, from Java 8 on"
+                .into(),
+        );
+    }
+    let pkcs12 = keystores.take_fields("pkcs12");
+    remarks.extend(keystores.rest("spec.keystores"));
+    let mut pkcs12 = pkcs12?;
+    let create = pkcs12.take("create").is_some();
+    let profile = pkcs12.take_text("profile");
+    let reference = pkcs12.take_fields("passwordSecretRef");
+    if create && reference.is_none() {
+        remarks.push(
+            "spec.keystores.pkcs12 does not carry over, since Sancho reads the password from a Secret alone: put it \
+             into one, and name it as passwordSecretRef"
+                .into(),
+        );
+        return None;
+    }
+    remarks.extend(pkcs12.rest("spec.keystores.pkcs12"));
+    let mut reference = reference.filter(|_| create)?;
+    if profile.as_deref() != Some("Modern2023") {
+        remarks.push(format!(
+            "spec.keystores.pkcs12.profile: {} does not carry over: keystore.p12 is written as Modern2023, which Java \
+             reads from 8u301 on",
+            profile.as_deref().unwrap_or("cert-manager's default, LegacyRC2,")
+        ));
+    }
+    let wanted = json!({ "name": reference.take_text("name"), "key": reference.take_text("key") });
+    remarks.extend(reference.rest("spec.keystores.pkcs12.passwordSecretRef"));
+    Some(json!({ "pkcs12": { "create": true, "passwordSecretRef": wanted } }))
 }
 
 /// The names, none twice; `commonName` is one of them, as cert-manager asks the CA for it too.

@@ -26,7 +26,9 @@ items:
       privateKey: { algorithm: RSA, encoding: PKCS1, size: 2048, rotationPolicy: Never }
       usages: [digital signature, key encipherment, code signing]
       revisionHistoryLimit: 1
-      keystores: { jks: { create: true } }
+      keystores:
+        jks: { create: true, passwordSecretRef: { name: store, key: password } }
+        pkcs12: { create: true, passwordSecretRef: { name: store, key: password } }
       additionalOutputFormats: [{ type: CombinedPEM }, { type: DER }]
       secretTemplate:
         labels: { team: shop, controller.cert-manager.io/fao: "true" }
@@ -109,6 +111,9 @@ fn a_certificate_adopts_its_secret_and_tells_what_is_lost() {
             "renewBefore": "360h0m0s",
             "privateKey": { "algorithm": "RSA", "size": 2048, "rotationPolicy": "Never" },
             "additionalOutputFormats": [{ "type": "CombinedPEM" }, { "type": "DER" }],
+            "keystores": {
+                "pkcs12": { "create": true, "passwordSecretRef": { "name": "store", "key": "password" } },
+            },
             "secretTemplate": {
                 "labels": { "team": "shop" },
                 "annotations": { "cert-manager.io/allow-direct-injection": "true" },
@@ -122,13 +127,14 @@ fn a_certificate_adopts_its_secret_and_tells_what_is_lost() {
         &[
             "spec.privateKey.encoding: PKCS1",
             "code signing",
-            "spec.keystores does not carry over",
+            "spec.keystores.jks does not carry over",
+            "cert-manager's default, LegacyRC2, does not carry over",
             "spec.secretTemplate.labels: controller.cert-manager.io/fao does not carry over",
             "from Ingress front",
             "delete cert-manager's",
         ],
     );
-    assert_eq!(shop.remarks.len(), 6, "{:#?}", shop.remarks);
+    assert_eq!(shop.remarks.len(), 7, "{:#?}", shop.remarks);
 }
 
 #[test]

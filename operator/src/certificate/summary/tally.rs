@@ -7,7 +7,9 @@ use sancho_core::order::reason;
 use sancho_crds::{CertificateShard, PAUSED_ANNOTATION, QuarantinedName, condition};
 
 use super::{HoldingBack, IssuerState};
+use crate::secrets::form;
 use crate::shard::quarantine;
+use crate::shard::reform::KEYSTORE_READY;
 
 /// Shards added up.
 #[derive(Default)]
@@ -23,6 +25,8 @@ pub(super) struct Tally<'a> {
     pub(super) rate_limited: Vec<String>,
     /// The names of each order that is still to be made, and is no renewal.
     pub(super) to_be_made: Vec<&'a [String]>,
+    /// What Secrets lack besides certificate and key, each once.
+    pub(super) lacking: Vec<String>,
     /// The names that cannot be validated.
     pub(super) quarantined: Vec<QuarantinedName>,
 }
@@ -63,6 +67,13 @@ impl<'a> Tally<'a> {
         let is_wanted = |of: &str| server.is_none_or(|server| quarantine::is_wanted(shard, server, of));
         self.quarantined
             .extend(quarantine::entries(shard).into_iter().cloned());
+        let keystore = condition(&status.conditions, KEYSTORE_READY).filter(|ready| ready.status == "False");
+        if let Some(keystore) = keystore.filter(|_| form::pkcs12(&shard.spec).is_some())
+            && self.lacking.len() < SHOWN
+            && !self.lacking.contains(&keystore.message)
+        {
+            self.lacking.push(keystore.message.clone());
+        }
         let says = |kind| condition(&status.conditions, kind).filter(|c| c.status == "True");
         let failure = status.failure.as_ref();
         if let Some(failure) = failure

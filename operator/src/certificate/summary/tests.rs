@@ -1,8 +1,10 @@
 use super::*;
 use sancho_crds::{
-    CertificateShardSpec, CertificateShardStatus, CertificateSpec, IssuedStatus, IssuerRef, ShardFailure,
+    CertificateShardSpec, CertificateShardStatus, CertificateSpec, IssuedStatus, IssuerRef,
+    KeystorePasswordRef, Keystores, Pkcs12Keystore, ShardFailure,
 };
 
+use crate::shard::reform::KEYSTORE_READY;
 use crate::target::target;
 
 const SERVER: &str = "https://ca/dir";
@@ -101,6 +103,57 @@ fn all_issued_is_ready() {
     assert_eq!(status.ready.as_deref(), Some("2/2"));
     assert_eq!(status.not_after, Some(clock::time(at(800))));
     assert_eq!(status.waiting_for, None);
+}
+
+#[test]
+fn a_keystore_that_is_lacking_degrades_and_keeps_nothing_from_being_ready() {
+    let with_keystore = |index, name: &str| {
+        let mut shard = shard(index, name, issued(name, 900));
+        shard.spec.keystores = Some(Keystores {
+            pkcs12: Some(Pkcs12Keystore {
+                create: true,
+                password_secret_ref: KeystorePasswordRef {
+                    name: "store".into(),
+                    key: None,
+                },
+                profile: None,
+            }),
+        });
+        let conditions = &mut shard.status.as_mut().unwrap().conditions;
+        let (reason, why) = (KEYSTORE_LACKING, "no password");
+        set_condition(
+            conditions,
+            KEYSTORE_READY,
+            false,
+            reason,
+            why,
+            Some(1),
+            &clock::time(at(1)),
+        );
+        shard
+    };
+    let (one, mut other) = (with_keystore(0, "a.example"), with_keystore(1, "b.example"));
+    let degraded = |shards: [&CertificateShard; 2]| {
+        let ready = IssuerState::Ready {
+            server: SERVER.into(),
+        };
+        let plan = plan(true);
+        let status = summary(
+            &certificate(),
+            Some(&plan),
+            &shards,
+            &ready,
+            &|_, _| None,
+            NO_WAIT,
+            at(100),
+        );
+        assert_eq!(says(&status, "Ready").0, "True");
+        condition(&status.conditions, "Degraded").map(|degraded| degraded.message.clone())
+    };
+    assert_eq!(degraded([&one, &other]).as_deref(), Some("no password"));
+    // It is not asked for any more.
+    other.spec.keystores = None;
+    assert_eq!(degraded([&other, &other]), None);
 }
 
 #[test]
