@@ -36,6 +36,8 @@ pub const PAUSED_ANNOTATION: &str = "sancho.dev/paused";
         .message("metadata.name has more than 180 characters: shorten it, Sancho appends to it for each shard"),
     validation = Rule::new("!has(self.spec.duration) || !has(self.spec.renewBefore) || duration(self.spec.renewBefore) < duration(self.spec.duration)")
         .message("spec.renewBefore is not shorter than spec.duration, so certificates would be renewed without end: make it shorter"),
+    validation = Rule::new("has(self.spec.dnsNames) && size(self.spec.dnsNames) > 0 || has(self.spec.ipAddresses) && size(self.spec.ipAddresses) > 0")
+        .message("no names: list at least one host name in spec.dnsNames, or one address in spec.ipAddresses"),
     validation = Rule::new("!has(self.spec.renewBefore) || !has(self.spec.renewBeforePercentage)")
         .message("spec.renewBefore and spec.renewBeforePercentage say the same in two ways: remove one of them"),
     printcolumn(
@@ -82,11 +84,17 @@ pub struct CertificateSpec {
     pub secret_name: String,
     /// The issuer that certifies the names.
     pub issuer_ref: IssuerRef,
-    /// DNS names, lower case, 1 to 10,000, none twice. They may have 70 characters on average if
+    /// DNS names, lower case, up to 10,000, none twice. They may have 70 characters on average if
     /// there are 10,000, since an object is bounded by etcd (1.5 MiB). Above some 250 kB of manifest
     /// use `kubectl apply --server-side`.
     #[schemars(schema_with = "crate::rules::dns_names")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dns_names: Vec<String>,
+    /// IP addresses (RFC 8738) in their canonical form, up to 1,000, none twice. They can be validated by HTTP-01 alone,
+    /// and belong to no sharding group.
+    #[schemars(schema_with = "crate::rules::ip_addresses")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ip_addresses: Vec<String>,
     /// How long a certificate is to be valid, as a Go duration (`2160h`): asked of the CA as `notAfter` of the order
     /// (RFC 8555 §7.4), which many CAs refuse. An edit has the certificates issued anew. If this is left out, the CA
     /// decides.
@@ -133,6 +141,13 @@ pub struct CertificateSpec {
     /// How the names are split into shards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sharding: Option<Sharding>,
+}
+
+impl CertificateSpec {
+    /// How many names it asks for.
+    pub fn name_count(&self) -> usize {
+        self.dns_names.len() + self.ip_addresses.len()
+    }
 }
 
 /// What is done about a name that cannot be validated. `Quarantine`, the default: it is taken out of its

@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 
 /// The most names in one Certificate.
 const NAMES_MAX: usize = 10_000;
+/// The most addresses in one Certificate.
+const ADDRESSES_MAX: usize = 1_000;
 /// The longest DNS name (RFC 1035 §3.1, without the final dot), and the longest object name.
 const NAME_LENGTH_MAX: usize = 253;
 
@@ -25,11 +27,11 @@ const DNS_NAME_RULES: [(&str, &str); 10] = [
     ),
     (
         "!self.contains('/') && !self.contains(':')",
-        "neither a URL nor an IPv6 address is a DNS name: write the host name alone, without scheme, port and path",
+        "neither a URL nor an IPv6 address is a DNS name: write the host name alone, without scheme, port and path, and addresses under spec.ipAddresses",
     ),
     (
         "!self.matches('(^|[.])[0-9]+$')",
-        "an IP address is not a DNS name (the last label is a number): write a host name, addresses cannot be certified here",
+        "an IP address is not a DNS name (the last label is a number): write addresses under spec.ipAddresses",
     ),
     (
         "self == self.lowerAscii()",
@@ -131,14 +133,36 @@ pub(crate) fn dns_names(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
         "x-kubernetes-list-type": "set",
-        "minItems": 1,
         "maxItems": NAMES_MAX,
-        "x-kubernetes-validations": [rule(("size(self) > 0", "no names: list at least one host name"))],
         "items": {
             "type": "string",
             "minLength": 1,
             "maxLength": NAME_LENGTH_MAX,
             "x-kubernetes-validations": DNS_NAME_RULES.map(rule),
+        },
+    })
+}
+
+/// All addresses of a Certificate.
+pub(crate) fn ip_addresses(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "x-kubernetes-list-type": "set",
+        "maxItems": ADDRESSES_MAX,
+        "items": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 45,
+            "x-kubernetes-validations": [
+                rule((
+                    "isIP(self)",
+                    "not an IP address: write one without brackets, port and prefix length, such as 192.0.2.1 or 2001:db8::1",
+                )),
+                rule((
+                    "!isIP(self) || ip.isCanonical(self)",
+                    "not how this address is written: write an IPv6 address in lower case, with its longest run of zeros left out, as in 2001:db8::1",
+                )),
+            ],
         },
     })
 }

@@ -64,9 +64,14 @@ pub struct CertificateShardSpec {
     pub secret_name: String,
     /// The issuer that certifies its names.
     pub issuer_ref: IssuerRef,
-    /// Its names, sorted.
-    #[schemars(length(min = 1, max = 100), inner(length(min = 1, max = 253)))]
+    /// Its DNS names, sorted.
+    #[schemars(length(max = 100), inner(length(min = 1, max = 253)))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dns_names: Vec<String>,
+    /// Its IP addresses, sorted.
+    #[schemars(length(max = 100), inner(length(min = 1, max = 45)))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ip_addresses: Vec<String>,
     /// How long its certificate is to be valid, as a Go duration.
     #[schemars(schema_with = "crate::rules::duration")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -113,6 +118,18 @@ pub struct CertificateShardSpec {
     /// Why its certificate is to be revoked, if the Certificate's annotation `sancho.dev/revoke` asks for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoke: Option<RevocationReason>,
+}
+
+impl CertificateShardSpec {
+    /// All its names: DNS names, then addresses. No text is both.
+    pub fn names(&self) -> Vec<String> {
+        self.dns_names.iter().chain(&self.ip_addresses).cloned().collect()
+    }
+
+    /// How many names it has.
+    pub fn name_count(&self) -> usize {
+        self.dns_names.len() + self.ip_addresses.len()
+    }
 }
 
 /// Where a shard stands.
@@ -209,7 +226,7 @@ pub struct AuthorizationStatus {
     pub url: String,
     /// `Unknown` (not fetched yet), `Pending`, `Answered`, `Valid`, `Invalid`.
     pub state: String,
-    /// The DNS name.
+    /// The DNS name or the address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The HTTP-01 challenge's URL.

@@ -1,6 +1,7 @@
 //! What stands in a certificate, read with a library of its own and not with the operator's code.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -15,6 +16,8 @@ use x509_parser::pem::parse_x509_pem;
 pub struct Leaf {
     /// The DNS names, in their order.
     pub dns_names: Vec<String>,
+    /// The IP addresses, in their order.
+    pub ip_addresses: Vec<IpAddr>,
     /// The serial number, big-endian.
     pub serial: Vec<u8>,
     /// Valid from then on.
@@ -37,13 +40,22 @@ impl Leaf {
             .subject_alternative_name()
             .context("subjectAltName")?
             .context("no subjectAltName")?;
-        let names = names.value.general_names.iter().filter_map(|name| match name {
+        let names = &names.value.general_names;
+        let dns_names = names.iter().filter_map(|name| match name {
             GeneralName::DNSName(name) => Some((*name).to_owned()),
+            _ => None,
+        });
+        let ip_addresses = names.iter().filter_map(|name| match name {
+            GeneralName::IPAddress(bytes) => match bytes.len() {
+                4 => <[u8; 4]>::try_from(*bytes).ok().map(IpAddr::from),
+                _ => <[u8; 16]>::try_from(*bytes).ok().map(IpAddr::from),
+            },
             _ => None,
         });
         let validity = certificate.validity();
         Ok(Leaf {
-            dns_names: names.collect(),
+            dns_names: dns_names.collect(),
+            ip_addresses: ip_addresses.collect(),
             serial: certificate.raw_serial().to_vec(),
             not_before: Timestamp::from_second(validity.not_before.timestamp())?,
             not_after: Timestamp::from_second(validity.not_after.timestamp())?,

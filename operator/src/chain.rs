@@ -3,6 +3,7 @@
 //! The same check tells whether a Secret that is already there still serves.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use jiff::Timestamp;
 use rcgen::KeyPair;
@@ -152,7 +153,7 @@ pub fn fingerprint(chain_pem: &[u8]) -> String {
     hexadecimal(&Sha256::digest(chain_pem))
 }
 
-/// The DNS names of the chain's leaf, sorted: what a Secret that is found was issued for.
+/// The names of the chain's leaf, sorted: what a Secret that is found was issued for.
 ///
 /// # Errors
 /// [`ChainError`] if it is no chain.
@@ -254,7 +255,7 @@ fn check_names(leaf: &X509Certificate<'_>, expected: &[String]) -> Result<(), Ch
     })
 }
 
-/// All names of the leaf, in lower case; those that are no DNS names as they are written, so that
+/// All names of the leaf, in lower case; those that are neither DNS names nor addresses as they are written, so that
 /// they never equal one.
 fn leaf_names(leaf: &X509Certificate<'_>) -> Result<BTreeSet<String>, ChainError> {
     let malformed = |error: X509Error| ChainError::Malformed {
@@ -268,9 +269,18 @@ fn leaf_names(leaf: &X509Certificate<'_>) -> Result<BTreeSet<String>, ChainError
     Ok(names
         .map(|name| match name {
             GeneralName::DNSName(name) => name.to_ascii_lowercase(),
+            GeneralName::IPAddress(bytes) => address(bytes).unwrap_or_else(|| name.to_string()),
             other => other.to_string(),
         })
         .collect())
+}
+
+/// The canonical text of an address (RFC 5280 §4.2.1.6: 4 or 16 bytes).
+fn address(bytes: &[u8]) -> Option<String> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from))
+        .ok()
+        .map(|address| address.to_string())
 }
 
 fn cert_id(leaf: &X509Certificate<'_>) -> Option<CertId> {

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use sancho_core::names::{DnsName, registered_domain};
+use sancho_core::names::{Name, registered_domain};
 use sancho_core::response::Scope;
 use sancho_crds::{CertificateShard, QuotaScope, ShardQuota};
 
@@ -131,7 +131,7 @@ impl Quotas {
             }
         }
         if !is_renewal && !of_account.domains.is_empty() {
-            for name in names.iter().filter_map(|name| DnsName::parse(name).ok()) {
+            for name in names.iter().filter_map(|name| Name::parse(name).ok()) {
                 let domain = registered_domain(&name);
                 let subject = || format!("the registered domain {domain}");
                 consider(of_account.domains.get(domain), &subject);

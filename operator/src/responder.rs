@@ -8,6 +8,7 @@ pub mod table;
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -117,7 +118,7 @@ async fn answer(table: &ChallengeTable, request: &Request<Incoming>) -> Response
     }
 }
 
-/// The name that was asked for: lower case, without port or closing dot.
+/// The name or address that was asked for: lower case, without port, brackets or closing dot.
 fn host(request: &Request<Incoming>) -> Option<String> {
     let authority = match request.uri().authority() {
         Some(authority) => authority.as_str(),
@@ -130,6 +131,10 @@ fn host(request: &Request<Incoming>) -> Option<String> {
             only
         }
     };
+    if let Some(bracketed) = authority.strip_prefix('[') {
+        let (address, _port) = bracketed.split_once(']')?;
+        return Some(address.parse::<Ipv6Addr>().ok()?.to_string());
+    }
     let name = authority.split(':').next()?;
     Some(name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase())
 }

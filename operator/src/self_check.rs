@@ -1,6 +1,6 @@
 //! Look before asking: does a name's path lead to Sancho, through DNS and the public way that a CA takes?
 //!
-//! name → addresses ([`dns`]) → GET the check's token ([`http`]) → finding → judged by the round
+//! name → addresses ([`dns`]; an address is its own) → GET the check's token ([`http`]) → finding → judged by the round
 //!
 //! # Guarantees
 //! All names of a round are looked at at once, a bounded number in the process; nothing is sent to a CA.
@@ -112,11 +112,14 @@ impl Inner {
             Ok(resolver) => resolver,
             Err(words) => return Finding::Unknown(words.clone()),
         };
-        let addresses = match dns::addresses(resolver, name).await {
+        let addresses = match name.parse() {
+            Ok(address) => Ok(Addresses::of(address)),
+            Err(_) => dns::addresses(resolver, name).await,
+        };
+        let Addresses { v4, v6 } = match addresses {
             Ok(addresses) => addresses,
             Err(finding) => return finding,
         };
-        let Addresses { v4, v6 } = addresses;
         let ask = |address: Option<IpAddr>| async move {
             let address = address?;
             let asked = self.fetcher.ask(resolver, name, address, token, answer);

@@ -16,10 +16,11 @@ pub fn target(shard: &CertificateShardSpec, server: &str) -> String {
         IssuerKind::Issuer => "Issuer",
         IssuerKind::ClusterIssuer => "ClusterIssuer",
     };
-    let mut names: Vec<&str> = shard.dns_names.iter().map(String::as_str).collect();
+    let all = shard.dns_names.iter().chain(&shard.ip_addresses);
+    let mut names: Vec<&str> = all.map(String::as_str).collect();
     names.sort_unstable();
     let parts = [kind, issuer.name.as_str(), server].into_iter().chain(names);
-    // No name has a colon in it, so that none of these is taken for one.
+    // No DNS name has a colon in it and no address a letter after f, so that none of these is taken for one.
     let profile = shard.profile.as_ref().map(|profile| format!("profile:{profile}"));
     let duration = shard
         .duration
@@ -98,7 +99,12 @@ mod tests {
             duration: Some("24h".into()),
             ..shard(&both, "ca", None)
         };
+        let with_address = CertificateShardSpec {
+            ip_addresses: vec!["2001:db8::1".into()],
+            ..shard(&both, "ca", None)
+        };
         let others = [
+            target(&with_address, "https://ca/"),
             target(&shard(&["a.example"], "ca", None), "https://ca/"),
             target(&shard(&both, "cb", None), "https://ca/"),
             target(

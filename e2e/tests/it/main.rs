@@ -14,6 +14,7 @@ mod durations;
 mod edits;
 mod front_throttles;
 mod history;
+mod ip_addresses;
 mod keys;
 mod limiter_faults;
 mod main_job;

@@ -36,7 +36,7 @@ pub fn which(host: &str, shards: &[CertificateShard], now: Timestamp) -> Vec<Ser
     let serves = |name: &String| *name == host || Some(name) == wildcard.as_ref();
     let mut found: Vec<Served> = shards
         .iter()
-        .filter(|shard| shard.spec.dns_names.iter().any(serves))
+        .filter(|shard| shard.spec.names().iter().any(serves))
         .map(|shard| {
             let served = served(shard, now);
             let ready = served.ready && !is_left_out(shard, serves);
@@ -78,7 +78,7 @@ fn served(shard: &CertificateShard, now: Timestamp) -> Served {
         namespace: shard.namespace().unwrap_or_default(),
         certificate: shard.spec.certificate.clone(),
         secret: shard.spec.secret_name.clone(),
-        names: shard.spec.dns_names.len(),
+        names: shard.spec.name_count(),
         ready: ready && not_after.is_some_and(|at| at > now),
         left: not_after.map_or_else(|| "-".into(), |at| span::until(at, now)),
         not_after,

@@ -128,7 +128,7 @@ fn view(certificate: &Certificate, mut shards: Vec<&CertificateShard>, now: Time
             .filter(|degraded| degraded.status == "True")
             .map(|degraded| format!("{}: {}", degraded.reason, degraded.message)),
         ready_names: status.ready_names.unwrap_or_default(),
-        names: u32::try_from(certificate.spec.dns_names.len()).unwrap_or(u32::MAX),
+        names: u32::try_from(certificate.spec.name_count()).unwrap_or(u32::MAX),
         issuer: format!("{kind} {}", reference.name),
         left: not_after.map_or_else(|| "-".into(), |at| span::until(at, now)),
         not_after,
@@ -211,7 +211,7 @@ fn shard_view(shard: &CertificateShard, now: Timestamp) -> ShardView {
     ShardView {
         name: shard.name_any(),
         secret: shard.spec.secret_name.clone(),
-        names: shard.spec.dns_names.len(),
+        names: shard.spec.name_count(),
         ready,
         state: state.join("; "),
         not_after: issued.map(|issued| issued.not_after.0),

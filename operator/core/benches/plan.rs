@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use sancho_core::names::DnsName;
+use sancho_core::names::Name;
 use sancho_core::plan::{Plan, PlannedShard, Policy, Strategy, plan};
 
 const NAMES: usize = 10_000;
@@ -34,15 +34,15 @@ fn main() {
     }
 }
 
-fn names(from: usize) -> BTreeSet<DnsName> {
+fn names(from: usize) -> BTreeSet<Name> {
     (from..from + NAMES)
-        .filter_map(|i| DnsName::parse(&format!("host-{i}.tenant-{}.example.co.uk", i % 97)).ok())
-        .chain((from..from + NAMES).filter_map(|i| DnsName::parse(&format!("www.shop-{}.com", i)).ok()))
+        .filter_map(|i| Name::parse(&format!("host-{i}.tenant-{}.example.co.uk", i % 97)).ok())
+        .chain((from..from + NAMES).filter_map(|i| Name::parse(&format!("www.shop-{}.com", i)).ok()))
         .step_by(2)
         .collect()
 }
 
-fn timed(what: &str, names: &BTreeSet<DnsName>, policy: &Policy, today: &[PlannedShard]) -> Plan {
+fn timed(what: &str, names: &BTreeSet<Name>, policy: &Policy, today: &[PlannedShard]) -> Plan {
     let start = Instant::now();
     let mut made = Plan::default();
     for _ in 0..RUNS {

@@ -1,4 +1,4 @@
-//! DNS names, parsed once: after that, no code looks at raw text again.
+//! DNS names and IP addresses, parsed once: after that, no code looks at raw text again.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -14,18 +14,42 @@ pub const NAME_MAX: usize = 253;
 /// The longest label of a DNS name, in characters (RFC 1035 §2.3.4).
 pub const LABEL_MAX: usize = 63;
 
-/// A host name that a certificate can be asked for.
+/// A DNS name or an IP address (RFC 8738) that a certificate can be asked for.
 ///
-/// Guarantees: lower case; two or more labels of letters, digits and inner hyphens (RFC 1123 §2.1),
+/// Guarantees of a DNS name: lower case; two or more labels of letters, digits and inner hyphens (RFC 1123 §2.1),
 /// each of at most [`LABEL_MAX`] characters, together at most [`NAME_MAX`]; no IP address, no
-/// wildcard, no final dot. Its order is that of its text.
+/// wildcard, no final dot. Of an address: the canonical text (RFC 5952), no IPv4 address in the form of
+/// an IPv6 one. So no text is both, and each address has one. The order is that of the text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct DnsName(Box<str>);
+pub struct Name(Box<str>);
 
-impl DnsName {
-    /// Reads a name as a user wrote it. The error says what is wrong, where, and how to mend it.
+impl Name {
+    /// Reads a DNS name or an address. The error says what is wrong, where, and how to mend it.
     pub fn parse(text: &str) -> Result<Self, NameError> {
+        match text.parse::<IpAddr>() {
+            Ok(_) => Self::ip(text),
+            Err(_) => Self::dns(text),
+        }
+    }
+
+    /// Reads an address as a user wrote it. The error says what is wrong and how to mend it.
+    pub fn ip(text: &str) -> Result<Self, NameError> {
+        let Ok(address) = text.parse::<IpAddr>() else {
+            return Err(NameError::NotAnAddress(quoted(text)));
+        };
+        let canonical = address.to_canonical().to_string();
+        if canonical != text {
+            return Err(NameError::NotCanonical {
+                address: quoted(text),
+                mended: canonical,
+            });
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// Reads a DNS name as a user wrote it. The error says what is wrong, where, and how to mend it.
+    pub fn dns(text: &str) -> Result<Self, NameError> {
         check_whole(text)?;
         let labels: Vec<&str> = text.split('.').collect();
         for (position, label) in labels.iter().enumerate() {
@@ -45,13 +69,35 @@ impl DnsName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The address, if it is one.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.0.parse().ok()
+    }
+
+    /// Its type as an ACME identifier: `dns` or `ip`.
+    pub fn kind(&self) -> &'static str {
+        if self.address().is_some() { "ip" } else { "dns" }
+    }
+
+    /// Is this ACME identifier the same, however it is written?
+    pub fn is(&self, kind: &str, value: &str) -> bool {
+        match self.address() {
+            Some(address) => kind == "ip" && value.parse() == Ok(address),
+            None => kind == "dns" && value.eq_ignore_ascii_case(&self.0),
+        }
+    }
 }
 
 /// The registered domain of a name: its public suffix and one label more, by the public suffix
 /// list (`shop.example.co.uk` → `example.co.uk`). CAs count their quotas by it. A name that is
-/// itself a public suffix is its own.
-pub fn registered_domain(name: &DnsName) -> &str {
-    psl::domain_str(name.as_str()).unwrap_or(name.as_str())
+/// itself a public suffix is its own, and so is an address.
+pub fn registered_domain(name: &Name) -> &str {
+    let domain = match name.address() {
+        Some(_) => None,
+        None => psl::domain_str(name.as_str()),
+    };
+    domain.unwrap_or(name.as_str())
 }
 
 /// Why a text is not a name that can be certified.
@@ -69,8 +115,21 @@ pub enum NameError {
     #[error("{0} is a URL: write only its host name, without scheme, port and path")]
     Url(String),
     /// An IP address.
-    #[error("{0} is an IP address: write a host name, addresses cannot be certified here")]
+    #[error("{0} is an IP address: write it under spec.ipAddresses, and host names alone here")]
     IpAddress(String),
+    /// No IP address.
+    #[error(
+        "{0} is no IP address: write one without brackets, port and prefix length, such as 192.0.2.1 or 2001:db8::1"
+    )]
+    NotAnAddress(String),
+    /// An IP address that is written in another way than usual.
+    #[error("{address} is not how this address is written: write {mended}")]
+    NotCanonical {
+        /// The address, fit to be shown.
+        address: String,
+        /// The same in its canonical form.
+        mended: String,
+    },
     /// More than [`NAME_MAX`] characters.
     #[error("{0} has {1} characters: a DNS name has at most {NAME_MAX}, shorten it")]
     Long(String, usize),
@@ -186,39 +245,39 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", shown_within(text, 80))
 }
 
-impl fmt::Display for DnsName {
+impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl FromStr for DnsName {
+impl FromStr for Name {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {
         Self::parse(text)
     }
 }
 
-impl TryFrom<String> for DnsName {
+impl TryFrom<String> for Name {
     type Error = NameError;
     fn try_from(text: String) -> Result<Self, NameError> {
         Self::parse(&text)
     }
 }
 
-impl From<DnsName> for String {
-    fn from(name: DnsName) -> Self {
+impl From<Name> for String {
+    fn from(name: Name) -> Self {
         name.0.into()
     }
 }
 
-impl AsRef<str> for DnsName {
+impl AsRef<str> for Name {
     fn as_ref(&self) -> &str {
         &self.0
     }
 }
 
-impl Borrow<str> for DnsName {
+impl Borrow<str> for Name {
     fn borrow(&self) -> &str {
         &self.0
     }
@@ -229,7 +288,7 @@ mod tests {
     use super::*;
 
     fn refusal(text: &str) -> String {
-        DnsName::parse(text).unwrap_err().to_string()
+        Name::dns(text).unwrap_err().to_string()
     }
 
     #[test]
@@ -241,11 +300,11 @@ mod tests {
             "1.example.com",
             "3com.com",
         ] {
-            assert_eq!(DnsName::parse(text).unwrap().as_str(), text);
+            assert_eq!(Name::parse(text).unwrap().as_str(), text);
         }
         let long = format!("{0}.{0}.{0}.{1}", "a".repeat(63), "b".repeat(61));
         assert_eq!(long.len(), NAME_MAX);
-        assert!(DnsName::parse(&long).is_ok());
+        assert!(Name::parse(&long).is_ok());
     }
 
     #[test]
@@ -278,6 +337,39 @@ mod tests {
     }
 
     #[test]
+    fn an_address_has_one_text_and_is_no_dns_name() {
+        for text in ["192.0.2.1", "2001:db8::1", "::1"] {
+            let address = Name::parse(text).unwrap();
+            assert_eq!((address.as_str(), address.kind()), (text, "ip"));
+            assert_eq!(address.address(), Some(text.parse().unwrap()));
+            assert_eq!(registered_domain(&address), text);
+            assert!(Name::dns(text).is_err());
+        }
+        for (text, words) in [
+            ("2001:DB8::1", "write 2001:db8::1"),
+            ("2001:db8:0:0:0:0:0:1", "write 2001:db8::1"),
+            ("::ffff:192.0.2.1", "write 192.0.2.1"),
+            ("[::1]", "is no IP address"),
+            ("192.0.2.1/32", "is no IP address"),
+            ("192.0.2.1:443", "is no IP address"),
+            ("192.0.2.01", "is no IP address"),
+            ("www.example.com", "is no IP address"),
+            ("", "is no IP address"),
+        ] {
+            let refusal = Name::ip(text).unwrap_err().to_string();
+            assert!(refusal.contains(words), "{text:?}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn an_identifier_is_the_same_however_it_is_written() {
+        let (host, address) = (Name::dns("a.example").unwrap(), Name::ip("2001:db8::1").unwrap());
+        assert!(host.is("dns", "A.example") && !host.is("ip", "a.example"));
+        assert!(address.is("ip", "2001:DB8:0::1") && !address.is("dns", "2001:db8::1"));
+        assert!(!address.is("ip", "2001:db8::2") && !address.is("ip", "a.example"));
+    }
+
+    #[test]
     fn the_registered_domain_is_the_public_suffix_and_one_label() {
         for (name, domain) in [
             ("a.b.example.com", "example.com"),
@@ -287,18 +379,14 @@ mod tests {
             ("github.io", "github.io"),
             ("x.y.unheard-of", "y.unheard-of"),
         ] {
-            assert_eq!(
-                registered_domain(&DnsName::parse(name).unwrap()),
-                domain,
-                "{name}"
-            );
+            assert_eq!(registered_domain(&Name::parse(name).unwrap()), domain, "{name}");
         }
     }
 
     #[test]
     fn a_bad_name_cannot_be_deserialized() {
-        assert!(serde_json::from_str::<DnsName>("\"A.example\"").is_err());
-        let name: DnsName = serde_json::from_str("\"a.example\"").unwrap();
+        assert!(serde_json::from_str::<Name>("\"A.example\"").is_err());
+        let name: Name = serde_json::from_str("\"a.example\"").unwrap();
         assert_eq!(serde_json::to_string(&name).unwrap(), "\"a.example\"");
     }
 }

@@ -33,7 +33,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
-use crate::names::DnsName;
+use crate::names::Name;
 use part::Part;
 
 pub use policy::{Group, Policy, PolicyError, Strategy};
@@ -46,7 +46,7 @@ pub struct PlannedShard {
     /// Its number within the ungrouped names or the group, from 0.
     pub index: u32,
     /// Its names; sorted in a plan.
-    pub names: Vec<DnsName>,
+    pub names: Vec<Name>,
 }
 
 /// Which names sit in which shard. Sorted: ungrouped first, then by group and index.
@@ -59,13 +59,13 @@ pub struct Plan {
 /// Plans `names` under `policy`, given `today`'s assignment: an earlier plan, or what was rebuilt
 /// from CertificateShards or Secrets, in any order, with gaps, duplicates and names that are not
 /// asked for any more.
-pub fn plan(names: &BTreeSet<DnsName>, policy: &Policy, today: &[PlannedShard]) -> Plan {
+pub fn plan(names: &BTreeSet<Name>, policy: &Policy, today: &[PlannedShard]) -> Plan {
     let mut parts: BTreeMap<Option<&str>, Part<'_>> = BTreeMap::new();
-    let mut wanted: BTreeMap<Option<&str>, BTreeSet<&DnsName>> = BTreeMap::new();
+    let mut wanted: BTreeMap<Option<&str>, BTreeSet<&Name>> = BTreeMap::new();
     for name in names {
         wanted.entry(policy.group_of(name)).or_default().insert(name);
     }
-    let mut existing: BTreeMap<(Option<&str>, u32), Vec<&DnsName>> = BTreeMap::new();
+    let mut existing: BTreeMap<(Option<&str>, u32), Vec<&Name>> = BTreeMap::new();
     for PlannedShard { group, index, names } in today {
         existing
             .entry((group.as_deref(), *index))

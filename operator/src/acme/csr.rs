@@ -109,7 +109,7 @@ impl ShardKey {
         self.pair.public_key_raw()
     }
 
-    /// The DER of a certificate signing request for `names`: all of them DNS names in
+    /// The DER of a certificate signing request for `names`: DNS names and IP addresses, all of them in
     /// `subjectAltName`, no subject.
     ///
     /// # Errors
@@ -119,6 +119,10 @@ impl ShardKey {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         for name in names {
+            if let Ok(address) = name.parse() {
+                params.subject_alt_names.push(SanType::IpAddress(address));
+                continue;
+            }
             let ascii = Ia5String::try_from(name.as_str()).map_err(|_| ShardKeyError::Name(name.clone()))?;
             params.subject_alt_names.push(SanType::DnsName(ascii));
         }
@@ -172,12 +176,25 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_looks_like_an_address_stays_a_dns_name() {
-        let der = ShardKey::generate(KeyKind::EcdsaP256)
-            .unwrap()
-            .csr(&names(&["192.0.2.1"]))
+    fn an_address_is_asked_for_by_its_bytes() {
+        let key = ShardKey::generate(KeyKind::EcdsaP256).unwrap();
+        let der = key
+            .csr(&names(&["a.example", "192.0.2.1", "2001:db8::1"]))
             .unwrap();
-        assert!(der.windows(9).any(|bytes| bytes == b"192.0.2.1"));
+        let (_, request) = X509CertificationRequest::from_der(&der).unwrap();
+        let mut extensions = request.requested_extensions().unwrap();
+        let Some(ParsedExtension::SubjectAlternativeName(asked)) = extensions.next() else {
+            panic!("no names are asked for");
+        };
+        let v6: std::net::Ipv6Addr = "2001:db8::1".parse().unwrap();
+        assert_eq!(
+            asked.general_names,
+            [
+                GeneralName::DNSName("a.example"),
+                GeneralName::IPAddress(&[192, 0, 2, 1]),
+                GeneralName::IPAddress(&v6.octets()),
+            ]
+        );
     }
 
     #[test]

@@ -235,7 +235,7 @@ impl Session {
             Request::NewOrder { names, replaces } => {
                 let identifiers: Vec<_> = names
                     .iter()
-                    .map(|name| json!({ "type": "dns", "value": name.as_str() }))
+                    .map(|name| json!({ "type": name.kind(), "value": name.as_str() }))
                     .collect();
                 let mut order = json!({ "identifiers": identifiers });
                 if let (Some(replaced), Some(_)) = (replaces, &directory.renewal_info) {

@@ -308,7 +308,7 @@ fn new_shard(certificate: &Certificate, name: &str, spec: &CertificateShardSpec)
 }
 
 async fn tell(context: &Context, certificate: &Certificate, planned: &Wanted, changed: usize) {
-    let names: usize = planned.shards.iter().map(|(_, spec)| spec.dns_names.len()).sum();
+    let names: usize = planned.shards.iter().map(|(_, spec)| spec.name_count()).sum();
     let note = format!(
         "{names} names in {} shards, {changed} of them new or changed",
         planned.shards.len()

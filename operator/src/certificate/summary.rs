@@ -65,7 +65,7 @@ pub(super) fn refused(certificate: &Certificate, refused: &Refused, now: Timesta
     let mut status = certificate.status.clone().unwrap_or_default();
     let (generation, now) = (certificate.metadata.generation, clock::time(now));
     status.observed_generation = generation;
-    status.names = u32::try_from(certificate.spec.dns_names.len()).ok();
+    status.names = u32::try_from(certificate.spec.name_count()).ok();
     status.waiting_for = Some(format!("an edit: {}", refused.reason));
     let Refused { reason, message } = refused;
     let conditions = &mut status.conditions;
@@ -99,7 +99,7 @@ pub(super) fn summary(
     now: Timestamp,
 ) -> CertificateStatus {
     let tally = Tally::of(shards, issuer, holding_back, now);
-    let names = u32::try_from(certificate.spec.dns_names.len()).unwrap_or(u32::MAX);
+    let names = u32::try_from(certificate.spec.name_count()).unwrap_or(u32::MAX);
     let total = u32::try_from(shards.len()).unwrap_or(u32::MAX);
     let generation = certificate.metadata.generation;
     let is_planned = plan.is_some_and(|plan| plan.settled && Some(plan.generation) == generation);
@@ -124,7 +124,7 @@ pub(super) fn summary(
 
     let stretched = issuer
         .server()
-        .and_then(|server| stretch(server, tally.to_be_made.iter().copied()));
+        .and_then(|server| stretch(server, tally.to_be_made.iter().map(Vec::as_slice)));
     let stretched = stretched.map(|Stretch { at_least, why }| {
         let long = rounded(at_least);
         format!("{long} or more until the last one, since {why}; fewer orders with more names each take less")

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Resource, ResourceExt};
-use sancho_core::names::DnsName;
+use sancho_core::names::{Name, NameError};
 use sancho_core::plan::{Group, Plan, PlannedShard, Policy, Strategy, plan};
 use sancho_core::renewal::parse_go_duration;
 use sancho_core::secret_name::{secret_clash, secret_name};
@@ -46,6 +46,7 @@ pub(super) fn wanted(
         secret_name: base,
         issuer_ref,
         dns_names,
+        ip_addresses,
         duration,
         renew_before,
         renew_before_percentage,
@@ -59,17 +60,16 @@ pub(super) fn wanted(
     } = &certificate.spec;
     let mut names = BTreeSet::new();
     for text in dns_names {
-        let name = DnsName::parse(text).map_err(|error| Refused {
+        take_name(&mut names, "dnsNames", text, Name::dns)?;
+    }
+    for text in ip_addresses {
+        take_name(&mut names, "ipAddresses", text, Name::ip)?;
+    }
+    if names.is_empty() {
+        return Err(Refused {
             reason: "InvalidName",
-            message: format!("spec.dnsNames: {error}"),
-        })?;
-        if !names.insert(name) {
-            let message = format!("spec.dnsNames: {text} stands there twice: remove one");
-            return Err(Refused {
-                reason: "InvalidName",
-                message,
-            });
-        }
+            message: "spec.dnsNames and spec.ipAddresses are empty: list at least one name".to_owned(),
+        });
     }
     let parsed =
         |text: &Option<String>, reason, field| match text.as_deref().map(parse_go_duration).transpose() {
@@ -110,6 +110,8 @@ pub(super) fn wanted(
         .into_iter()
         .map(|PlannedShard { group, index, names }| {
             let name = shard_object_name(&certificate.name_any(), group.as_deref(), index);
+            let (addresses, names): (Vec<Name>, Vec<Name>) =
+                names.into_iter().partition(|name| name.address().is_some());
             let spec = CertificateShardSpec {
                 certificate: certificate.name_any(),
                 secret_name: secret_name(base, group.as_deref(), index),
@@ -120,6 +122,7 @@ pub(super) fn wanted(
                 revoke,
                 issuer_ref: issuer_ref.clone(),
                 dns_names: names.into_iter().map(String::from).collect(),
+                ip_addresses: addresses.into_iter().map(String::from).collect(),
                 duration: duration.clone(),
                 renew_before: renew_before.clone(),
                 renew_before_percentage: *renew_before_percentage,
@@ -138,6 +141,25 @@ pub(super) fn wanted(
         hash: hash(&shards),
         shards,
     })
+}
+
+/// Adds one name to `names`, as `parse` reads it.
+fn take_name(
+    names: &mut BTreeSet<Name>,
+    field: &str,
+    text: &str,
+    parse: impl Fn(&str) -> Result<Name, NameError>,
+) -> Result<(), Refused> {
+    let refused = |message: String| Refused {
+        reason: "InvalidName",
+        message: format!("spec.{field}: {message}"),
+    };
+    let name = parse(text).map_err(|error| refused(error.to_string()))?;
+    if names.insert(name) {
+        Ok(())
+    } else {
+        Err(refused(format!("{text} stands there twice: remove one")))
+    }
 }
 
 fn check_percentage(percentage: Option<u32>, has_renew_before: bool) -> Result<(), Refused> {
@@ -172,7 +194,7 @@ fn policy(sharding: Option<&Sharding>, cap: IssuerCap) -> Result<Policy, Refused
         let names = group
             .dns_names
             .iter()
-            .map(|name| DnsName::parse(name))
+            .map(|name| Name::dns(name))
             .collect::<Result<_, _>>();
         let names = names.map_err(|error| refused(format!("group {}: {error}", group.name)))?;
         parsed.push(Group {
@@ -214,9 +236,9 @@ pub(super) fn assignment<'a>(shards: impl IntoIterator<Item = &'a CertificateSha
         index: shard.spec.index,
         names: shard
             .spec
-            .dns_names
+            .names()
             .iter()
-            .filter_map(|name| DnsName::parse(name).ok())
+            .filter_map(|name| Name::parse(name).ok())
             .collect(),
     });
     assigned.collect()
@@ -304,10 +326,7 @@ pub fn assignment_in_secrets(secrets: &[Secret], certificate: &str) -> Vec<Plann
         Some(PlannedShard {
             group: annotations.get(GROUP_ANNOTATION).cloned(),
             index: annotations.get(INDEX_ANNOTATION)?.parse().ok()?,
-            names: names
-                .iter()
-                .filter_map(|name| DnsName::parse(name).ok())
-                .collect(),
+            names: names.iter().filter_map(|name| Name::parse(name).ok()).collect(),
         })
     });
     read.collect()
@@ -347,6 +366,49 @@ mod tests {
             max_names: Some(max_names),
             ..Sharding::default()
         })
+    }
+
+    #[test]
+    fn addresses_stand_beside_names_in_a_field_of_their_own() {
+        let mut certificate = certificate("front", "front-tls", &["a.example"], max(2));
+        let addresses = |addresses: &[&str]| addresses.iter().map(|&a| a.to_owned()).collect::<Vec<_>>();
+        certificate.spec.ip_addresses = addresses(&["2001:db8::1", "192.0.2.1"]);
+        let first = wanted(&certificate, IssuerCap::default(), &[]).unwrap();
+        let specs: Vec<&CertificateShardSpec> = first.shards.iter().map(|(_, spec)| spec).collect();
+        assert_eq!(
+            specs.iter().map(|spec| spec.name_count()).collect::<Vec<_>>(),
+            [2, 1]
+        );
+        let mut all: Vec<String> = specs.iter().flat_map(|spec| spec.ip_addresses.clone()).collect();
+        all.sort_unstable();
+        assert_eq!(all, ["192.0.2.1", "2001:db8::1"]);
+        // They stay where they are.
+        let shards: Vec<CertificateShard> = first
+            .shards
+            .iter()
+            .map(|(name, spec)| shard_of(&certificate, name, spec))
+            .collect();
+        let again = wanted(&certificate, IssuerCap::default(), &assignment(&shards)).unwrap();
+        assert_eq!(again, first);
+
+        for (wrong, words) in [
+            (
+                addresses(&["2001:DB8::1"]),
+                "spec.ipAddresses: \"2001:DB8::1\" is not how",
+            ),
+            (
+                addresses(&["::1", "::1"]),
+                "spec.ipAddresses: ::1 stands there twice",
+            ),
+        ] {
+            certificate.spec.ip_addresses = wrong;
+            let refused = wanted(&certificate, IssuerCap::default(), &[]).unwrap_err();
+            assert!(refused.message.contains(words), "{}", refused.message);
+        }
+        certificate.spec.ip_addresses = Vec::new();
+        certificate.spec.dns_names = Vec::new();
+        let refused = wanted(&certificate, IssuerCap::default(), &[]).unwrap_err();
+        assert!(refused.message.contains("list at least one name"));
     }
 
     #[test]

@@ -335,3 +335,29 @@ proptest! {
         prop_assert!(refused.chars().count() <= 300, "{}", refused);
     }
 }
+
+#[test]
+fn addresses_count_as_names_by_their_canonical_text() {
+    let ca = Ca::new();
+    let key = KeyPair::generate().unwrap();
+    let leaf = ca.leaf(&key, |params| {
+        params.subject_alt_names = vec![
+            SanType::DnsName("a.example".try_into().unwrap()),
+            SanType::IpAddress("192.0.2.1".parse().unwrap()),
+            SanType::IpAddress("2001:db8:0::1".parse().unwrap()),
+        ];
+    });
+    let chain = leaf + &ca.intermediate_pem;
+    let expected = ["2001:db8::1", "192.0.2.1", "a.example"];
+    checked(&chain, &key.serialize_pem(), &expected).unwrap();
+    assert_eq!(
+        super::names(chain.as_bytes()).unwrap(),
+        ["192.0.2.1", "2001:db8::1", "a.example"]
+    );
+    let other = checked(
+        &chain,
+        &key.serialize_pem(),
+        &["2001:db8::2", "192.0.2.1", "a.example"],
+    );
+    assert!(matches!(other, Err(ChainError::Names { .. })), "{other:?}");
+}

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use sancho_core::names::{DnsName, registered_domain};
+use sancho_core::names::{Name, registered_domain};
 
 /// What a CA grants in a time. It grants anew bit by bit, not all at once at the end.
 struct Grant {
@@ -63,7 +63,7 @@ pub fn stretch<'a>(server: &str, orders: impl IntoIterator<Item = &'a [String]>)
     let mut by_domain: BTreeMap<String, u32> = BTreeMap::new();
     for names in orders {
         count += 1;
-        let names = names.iter().filter_map(|name| DnsName::parse(name).ok());
+        let names = names.iter().filter_map(|name| Name::parse(name).ok());
         let domains: BTreeSet<String> = names.map(|name| registered_domain(&name).to_owned()).collect();
         for domain in domains {
             *by_domain.entry(domain).or_default() += 1;

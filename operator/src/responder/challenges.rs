@@ -45,13 +45,11 @@ fn thumbprint(
 /// The challenges of the shard's order, for its own names only; and the self-check's, as long as somebody holds the
 /// claim and may look.
 fn challenges(shard: &CertificateShard, thumbprint: &str) -> Vec<Challenge> {
+    let names = shard.spec.names();
     let order = shard.status.as_ref().and_then(|status| status.order.as_ref());
     let authorizations = order.into_iter().flat_map(|order| &order.authorizations);
     let challenges = authorizations.filter_map(|authorization| {
-        let host = authorization
-            .name
-            .as_ref()
-            .filter(|name| shard.spec.dns_names.contains(name))?;
+        let host = authorization.name.as_ref().filter(|name| names.contains(name))?;
         let token = Token::parse(authorization.token.as_deref()?).ok()?;
         let key_authorization = key_authorization(&token, thumbprint);
         Some(Challenge {
@@ -63,7 +61,7 @@ fn challenges(shard: &CertificateShard, thumbprint: &str) -> Vec<Challenge> {
     let is_claimed = shard.status.as_ref().is_some_and(|status| status.claim.is_some());
     let check = is_claimed.then(|| self_check_token(&shard.uid().unwrap_or_default(), thumbprint));
     let looks = check.iter().flat_map(|token| {
-        shard.spec.dns_names.iter().map(|host| Challenge {
+        names.iter().map(|host| Challenge {
             host: host.clone(),
             token: token.clone(),
             key_authorization: key_authorization(token, thumbprint),

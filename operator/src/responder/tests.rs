@@ -56,6 +56,22 @@ impl Responder {
     }
 }
 
+#[tokio::test]
+async fn an_address_is_asked_for_with_or_without_port_and_in_brackets() {
+    let responder = Responder::start().await;
+    let hosts = ["192.0.2.1", "2001:db8::1"];
+    responder.table.set("shard", hosts.map(challenge).to_vec());
+    let path = format!("/.well-known/acme-challenge/{TOKEN}");
+    for host in ["192.0.2.1", "192.0.2.1:80", "[2001:db8::1]", "[2001:DB8:0::1]:80"] {
+        let answer = responder.get(host, &path).await;
+        assert!(answer.ends_with(ANSWER), "{host}: {answer}");
+    }
+    for host in ["[2001:db8::1", "[a.example]"] {
+        let answer = responder.get(host, &path).await;
+        assert!(answer.starts_with("HTTP/1.1 404"), "{host}: {answer}");
+    }
+}
+
 fn challenge(host: &str) -> Challenge {
     Challenge {
         host: host.to_owned(),

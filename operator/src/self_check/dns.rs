@@ -1,7 +1,7 @@
 //! From a name to its addresses, by resolvers that are configured and not by the system's library: what is
 //! answered is fresh, and NXDOMAIN can be told from a resolver that is out of order.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
@@ -20,6 +20,22 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) struct Addresses {
     pub(super) v4: Option<Ipv4Addr>,
     pub(super) v6: Option<Ipv6Addr>,
+}
+
+impl Addresses {
+    /// One address alone.
+    pub(super) fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(v4) => Self {
+                v4: Some(v4),
+                v6: None,
+            },
+            IpAddr::V6(v6) => Self {
+                v4: None,
+                v6: Some(v6),
+            },
+        }
+    }
 }
 
 /// A resolver that asks `servers`, or the system's if there are none.

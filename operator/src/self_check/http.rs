@@ -2,7 +2,7 @@
 //! redirect to https shows.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -202,10 +202,15 @@ fn location<B>(response: &Response<B>) -> Option<String> {
 impl Hop {
     fn authority(&self) -> String {
         let usual = if self.tls { 443 } else { 80 };
+        // An IPv6 address stands in brackets (RFC 3986 §3.2.2).
+        let host = match self.host.parse::<Ipv6Addr>() {
+            Ok(address) => format!("[{address}]"),
+            Err(_) => self.host.clone(),
+        };
         if self.port == usual {
-            self.host.clone()
+            host
         } else {
-            format!("{}:{}", self.host, self.port)
+            format!("{host}:{}", self.port)
         }
     }
 
@@ -214,7 +219,8 @@ impl Hop {
         format!("{scheme}://{}", self.authority())
     }
 
-    /// Where `location` leads from here. Names on the usual ports alone: CAs follow no other redirects.
+    /// Where `location` leads from here. Names and the address itself on the usual ports alone: CAs follow
+    /// no other redirects.
     fn onward(&self, location: &str, check_port: u16) -> Result<Self, &'static str> {
         let uri: Uri = location.parse().map_err(|_| "the URL cannot be read")?;
         let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
@@ -229,7 +235,9 @@ impl Hop {
             "https" => true,
             _ => return Err("neither http nor https is spoken"),
         };
-        if host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
+        let host = host.trim_matches(['[', ']']);
+        let is_own = host.parse::<IpAddr>().ok() == self.host.parse().ok();
+        if host.parse::<IpAddr>().is_ok() && !is_own {
             return Err("an address stands in place of a name, which CAs do not follow");
         }
         let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
@@ -289,6 +297,17 @@ mod tests {
     }
 
     #[test]
+    fn an_ipv6_address_stands_in_brackets() {
+        let of = |host: &str, port| {
+            let host = host.to_owned();
+            Hop { host, port, ..hop() }.shown()
+        };
+        assert_eq!(of("2001:db8::1", 80), "http://[2001:db8::1]");
+        assert_eq!(of("2001:db8::1", 5002), "http://[2001:db8::1]:5002");
+        assert_eq!(of("192.0.2.1", 80), "http://192.0.2.1");
+    }
+
+    #[test]
     fn a_redirect_is_followed_to_names_on_the_usual_ports() {
         let https = hop().onward("https://b.example/y?z", 80).unwrap();
         assert_eq!((https.tls, https.port, https.path.as_str()), (true, 443, "/y?z"));
@@ -303,6 +322,15 @@ mod tests {
         ] {
             assert!(hop().onward(refused, 80).is_err(), "{refused}");
         }
+        let own = Hop {
+            host: "2001:db8::1".into(),
+            ..hop()
+        };
+        assert_eq!(
+            own.onward("https://[2001:db8::1]/y", 80).unwrap().host,
+            "2001:db8::1"
+        );
+        assert!(own.onward("https://[2001:db8::2]/y", 80).is_err());
     }
 
     #[test]

@@ -93,7 +93,7 @@ fn fit(secret: &Secret, shard: &CertificateShard, now: Timestamp) -> Result<Issu
         return Err(Unfit::Type(kind.to_owned()));
     }
     let (chain, key) = secrets::contents(secret).ok_or(Unfit::Empty)?;
-    let facts = chain::check(&chain, &key, &shard.spec.dns_names, now)?;
+    let facts = chain::check(&chain, &key, &shard.spec.names(), now)?;
     let wanted = shard.spec.private_key.as_ref();
     let is_wanted = wanted.is_none_or(|wanted| {
         let key = ShardKey::from_pem(&key).ok().and_then(|key| key.kind());

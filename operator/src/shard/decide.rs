@@ -283,7 +283,7 @@ fn is_refused_for_number(spec: &CertificateShardSpec, failure: &ShardFailure) ->
 }
 
 fn exceeds(spec: &CertificateShardSpec, most: u32) -> bool {
-    u32::try_from(spec.dns_names.len()).is_ok_and(|names| names > most)
+    u32::try_from(spec.name_count()).is_ok_and(|names| names > most)
 }
 
 /// When the CA is to be asked about the renewal of what is issued, if it is at all. Not if somebody has written

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
-use sancho_core::names::DnsName;
+use sancho_core::names::Name;
 use sancho_core::order::{Effect, OrderState, Reply, Request, Stage, Step, advised, next, reason, reply};
 use sancho_core::renewal::CertId;
 use sancho_crds::{CertificateShardStatus, Claim, QuarantinedName};
@@ -123,9 +123,9 @@ pub async fn drive(
             status.quarantine = quarantine::before_order(&shard);
         }
     }
-    let names: Vec<DnsName> = match quarantine::order_names(&planned)
+    let names: Vec<Name> = match quarantine::order_names(&planned)
         .iter()
-        .map(|name| DnsName::parse(name))
+        .map(|name| Name::parse(name))
         .collect()
     {
         Ok(names) => names,
@@ -169,7 +169,7 @@ struct Driven<'a> {
     issuer: &'a ReadyIssuer,
     recorder: Recorder,
     target: String,
-    names: Vec<DnsName>,
+    names: Vec<Name>,
     /// The names had a certificate before.
     is_renewal: bool,
     /// The names that cannot be validated, as this order takes them.

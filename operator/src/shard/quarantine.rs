@@ -71,28 +71,24 @@ pub fn is_strict(shard: &CertificateShard) -> bool {
 pub fn entries(shard: &CertificateShard) -> Vec<&QuarantinedName> {
     let status = shard.status.as_ref().filter(|_| !is_strict(shard));
     let recorded = status.map_or(&[][..], |status| &status.quarantine);
-    let names = &shard.spec.dns_names;
-    recorded
-        .iter()
-        .filter(|entry| names.contains(&entry.name))
-        .collect()
+    let spec = &shard.spec;
+    let is_its = |name: &String| spec.dns_names.contains(name) || spec.ip_addresses.contains(name);
+    recorded.iter().filter(|entry| is_its(&entry.name)).collect()
 }
 
 fn without(shard: &CertificateShard, places: &[QuarantinePlace]) -> Vec<String> {
     let entries = entries(shard);
     if entries.is_empty() {
-        return shard.spec.dns_names.clone();
+        return shard.spec.names();
     }
     let gone: BTreeSet<&str> = entries
         .iter()
         .filter(|entry| places.contains(&entry.place))
         .map(|entry| entry.name.as_str())
         .collect();
-    let names = shard.spec.dns_names.iter();
+    let mut names = shard.spec.names();
+    names.retain(|name| !gone.contains(name.as_str()));
     names
-        .filter(|name| !gone.contains(name.as_str()))
-        .cloned()
-        .collect()
 }
 
 /// The names of the next order.
@@ -115,9 +111,11 @@ pub fn order_target(shard: &CertificateShard, server: &str) -> String {
 }
 
 /// What an order of the shard for just these names is for.
-pub(super) fn target_of(shard: &CertificateShard, dns_names: Vec<String>, server: &str) -> String {
+pub(super) fn target_of(shard: &CertificateShard, names: Vec<String>, server: &str) -> String {
+    // A hash of all names, whichever of the two fields they stand in.
     let spec = CertificateShardSpec {
-        dns_names,
+        dns_names: names,
+        ip_addresses: Vec::new(),
         ..shard.spec.clone()
     };
     target(&spec, server)

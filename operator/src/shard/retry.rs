@@ -6,7 +6,7 @@
 
 use jiff::Timestamp;
 use sancho_core::check;
-use sancho_core::names::DnsName;
+use sancho_core::names::Name;
 use sancho_core::order::{
     Effect, Failure, OrderState, Reply, Request, Retry, Stage, Step, advised, next, reply,
 };
@@ -191,7 +191,7 @@ async fn ask(
     recorder: &mut Recorder,
     name: &str,
 ) -> Result<Answer, Stop> {
-    let Ok(parsed) = DnsName::parse(name) else {
+    let Ok(parsed) = Name::parse(name) else {
         return Err(Stop::Nothing);
     };
     let names = [parsed];
@@ -269,7 +269,7 @@ async fn ask(
 }
 
 /// The order for this name that is recorded, if one is and can be resumed.
-fn resumed(issuer: &ReadyIssuer, recorder: &Recorder, target: &str, names: &[DnsName]) -> Option<OrderState> {
+fn resumed(issuer: &ReadyIssuer, recorder: &Recorder, target: &str, names: &[Name]) -> Option<OrderState> {
     let order = recorder.status().order.filter(|order| order.target == target)?;
     let state = from_status(&order).ok()?;
     let transport = issuer.session.transport();

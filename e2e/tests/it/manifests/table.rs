@@ -10,12 +10,12 @@ pub fn refused_certificates() -> Vec<Refused> {
         (
             "no names",
             names(&[]),
-            "spec.dnsNames: Invalid value: no names: list at least one host name",
+            "Invalid value: no names: list at least one host name in spec.dnsNames, or one address in spec.ipAddresses",
         ),
         (
             "names left out",
             certificate("secretName: web-tls\nissuerRef: { name: ca }"),
-            "spec.dnsNames: Required value",
+            "no names: list at least one host name in spec.dnsNames, or one address in spec.ipAddresses",
         ),
         (
             "10,001 names",
@@ -45,7 +45,7 @@ pub fn refused_certificates() -> Vec<Refused> {
         (
             "an IPv4 address",
             names(&["192.0.2.1"]),
-            "an IP address is not a DNS name (the last label is a number): write a host name",
+            "an IP address is not a DNS name (the last label is a number): write addresses under spec.ipAddresses",
         ),
         (
             "an IPv6 address",
@@ -261,6 +261,31 @@ pub fn refused_certificates() -> Vec<Refused> {
             "spec.privateKey.algorithm: Unsupported value: \"DSA\": supported values: \"ECDSA\", \"RSA\", \"Ed25519\"",
         ),
         (
+            "an address that is none",
+            with("ipAddresses: [\"192.0.2.1/32\"]"),
+            "spec.ipAddresses[0]: Invalid value: \"192.0.2.1/32\": not an IP address: write one without brackets",
+        ),
+        (
+            "an address in upper case",
+            with("ipAddresses: [\"2001:DB8::1\"]"),
+            "not how this address is written: write an IPv6 address in lower case",
+        ),
+        (
+            "an address with all its zeros",
+            with("ipAddresses: [\"2001:db8:0:0:0:0:0:1\"]"),
+            "not how this address is written: write an IPv6 address in lower case",
+        ),
+        (
+            "an IPv4 address as an IPv6 one",
+            with("ipAddresses: [\"::ffff:192.0.2.1\"]"),
+            "not an IP address: write one without brackets",
+        ),
+        (
+            "an address twice",
+            with("ipAddresses: [192.0.2.1, 192.0.2.1]"),
+            "spec.ipAddresses[1]: Duplicate value: \"192.0.2.1\"",
+        ),
+        (
             "a label of Sancho's own",
             with("secretTemplate: { labels: { sancho.dev/certificate: web } }"),
             "spec.secretTemplate.labels: Invalid value: keys of sancho.dev are written by Sancho itself: take them out",
@@ -456,6 +481,14 @@ pub fn accepted() -> Vec<(&'static str, String)> {
             with(
                 "keystores: { pkcs12: { create: true, passwordSecretRef: { name: a, key: b }, profile: Modern2023 } }",
             ),
+        ),
+        (
+            "addresses beside names",
+            with("ipAddresses: [192.0.2.1, \"2001:db8::1\", \"::1\"]"),
+        ),
+        (
+            "addresses alone",
+            certificate("secretName: web-tls\nissuerRef: { name: ca }\nipAddresses: [192.0.2.1]"),
         ),
         ("groups", groups(&["eu", "eu-west", "us1"])),
         (

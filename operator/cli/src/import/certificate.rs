@@ -1,6 +1,7 @@
 //! A Certificate of cert-manager. Pure.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use sancho_crds::ADOPT_ANNOTATION;
 use serde_json::{Value, json};
@@ -41,26 +42,29 @@ pub fn manifest(object: &Value, spec: &mut Fields, remarks: &mut Vec<String>) ->
         remarks.push("spec.isCA: an ACME CA issues no CA certificates".into());
         return None;
     }
-    for other in ["ipAddresses", "uris", "emailAddresses", "otherNames"] {
+    for other in ["uris", "emailAddresses", "otherNames"] {
         if spec.take(other).is_some() {
-            remarks.push(format!("spec.{other}: Sancho certifies DNS names only"));
+            remarks.push(format!(
+                "spec.{other}: Sancho certifies DNS names and IP addresses only"
+            ));
             return None;
         }
     }
     let names = names(spec);
-    if names.is_empty() {
-        remarks.push("it has no DNS name".into());
+    let addresses = addresses(spec);
+    if names.is_empty() && addresses.is_empty() {
+        remarks.push("it has no DNS name and no IP address".into());
         return None;
     }
     if let Some(wildcard) = names.iter().find(|name| name.starts_with("*.")) {
         remarks.push(format!("{wildcard} needs DNS-01, which Sancho does not have yet"));
         return None;
     }
-    if names.len() > MOST_NAMES {
+    let count = names.len() + addresses.len();
+    if count > MOST_NAMES {
         remarks.push(format!(
-            "{} names are split into several Secrets, of which spec.secretName is the first: the present Secret \
-             cannot be adopted as it is",
-            names.len()
+            "{count} names are split into several Secrets, of which spec.secretName is the first: the present Secret \
+             cannot be adopted as it is"
         ));
     }
     let usages = spec.take("usages").unwrap_or_default();
@@ -82,8 +86,12 @@ pub fn manifest(object: &Value, spec: &mut Fields, remarks: &mut Vec<String>) ->
     }
     let mut wanted = json!({
         "issuerRef": { "name": issuer.take_text("name"), "kind": kind },
-        "dnsNames": names,
     });
+    for (field, list) in [("dnsNames", names), ("ipAddresses", addresses)] {
+        if !list.is_empty() {
+            wanted[field] = list.into();
+        }
+    }
     for field in SAME {
         if let Some(value) = spec.take(field) {
             wanted[field] = value;
@@ -219,10 +227,30 @@ fn names(spec: &mut Fields) -> Vec<String> {
     let listed = listed.as_array().cloned().unwrap_or_default();
     let listed = listed.iter().filter_map(Value::as_str).map(str::to_owned);
     let mut seen = BTreeSet::new();
-    spec.take_text("commonName")
+    // One that is an address stands among the addresses too.
+    let common = spec
+        .take_text("commonName")
+        .filter(|name| name.parse::<IpAddr>().is_err());
+    common
         .into_iter()
         .chain(listed)
         .filter(|name| seen.insert(name.clone()))
+        .collect()
+}
+
+/// The IP addresses in their canonical form, none twice.
+fn addresses(spec: &mut Fields) -> Vec<String> {
+    let listed = spec.take("ipAddresses").unwrap_or_default();
+    let listed = listed.as_array().cloned().unwrap_or_default();
+    let mut seen = BTreeSet::new();
+    listed
+        .iter()
+        .filter_map(Value::as_str)
+        .map(|text| {
+            text.parse::<IpAddr>()
+                .map_or_else(|_| text.to_owned(), |ip| ip.to_canonical().to_string())
+        })
+        .filter(|address| seen.insert(address.clone()))
         .collect()
 }
 

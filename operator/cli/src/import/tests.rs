@@ -21,6 +21,7 @@ items:
       secretName: shop-tls
       commonName: shop.example
       dnsNames: [www.shop.example, shop.example]
+      ipAddresses: [192.0.2.1, "2001:DB8::1", "2001:db8:0::1"]
       duration: 2160h0m0s
       renewBefore: 360h0m0s
       privateKey: { algorithm: RSA, encoding: PKCS1, size: 2048, rotationPolicy: Never }
@@ -107,6 +108,7 @@ fn a_certificate_adopts_its_secret_and_tells_what_is_lost() {
             "secretName": "shop-tls",
             "issuerRef": { "name": "letsencrypt", "kind": "ClusterIssuer" },
             "dnsNames": ["shop.example", "www.shop.example"],
+            "ipAddresses": ["192.0.2.1", "2001:db8::1"],
             "duration": "2160h0m0s",
             "renewBefore": "360h0m0s",
             "privateKey": { "algorithm": "RSA", "size": 2048, "rotationPolicy": "Never" },

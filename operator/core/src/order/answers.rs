@@ -8,7 +8,7 @@ use super::reply::trouble;
 use super::state::{Authorization, AuthorizationState, OrderState, Stage};
 use super::step::{Effect, Failure, Retry, reason};
 use crate::challenge::Token;
-use crate::names::DnsName;
+use crate::names::Name;
 use crate::response::{LONGEST_URL, Problem, Response};
 use crate::shown::{shown, shown_within};
 
@@ -19,7 +19,7 @@ const ERROR_MAX: usize = 256;
 pub(super) fn order_made(
     state: &mut OrderState,
     response: &Response,
-    names: &[DnsName],
+    names: &[Name],
     now: Timestamp,
 ) -> Effect {
     let body = response.json::<OrderBody>();
@@ -49,7 +49,7 @@ pub(super) fn order_made(
 pub(super) fn order_polled(
     state: &mut OrderState,
     response: &Response,
-    names: &[DnsName],
+    names: &[Name],
     now: Timestamp,
 ) -> Effect {
     match response.json::<OrderBody>() {
@@ -65,7 +65,7 @@ pub(super) fn order_polled(
 pub(super) fn order_finalized(
     state: &mut OrderState,
     response: &Response,
-    names: &[DnsName],
+    names: &[Name],
     now: Timestamp,
 ) -> Effect {
     state.move_to(Stage::Processing);
@@ -86,7 +86,7 @@ pub(super) fn authorization_read(
     index: usize,
     url: &str,
     response: &Response,
-    names: &[DnsName],
+    names: &[Name],
     now: Timestamp,
 ) -> Effect {
     let Ok(body) = response.json::<AuthorizationBody>() else {
@@ -96,15 +96,15 @@ pub(super) fn authorization_read(
     let Some(authorization) = state.authorizations.get_mut(index).filter(|a| a.url == url) else {
         return Effect::Moved;
     };
-    let value = body.identifier.value.to_ascii_lowercase();
-    let known = names.iter().any(|name| name.as_str() == value);
-    if body.identifier.kind != "dns" || body.wildcard || !known {
+    let (kind, value) = (&body.identifier.kind, &body.identifier.value);
+    let known = names.iter().find(|name| name.is(kind, value));
+    let Some(known) = known.filter(|_| !body.wildcard) else {
         return Effect::Failed(unexpected(&format!(
             "the CA asks for an authorization of {} {}, which is not in the order",
             body.identifier.kind, body.identifier.value
         )));
-    }
-    authorization.name = Some(value);
+    };
+    authorization.name = Some(known.to_string());
     match body.status.as_str() {
         "pending" if is_given_up => authorization.state = AuthorizationState::Pending,
         "pending" => match http01(authorization, &body.challenges, names) {
@@ -183,7 +183,7 @@ fn take_in(
     state: &mut OrderState,
     body: OrderBody,
     response: &Response,
-    names: &[DnsName],
+    names: &[Name],
     now: Timestamp,
 ) -> Effect {
     let OrderBody {
@@ -348,7 +348,7 @@ impl Authorization {
 fn http01(
     authorization: &mut Authorization,
     challenges: &[ChallengeBody],
-    names: &[DnsName],
+    names: &[Name],
 ) -> Result<(), Box<Failure>> {
     let name = authorization.name.as_deref().unwrap_or_default();
     let Some(challenge) = challenges.iter().find(|challenge| challenge.kind == "http-01") else {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer};
 
-use crate::names::DnsName;
+use crate::names::Name;
 use crate::response::{Identifier, Problem, null_as_empty};
 
 /// An order object (RFC 8555 §7.1.3).
@@ -44,17 +44,14 @@ pub(super) struct ChallengeBody {
 }
 
 /// Is an order of these identifiers one of `names`? One that lists none does not say otherwise.
-pub(super) fn is_for(identifiers: &[Identifier], names: &[DnsName]) -> bool {
+pub(super) fn is_for(identifiers: &[Identifier], names: &[Name]) -> bool {
     if identifiers.is_empty() {
         return true;
     }
-    let mut theirs: Vec<String> = identifiers.iter().map(|i| i.value.to_ascii_lowercase()).collect();
-    let mut ours: Vec<&str> = names.iter().map(DnsName::as_str).collect();
-    theirs.sort_unstable();
-    theirs.dedup();
-    ours.sort_unstable();
-    ours.dedup();
-    identifiers.iter().all(|i| i.kind == "dns") && theirs == ours
+    let is_same = |name: &Name, identifier: &Identifier| name.is(&identifier.kind, &identifier.value);
+    let is_ours = |identifier: &Identifier| names.iter().any(|name| is_same(name, identifier));
+    let is_theirs = |name: &Name| identifiers.iter().any(|identifier| is_same(name, identifier));
+    identifiers.iter().all(is_ours) && names.iter().all(is_theirs)
 }
 
 /// A problem document, or nothing if it is not one: an error that cannot be read must not hide

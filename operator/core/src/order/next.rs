@@ -5,12 +5,12 @@ use jiff::Timestamp;
 use super::refusal::validation_failure;
 use super::state::{Authorization, AuthorizationState, OrderState, Stage};
 use super::step::{Request, Step};
-use crate::names::DnsName;
+use crate::names::Name;
 
 /// What to do next for an order of `names` (the shard's, sorted) that stands at `state`.
 ///
 /// A state that cannot be resumed, or whose order has expired, gives [`Step::Restart`].
-pub fn next(state: &OrderState, names: &[DnsName], now: Timestamp) -> Step {
+pub fn next(state: &OrderState, names: &[Name], now: Timestamp) -> Step {
     if let Err(inconsistent) = state.check(names) {
         return Step::Restart {
             why: inconsistent.to_string(),

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::state::{AuthorizationState, OrderState};
 use super::step::{Failure, Retry, reason};
-use crate::names::DnsName;
+use crate::names::Name;
 use crate::response::{Problem, QUOTA_FROM, Quota, Response, kind, most_names};
 use crate::shown::shown;
 
@@ -12,7 +12,7 @@ use crate::shown::shown;
 pub(super) const SHORTEST_WAIT: SignedDuration = SignedDuration::from_secs(10);
 
 /// The failure that a 4xx answer amounts to.
-pub(super) fn refusal(response: &Response, names: &[DnsName], now: Timestamp) -> Failure {
+pub(super) fn refusal(response: &Response, names: &[Name], now: Timestamp) -> Failure {
     let problem = response.problem();
     // A short wait is the backoff's business: without it, a "Retry-After: 0" would be a busy loop.
     let wait = response
@@ -47,7 +47,7 @@ fn is_about_dates(problem: &Problem) -> bool {
 }
 
 /// Is it the number of names that the answer refuses?
-pub(super) fn is_about_number(problem: &Problem, names: &[DnsName]) -> bool {
+pub(super) fn is_about_number(problem: &Problem, names: &[Name]) -> bool {
     most_names(problem, names.len()).is_some()
 }
 
@@ -61,7 +61,7 @@ pub(super) fn is_about_replaces(status: u16, problem: &Problem) -> bool {
 }
 
 /// The failure that an answer amounts to which says that `quota` is used up.
-pub(super) fn used_up(response: &Response, quota: Quota, names: &[DnsName], now: Timestamp) -> Failure {
+pub(super) fn used_up(response: &Response, quota: Quota, names: &[Name], now: Timestamp) -> Failure {
     let at_least = now.saturating_add(SHORTEST_WAIT).unwrap_or(now);
     Failure {
         retry: Retry::At(quota.until.max(at_least)),
@@ -71,7 +71,7 @@ pub(super) fn used_up(response: &Response, quota: Quota, names: &[DnsName], now:
 }
 
 /// The failure that an invalid order's own error amounts to.
-pub(super) fn order_failure(problem: Option<&Problem>, names: &[DnsName]) -> Failure {
+pub(super) fn order_failure(problem: Option<&Problem>, names: &[Name]) -> Failure {
     match problem {
         Some(problem) => {
             let reason = match reason_of(problem) {
@@ -93,7 +93,7 @@ pub(super) fn order_failure(problem: Option<&Problem>, names: &[DnsName]) -> Fai
 }
 
 /// The failure that the authorizations of an invalid order tell; none if none is invalid.
-pub(super) fn validation_failure(state: &OrderState, names: &[DnsName]) -> Option<Failure> {
+pub(super) fn validation_failure(state: &OrderState, names: &[Name]) -> Option<Failure> {
     let refused: Vec<_> = state
         .authorizations
         .iter()
@@ -133,7 +133,7 @@ pub(super) fn unexpected(message: &str) -> Failure {
     }
 }
 
-fn failure(problem: &Problem, names: &[DnsName], reason: &'static str) -> Failure {
+fn failure(problem: &Problem, names: &[Name], reason: &'static str) -> Failure {
     let about = problem
         .subproblems
         .iter()
@@ -142,9 +142,9 @@ fn failure(problem: &Problem, names: &[DnsName], reason: &'static str) -> Failur
     let message = problem.message();
     if about.is_empty() && matches!(reason, reason::REJECTED_IDENTIFIER | reason::CAA) {
         // Not every CA has subproblems; some name the name in their words.
-        let is_of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '*');
+        let is_of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '*' | ':');
         let words = message.split(|c: char| !is_of_name(c));
-        about = known(words.map(|word| word.trim_end_matches('.')), names);
+        about = known(words.map(|word| word.trim_end_matches(['.', ':'])), names);
     }
     Failure {
         reason,
@@ -157,8 +157,8 @@ fn failure(problem: &Problem, names: &[DnsName], reason: &'static str) -> Failur
 }
 
 /// Those of `names` that the CA mentions, sorted and once each.
-fn known<'a>(mentioned: impl Iterator<Item = &'a str>, names: &[DnsName]) -> Vec<DnsName> {
-    let mut found: Vec<DnsName> = mentioned
+fn known<'a>(mentioned: impl Iterator<Item = &'a str>, names: &[Name]) -> Vec<Name> {
+    let mut found: Vec<Name> = mentioned
         .filter_map(|text| names.iter().find(|name| name.as_str().eq_ignore_ascii_case(text)))
         .cloned()
         .collect();

@@ -8,7 +8,7 @@ use super::answers;
 use super::refusal::{SHORTEST_WAIT, is_about_number, is_about_replaces, refusal, unexpected, used_up};
 use super::state::{AuthorizationState, OrderState, Stage};
 use super::step::{Effect, Reply, Request, reason};
-use crate::names::DnsName;
+use crate::names::Name;
 use crate::response::{Problem, Response, Throttle, kind};
 
 /// Once something was asked in vain this often, some 45 minutes after the order last moved, a denial is meant.
@@ -23,7 +23,7 @@ pub fn reply(
     mut state: OrderState,
     request: &Request,
     reply: &Reply,
-    names: &[DnsName],
+    names: &[Name],
     now: Timestamp,
 ) -> (OrderState, Effect) {
     state.not_before = None;
@@ -46,7 +46,7 @@ fn answered(
     state: &mut OrderState,
     request: &Request,
     response: &Response,
-    names: &[DnsName],
+    names: &[Name],
     now: Timestamp,
 ) -> Effect {
     match response.throttle(now) {
@@ -92,7 +92,7 @@ fn accepted(
     state: &mut OrderState,
     request: &Request,
     response: &Response,
-    names: &[DnsName],
+    names: &[Name],
     now: Timestamp,
 ) -> Effect {
     match request {
@@ -113,7 +113,7 @@ fn refused(
     state: &mut OrderState,
     request: &Request,
     response: &Response,
-    names: &[DnsName],
+    names: &[Name],
     now: Timestamp,
 ) -> Effect {
     let problem = response.problem();

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::challenge::Token;
-use crate::names::DnsName;
+use crate::names::Name;
 use crate::renewal::CertId;
 
 /// Where an order stands. `OrderState::default()` is an order that is still to be made.
@@ -122,7 +122,7 @@ impl OrderState {
 
     /// Is it one that this machine can have left for an order of `names`? A resumed state is not
     /// believed: hosts and tokens from it would be answered to whoever asks.
-    pub fn check(&self, names: &[DnsName]) -> Result<(), Inconsistent> {
+    pub fn check(&self, names: &[Name]) -> Result<(), Inconsistent> {
         if (self.stage == Stage::New) != self.url.is_none() {
             return Err(Inconsistent::Url);
         }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::names::DnsName;
+use crate::names::Name;
 use crate::renewal::CertId;
 use crate::response::{Response, Scope};
 
@@ -12,7 +12,7 @@ pub enum Request {
     /// Ask for an order of these names (§7.4).
     NewOrder {
         /// The names, as the shard has them.
-        names: Vec<DnsName>,
+        names: Vec<Name>,
         /// The certificate that is replaced (RFC 9773 §5): to be sent only to a CA whose directory has
         /// `renewalInfo`.
         replaces: Option<CertId>,
@@ -145,7 +145,7 @@ pub struct Failure {
     /// The CA's own words, bounded and escaped, or ours.
     pub message: String,
     /// The names that it is about, as far as the CA says so; all of them are the shard's.
-    pub names: Vec<DnsName>,
+    pub names: Vec<Name>,
     /// When another order may be tried.
     pub retry: Retry,
     /// Set if a quota is used up: whom it holds back beside this order.

@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::names::DnsName;
+use crate::names::Name;
 use crate::response::Response;
 
 const ORDER: &str = "https://ca.example/order/1";
@@ -31,9 +31,9 @@ fn later(seconds: i64) -> Timestamp {
     now() + SignedDuration::from_secs(seconds)
 }
 
-fn names(count: usize) -> Vec<DnsName> {
-    let mut names: Vec<DnsName> = (0..count)
-        .map(|i| DnsName::parse(&format!("h{i}.shop.example")).unwrap())
+fn names(count: usize) -> Vec<Name> {
+    let mut names: Vec<Name> = (0..count)
+        .map(|i| Name::parse(&format!("h{i}.shop.example")).unwrap())
         .collect();
     names.sort();
     names
@@ -112,7 +112,7 @@ fn made(body: Value) -> Response {
 
 /// A talk with a CA about an order of some names: each request is checked, then answered.
 struct Talk {
-    names: Vec<DnsName>,
+    names: Vec<Name>,
     state: OrderState,
     now: Timestamp,
 }

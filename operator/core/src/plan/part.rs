@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::policy::{Policy, Strategy};
-use crate::names::{DnsName, registered_domain};
+use crate::names::{Name, registered_domain};
 
 pub(super) struct Part<'a> {
     cap: usize,
@@ -19,7 +19,7 @@ pub(super) struct Part<'a> {
 
 #[derive(Default)]
 struct Shard<'a> {
-    names: BTreeSet<&'a DnsName>,
+    names: BTreeSet<&'a Name>,
     domains: BTreeSet<&'a str>,
     /// It will be re-issued anyway.
     changed: bool,
@@ -46,9 +46,9 @@ impl<'a> Part<'a> {
 
     /// Leaves in the shard `index` those of its `names` that may stay, and takes them out of
     /// `open`. Comes once for each shard, by ascending index.
-    pub(super) fn resume(&mut self, index: u32, names: &[&DnsName], open: &mut BTreeSet<&'a DnsName>) {
+    pub(super) fn resume(&mut self, index: u32, names: &[&Name], open: &mut BTreeSet<&'a Name>) {
         // The names of `open` live as long as the plan; those of the assignment need not.
-        let mut stay: Vec<(&'a str, &'a DnsName)> = names
+        let mut stay: Vec<(&'a str, &'a Name)> = names
             .iter()
             .filter_map(|name| open.take(*name))
             .map(|name| (registered_domain(name), name))
@@ -73,7 +73,7 @@ impl<'a> Part<'a> {
     }
 
     /// Finds a shard for each of `rest`.
-    pub(super) fn settle(&mut self, rest: BTreeSet<&'a DnsName>) {
+    pub(super) fn settle(&mut self, rest: BTreeSet<&'a Name>) {
         for (&index, shard) in &self.shards {
             if shard.names.len() < self.cap {
                 let candidate = Candidate {
@@ -86,7 +86,7 @@ impl<'a> Part<'a> {
                 }
             }
         }
-        let mut rest: Vec<(&'a str, &'a DnsName)> = rest
+        let mut rest: Vec<(&'a str, &'a Name)> = rest
             .into_iter()
             .map(|name| (registered_domain(name), name))
             .collect();
@@ -98,7 +98,7 @@ impl<'a> Part<'a> {
     }
 
     /// The part's shards by index, each with its sorted names; shard 0 is among them.
-    pub(super) fn into_shards(mut self) -> impl Iterator<Item = (u32, BTreeSet<&'a DnsName>)> {
+    pub(super) fn into_shards(mut self) -> impl Iterator<Item = (u32, BTreeSet<&'a Name>)> {
         if !self.shards.contains_key(&0)
             && let Some((_, last)) = self.shards.pop_last()
         {
@@ -123,7 +123,7 @@ impl<'a> Part<'a> {
         self.lowest_free
     }
 
-    fn put(&mut self, index: u32, domain: &'a str, name: &'a DnsName) {
+    fn put(&mut self, index: u32, domain: &'a str, name: &'a Name) {
         let shard = self.shards.entry(index).or_default();
         shard.names.insert(name);
         let is_new_domain = shard.domains.insert(domain);
@@ -159,7 +159,7 @@ fn first_open(open: &mut BTreeSet<Candidate>, shards: &BTreeMap<u32, Shard<'_>>,
 }
 
 /// The registered domain with the most of the sorted `names`, the first one of several.
-fn most_frequent<'a>(names: &[(&'a str, &'a DnsName)]) -> Option<&'a str> {
+fn most_frequent<'a>(names: &[(&'a str, &'a Name)]) -> Option<&'a str> {
     let mut best: Option<(usize, &'a str)> = None;
     for run in names.chunk_by(|(one, _), (other, _)| one == other) {
         let Some((domain, _)) = run.first() else { continue };

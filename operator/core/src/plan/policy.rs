@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::names::{DnsName, LABEL_MAX};
+use crate::names::{LABEL_MAX, Name};
 use crate::secret_name::{SecretClash, secret_clash};
 use crate::shown::shown_within;
 
@@ -22,7 +22,7 @@ pub struct Group {
     /// Part of its Secrets' names.
     pub name: String,
     /// Its names. Those that the Certificate does not have are not heeded.
-    pub names: Vec<DnsName>,
+    pub names: Vec<Name>,
 }
 
 /// How names are split. Guarantees: a cap of at least 1; groups with fit and different names that
@@ -31,7 +31,7 @@ pub struct Group {
 pub struct Policy {
     cap: usize,
     strategy: Strategy,
-    group_of: HashMap<DnsName, String>,
+    group_of: HashMap<Name, String>,
 }
 
 /// Why a policy cannot be followed.
@@ -52,7 +52,7 @@ pub enum PolicyError {
     #[error("{name} is in the groups \"{one}\" and \"{other}\": remove it from one of them")]
     NameTwice {
         /// The name.
-        name: DnsName,
+        name: Name,
         /// The group that has it first.
         one: String,
         /// The other group.
@@ -69,7 +69,7 @@ impl Policy {
         if cap == 0 {
             return Err(PolicyError::NoRoom);
         }
-        let mut group_of: HashMap<DnsName, String> = HashMap::new();
+        let mut group_of: HashMap<Name, String> = HashMap::new();
         for (position, group) in groups.iter().enumerate() {
             if !is_label(&group.name) {
                 return Err(PolicyError::GroupName(shown_within(&group.name, 80)));
@@ -112,7 +112,7 @@ impl Policy {
     }
 
     /// The group of a name, if it is in one.
-    pub fn group_of(&self, name: &DnsName) -> Option<&str> {
+    pub fn group_of(&self, name: &Name) -> Option<&str> {
         self.group_of.get(name).map(String::as_str)
     }
 }

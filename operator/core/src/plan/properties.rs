@@ -9,10 +9,10 @@ use proptest::prelude::{
 use proptest::sample::subsequence;
 
 use super::{Group, Plan, PlannedShard, Policy, Strategy, plan};
-use crate::names::DnsName;
+use crate::names::Name;
 
-fn name(text: &str) -> DnsName {
-    DnsName::parse(text).unwrap()
+fn name(text: &str) -> Name {
+    Name::parse(text).unwrap()
 }
 
 /// The shards that need an order: those of `after` that are not the same in `before`.
@@ -25,7 +25,7 @@ fn reissued<'a>(before: &Plan, after: &'a Plan) -> Vec<&'a PlannedShard> {
 }
 
 /// Forty-eight names under six registered domains.
-fn universe() -> Vec<DnsName> {
+fn universe() -> Vec<Name> {
     [
         "one.com",
         "two.com",
@@ -39,7 +39,7 @@ fn universe() -> Vec<DnsName> {
     .collect()
 }
 
-fn some_names() -> impl Generator<Value = BTreeSet<DnsName>> {
+fn some_names() -> impl Generator<Value = BTreeSet<Name>> {
     subsequence(universe(), 0..=48).prop_map(|names| names.into_iter().collect())
 }
 
@@ -95,7 +95,7 @@ proptest! {
         names in some_names(), policy in some_policy(), today in some_assignment(),
     ) {
         let plan = plan(&names, &policy, &today);
-        let planned: Vec<&DnsName> = plan.shards.iter().flat_map(|shard| &shard.names).collect();
+        let planned: Vec<&Name> = plan.shards.iter().flat_map(|shard| &shard.names).collect();
         prop_assert_eq!(planned.len(), names.len());
         prop_assert_eq!(planned.into_iter().cloned().collect::<BTreeSet<_>>(), names);
         let places: BTreeSet<_> = plan.shards.iter().map(|s| (s.group.clone(), s.index)).collect();
@@ -163,7 +163,7 @@ proptest! {
         names in some_names(), policy in some_policy(), today in some_assignment(), edits in subsequence(universe(), 0..20),
     ) {
         let before = plan(&names, &policy, &today);
-        let edited: BTreeSet<DnsName> = names.symmetric_difference(&edits.iter().cloned().collect()).cloned().collect();
+        let edited: BTreeSet<Name> = names.symmetric_difference(&edits.iter().cloned().collect()).cloned().collect();
         let after = plan(&edited, &policy, &before.shards);
         prop_assert!(reissued(&before, &after).len() <= edits.len());
     }
@@ -173,7 +173,7 @@ proptest! {
         names in some_names(), policy in some_policy(), today in some_assignment(), edits in subsequence(universe(), 0..20),
     ) {
         let before = plan(&names, &policy, &today);
-        let edited: BTreeSet<DnsName> = names.symmetric_difference(&edits.iter().cloned().collect()).cloned().collect();
+        let edited: BTreeSet<Name> = names.symmetric_difference(&edits.iter().cloned().collect()).cloned().collect();
         let after = plan(&edited, &policy, &before.shards);
         for shard in &after.shards {
             // The last shard may have become the first; every other name stays.

@@ -1,10 +1,10 @@
 use super::*;
 
-fn name(text: &str) -> DnsName {
-    DnsName::parse(text).unwrap()
+fn name(text: &str) -> Name {
+    Name::parse(text).unwrap()
 }
 
-fn set<'a>(names: impl IntoIterator<Item = &'a str>) -> BTreeSet<DnsName> {
+fn set<'a>(names: impl IntoIterator<Item = &'a str>) -> BTreeSet<Name> {
     names.into_iter().map(name).collect()
 }
 
@@ -27,7 +27,7 @@ fn group(group: &str, index: u32, names: &[&str]) -> PlannedShard {
     }
 }
 
-fn hosts(count: usize) -> BTreeSet<DnsName> {
+fn hosts(count: usize) -> BTreeSet<Name> {
     (0..count)
         .map(|i| name(&format!("host-{i}.example.com")))
         .collect()
@@ -233,7 +233,7 @@ fn no_names_are_no_shards() {
 fn bad_policies_are_refused_with_the_way_to_mend_them() {
     let of = |name: &str, names: &[&str]| Group {
         name: name.to_owned(),
-        names: names.iter().map(|text| DnsName::parse(text).unwrap()).collect(),
+        names: names.iter().map(|text| Name::parse(text).unwrap()).collect(),
     };
     let refusal = |groups: &[Group]| Policy::new(1, Strategy::Fill, groups).unwrap_err().to_string();
     assert!(

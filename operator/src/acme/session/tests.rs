@@ -1,6 +1,6 @@
 //! Against a scripted CA on loopback.
 
-use sancho_core::names::DnsName;
+use sancho_core::names::Name;
 use serde_json::Value;
 
 use super::*;
@@ -151,7 +151,7 @@ async fn each_request_of_the_order_machine_is_signed_for_the_account_with_its_ow
     let server = ca(NewAccountIs::Made).await;
     let (session, _budget) = register(&server).await;
     let session = session.unwrap();
-    let names: Vec<DnsName> = ["a.example", "b.example"]
+    let names: Vec<Name> = ["a.example", "b.example"]
         .iter()
         .map(|name| name.parse().unwrap())
         .collect();

@@ -13,7 +13,7 @@ use crate::shard::reform::KEYSTORE_READY;
 
 /// Shards added up.
 #[derive(Default)]
-pub(super) struct Tally<'a> {
+pub(super) struct Tally {
     pub(super) ready_shards: u32,
     pub(super) ready_names: u32,
     pub(super) not_after: Option<Timestamp>,
@@ -24,7 +24,7 @@ pub(super) struct Tally<'a> {
     pub(super) renewing: Vec<String>,
     pub(super) rate_limited: Vec<String>,
     /// The names of each order that is still to be made, and is no renewal.
-    pub(super) to_be_made: Vec<&'a [String]>,
+    pub(super) to_be_made: Vec<Vec<String>>,
     /// What Secrets lack besides certificate and key, each once.
     pub(super) lacking: Vec<String>,
     /// The names that cannot be validated.
@@ -34,9 +34,9 @@ pub(super) struct Tally<'a> {
 /// How many shards' words a condition's message takes.
 const SHOWN: usize = 3;
 
-impl<'a> Tally<'a> {
+impl Tally {
     pub(super) fn of(
-        shards: &[&'a CertificateShard],
+        shards: &[&CertificateShard],
         issuer: &IssuerState,
         holding_back: HoldingBack<'_>,
         now: Timestamp,
@@ -50,7 +50,7 @@ impl<'a> Tally<'a> {
 
     fn add(
         &mut self,
-        shard: &'a CertificateShard,
+        shard: &CertificateShard,
         issuer: &IssuerState,
         holding_back: HoldingBack<'_>,
         now: Timestamp,
@@ -100,7 +100,7 @@ impl<'a> Tally<'a> {
             return;
         }
         if status.order.is_none() && status.issued.is_none() {
-            self.to_be_made.push(&shard.spec.dns_names);
+            self.to_be_made.push(shard.spec.names());
         }
         let what = match (failure, &status.order, says("Reconciling")) {
             (Some(failure), None, _) => {

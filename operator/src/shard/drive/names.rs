@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use sancho_core::check;
-use sancho_core::names::DnsName;
+use sancho_core::names::Name;
 use sancho_core::order::{Failure, Retry, reason};
 use sancho_core::response::Scope;
 use sancho_crds::{FoundBy, QuarantinedName};
@@ -17,7 +17,7 @@ impl Driven<'_> {
     /// Looks at the path of each name before the CA is asked. Says whether an order is to be made now; if not, why is
     /// recorded.
     pub(super) async fn all_pass(&mut self) -> Result<bool, Stop> {
-        let names: Vec<String> = self.names.iter().map(DnsName::to_string).collect();
+        let names: Vec<String> = self.names.iter().map(Name::to_string).collect();
         let found = tokio::select! {
             biased;
             found = looks(self.context, self.issuer, self.recorder.shard(), &names) => found,
@@ -75,7 +75,7 @@ impl Driven<'_> {
         let names: Vec<String> = match &failure.quota {
             Some(Scope::Names(names)) => names.clone(),
             Some(Scope::Account | Scope::RegisteredDomain(_) | Scope::NameSet) => Vec::new(),
-            None => failure.names.iter().map(DnsName::to_string).collect(),
+            None => failure.names.iter().map(Name::to_string).collect(),
         };
         if !of_names || names.is_empty() || quarantine::is_strict(self.recorder.shard()) {
             return Ok(false);

@@ -213,3 +213,21 @@ fn a_name_in_upper_case_is_the_same_name() {
         Some("h0.shop.example")
     );
 }
+
+#[test]
+fn an_address_is_an_identifier_of_its_own_type() {
+    let mut talk = Talk::of(1);
+    talk.names = vec![Name::ip("2001:db8::1").unwrap()];
+    let identifiers = json!([{"type": "ip", "value": "2001:db8:0::1"}]);
+    talk.moves(
+        "newOrder",
+        made(with(order("pending", 1), "identifiers", identifiers)),
+    );
+    let body = with(
+        authorization(0, "pending"),
+        "identifier",
+        json!({"type": "ip", "value": "2001:db8::1"}),
+    );
+    talk.moves("authorization", ok(body));
+    assert_eq!(talk.state.authorizations[0].name.as_deref(), Some("2001:db8::1"));
+}

@@ -54,7 +54,7 @@ enum End {
 
 /// Drives an order to its end. Gives back that, and how many orders the CA may have made without
 /// our having its answer on record.
-fn drive(ca: &mut Ca, names: &[DnsName], disturbances: &[Disturbance]) -> (End, usize) {
+fn drive(ca: &mut Ca, names: &[Name], disturbances: &[Disturbance]) -> (End, usize) {
     let mut recorded = OrderState::default();
     let mut disturbances = disturbances.iter().copied();
     let mut now = now();

@@ -10,14 +10,14 @@ pub(super) struct Ca {
     /// How long a validation, and the issuance, take.
     pub(super) slowness: SignedDuration,
     /// Names whose validation fails.
-    pub(super) unreachable: BTreeSet<DnsName>,
+    pub(super) unreachable: BTreeSet<Name>,
     pub(super) orders: Vec<SimulatedOrder>,
     /// The kinds of the requests that it received.
     pub(super) received: Vec<&'static str>,
 }
 
 pub(super) struct SimulatedOrder {
-    names: Vec<DnsName>,
+    names: Vec<Name>,
     /// When each name's validation ends, once it was asked for.
     validated: Vec<Option<Timestamp>>,
     issued: Option<Timestamp>,
