@@ -107,13 +107,13 @@ pub fn preview(certificate: &Certificate, around: &Around<'_>) -> Result<Preview
     }
     let mut shards = Vec::new();
     let mut sum = Cost::default();
-    let mut first_orders: Vec<&[String]> = Vec::new();
+    let mut first_orders: Vec<Vec<String>> = Vec::new();
     for (name, spec) in &planned.shards {
         let before = own.iter().find(|shard| shard.name_any() == *name).copied();
         let (shard, takes) = previewed(name, spec, before, server);
         sum += takes;
         if shard.fate == Fate::New || !(shard.added.is_empty() && shard.removed.is_empty()) {
-            first_orders.push(&spec.dns_names);
+            first_orders.push(spec.names());
         }
         shards.push(shard);
     }
@@ -128,7 +128,7 @@ pub fn preview(certificate: &Certificate, around: &Around<'_>) -> Result<Preview
         });
     Ok(Preview {
         retired: retired.collect(),
-        stretch: stretch(server, first_orders),
+        stretch: stretch(server, first_orders.iter().map(Vec::as_slice)),
         cost: sum,
         shards,
     })
@@ -156,8 +156,11 @@ fn previewed(
     };
     let old = before.map(|shard| &shard.spec);
     let missing = |from: &CertificateShardSpec, others: &CertificateShardSpec| -> Vec<String> {
-        let lacks = |name: &&String| !others.dns_names.contains(name);
-        from.dns_names.iter().filter(lacks).cloned().collect()
+        let others = others.names();
+        from.names()
+            .into_iter()
+            .filter(|name| !others.contains(name))
+            .collect()
     };
     let differences = |old: &CertificateShardSpec| {
         let all = [
@@ -183,7 +186,7 @@ fn previewed(
     let shard = PreviewedShard {
         name: name.to_owned(),
         secret_name: spec.secret_name.clone(),
-        names: spec.dns_names.len(),
+        names: spec.name_count(),
         fate,
         added: old.map_or_else(Vec::new, |old| missing(spec, old)),
         removed: old.map_or_else(Vec::new, |old| missing(old, spec)),

@@ -229,7 +229,7 @@ fn with_word(shard: &CertificateShard, lacking: Option<&str>) -> Option<Certific
             status
                 .conditions
                 .retain(|condition| condition.type_ != KEYSTORE_READY);
-            return Some(status);
+            Some(status)
         }
         Some(lacking) if said.is_some_and(|said| said.status == "False" && said.message == lacking) => None,
         None if said.is_none_or(|said| said.status == "True") => None,
