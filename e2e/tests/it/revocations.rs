@@ -23,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// Two names in shards of one each, whose keys are used again.
 async fn two_shards(replicas: usize) -> World {
     let pebble = PebbleOptions {
+        // Requests are counted.
+        nonce_reject_percent: Some(0),
         retry_after: Duration::from_secs(1),
         ..PebbleOptions::default()
     };

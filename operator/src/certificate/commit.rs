@@ -316,3 +316,29 @@ async fn tell(context: &Context, certificate: &Certificate, planned: &Wanted, ch
     tracing::info!(certificate = full_name(certificate), note, "planned");
     context.events.normal(certificate, "Planned", "Plan", note).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use sancho_crds::RevocationReason;
+
+    use super::*;
+
+    #[test]
+    fn a_revocation_that_is_not_asked_for_any_more_is_forgotten_with_the_next_write() {
+        let reason = Some(RevocationReason::Superseded);
+        let mut shard = CertificateShard::new("shop-0", CertificateShardSpec::default());
+        assert_eq!(restated(&shard, None), None);
+        shard.status = Some(CertificateShardStatus {
+            revoke_seen: reason,
+            orders: Some(1),
+            ..Default::default()
+        });
+        let forgotten = CertificateShardStatus {
+            orders: Some(1),
+            ..Default::default()
+        };
+        assert_eq!(restated(&shard, None), Some(forgotten));
+        shard.spec.revoke = reason;
+        assert_eq!(restated(&shard, None), None);
+    }
+}

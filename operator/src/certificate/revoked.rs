@@ -8,7 +8,9 @@ use sancho_crds::{
 
 use crate::context::{Context, full_name};
 use crate::secrets::removal;
-use crate::shard::revocation::{INVALID_REASON, REFUSED, REVOKED, REVOKING, is_settled, pending};
+use crate::shard::revocation::{
+    ASKING, INVALID_REASON, NOT_ASKED, REFUSED, REVOKED, REVOKING, is_settled, pending,
+};
 
 /// So many shards' words a condition's message takes.
 const SHOWN: usize = 3;
@@ -78,7 +80,7 @@ pub(super) fn revoking(
             let revocation = pending(shard).and_then(|pending| pending.error.as_ref());
             revocation.is_some()
         });
-        let reason = if is_refused { REFUSED } else { "Asking" };
+        let reason = if is_refused { REFUSED } else { ASKING };
         let shown = words.iter().take(SHOWN).copied().collect::<Vec<_>>().join("; ");
         return Some((
             true,
@@ -87,10 +89,23 @@ pub(super) fn revoking(
         ));
     }
     if annotation.is_some() {
-        return Some((true, "Asking", String::new()));
+        return Some((true, ASKING, String::new()));
     }
     let conditions = &certificate.status.as_ref()?.conditions;
-    condition(conditions, REVOKING).map(|_| (false, REVOKED, String::new()))
+    condition(conditions, REVOKING)?;
+    let is_revoked = |shard: &&CertificateShard| {
+        let revocation = shard
+            .status
+            .as_ref()
+            .and_then(|status| status.revocation.as_ref());
+        revocation.is_some_and(|revocation| revocation.revoked.is_some())
+    };
+    let reason = if shards.iter().any(is_revoked) {
+        REVOKED
+    } else {
+        NOT_ASKED
+    };
+    Some((false, reason, String::new()))
 }
 
 /// The message of a bad reason that was not told before.
@@ -101,4 +116,79 @@ pub(super) fn news(was: Option<&CertificateStatus>, is: &CertificateStatus) -> O
             .map(|revoking| revoking.message.clone())
     };
     said(is).filter(|message| was.and_then(said).as_ref() != Some(message))
+}
+
+#[cfg(test)]
+mod tests {
+    use sancho_crds::{CertificateShardStatus, RevocationAskedBy, RevocationStatus, set_condition};
+
+    use super::*;
+    use crate::clock;
+
+    fn certificate(revoke: Option<&str>) -> Certificate {
+        let mut certificate = Certificate::new("shop", Default::default());
+        let annotation = revoke.map(|text| (REVOKE_ANNOTATION.to_owned(), text.to_owned()));
+        certificate.metadata.annotations = Some(annotation.into_iter().collect());
+        certificate
+    }
+
+    /// A shard whose certificate is to be revoked.
+    fn shard(error: Option<&str>) -> CertificateShard {
+        let now = clock::time(clock::now());
+        let mut status = CertificateShardStatus {
+            revocation: Some(RevocationStatus {
+                serial: "01".into(),
+                fingerprint: "00".into(),
+                reason: RevocationReason::Superseded,
+                asked_by: RevocationAskedBy::Certificate,
+                asked: now.clone(),
+                revoked: None,
+                failures: None,
+                next_try: None,
+                error: error.map(str::to_owned),
+            }),
+            ..Default::default()
+        };
+        let words = error.unwrap_or("01 is to be revoked");
+        set_condition(
+            &mut status.conditions,
+            REVOKING,
+            true,
+            "Asking",
+            words,
+            None,
+            &now,
+        );
+        let mut shard = CertificateShard::new("shop-0", Default::default());
+        shard.status = Some(status);
+        shard
+    }
+
+    fn said(certificate: &Certificate, shards: &[&CertificateShard]) -> Option<(bool, &'static str)> {
+        revoking(certificate, shards).map(|(value, reason, _)| (value, reason))
+    }
+
+    #[test]
+    fn a_certificate_says_what_becomes_of_its_revocation_and_nothing_if_there_was_never_one() {
+        let done = CertificateShard::new("shop-1", Default::default());
+        let (asking, refused) = (shard(None), shard(Some("it is not yours")));
+        let mut plain = certificate(None);
+        assert_eq!(said(&plain, &[&done]), None);
+        assert_eq!(
+            said(&certificate(Some("oops")), &[&asking]),
+            Some((false, INVALID_REASON))
+        );
+        let asked = certificate(Some("superseded"));
+        assert_eq!(said(&asked, &[&done, &asking]), Some((true, "Asking")));
+        let (_, reason, words) = revoking(&asked, &[&done, &refused]).unwrap();
+        assert_eq!(
+            (reason, words.as_str()),
+            (REFUSED, "1 of 2 certificates: it is not yours")
+        );
+        let mut status = CertificateStatus::default();
+        let now = clock::time(clock::now());
+        set_condition(&mut status.conditions, REVOKING, true, "Asking", "", None, &now);
+        plain.status = Some(status);
+        assert_eq!(said(&plain, &[&done]), Some((false, NOT_ASKED)));
+    }
 }

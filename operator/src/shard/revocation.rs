@@ -20,7 +20,7 @@ use crate::clock;
 /// The condition that tells of a revocation.
 pub const REVOKING: &str = "Revoking";
 /// Its reason while the CA is asked.
-const ASKING: &str = "Asking";
+pub const ASKING: &str = "Asking";
 /// Its reason while the CA refuses.
 pub const REFUSED: &str = "Refused";
 /// Its reason when the annotation's value is no reason to revoke.
@@ -28,7 +28,7 @@ pub const INVALID_REASON: &str = "InvalidReason";
 /// Its reason when the certificate is revoked. That of `Ready` until there is another one.
 pub const REVOKED: &str = "Revoked";
 /// Its reason when nothing is asked for any more.
-const NOT_ASKED: &str = "NotAsked";
+pub const NOT_ASKED: &str = "NotAsked";
 
 /// What to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
