@@ -138,6 +138,10 @@ pub struct CertificateSpec {
     /// certificate until it can be, and the others go on. `Strict`: all names of a shard or none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<NamePolicy>,
+    /// What becomes of a Secret whose shard is retired, and of all of them when the Certificate is deleted. `Retain`, the
+    /// default: they stay. `Delete`: they are deleted too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_deletion_policy: Option<SecretDeletionPolicy>,
     /// How the names are split into shards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sharding: Option<Sharding>,
@@ -158,6 +162,16 @@ pub enum NamePolicy {
     Quarantine,
     /// All names of a shard or none.
     Strict,
+}
+
+/// What becomes of a Secret whose shard is retired, and of all of them when the Certificate is deleted. `Retain`, the
+/// default: they stay. `Delete`: they are deleted too.
+#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecretDeletionPolicy {
+    /// They stay, and are used again when the shard comes back.
+    Retain,
+    /// They are deleted too.
+    Delete,
 }
 
 /// A reference to an Issuer of the same namespace or to a ClusterIssuer.

@@ -16,8 +16,8 @@ mod shard;
 
 pub use certificate::{
     ADOPT_ANNOTATION, Certificate, CertificateSpec, CertificateStatus, IssuerKind, IssuerRef, NamePolicy,
-    PAUSED_ANNOTATION, PlanStatus, RENEW_ANNOTATION, RETRY_ANNOTATION, Sharding, ShardingGroup,
-    ShardingStrategy,
+    PAUSED_ANNOTATION, PlanStatus, RENEW_ANNOTATION, RETRY_ANNOTATION, SecretDeletionPolicy, Sharding,
+    ShardingGroup, ShardingStrategy,
 };
 pub use condition::{condition, set_condition};
 pub use issuer::{

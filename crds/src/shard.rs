@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::certificate::{IssuerRef, NamePolicy};
+use crate::certificate::{IssuerRef, NamePolicy, SecretDeletionPolicy};
 use crate::private_key::PrivateKey;
 use crate::revocation::{RevocationReason, RevocationStatus};
 use crate::secret_form::{AdditionalOutputFormat, Keystores, SecretTemplate};
@@ -115,6 +115,9 @@ pub struct CertificateShardSpec {
     /// Whether the Certificate has the annotation `sancho.dev/paused`: then no order is begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<bool>,
+    /// What becomes of its Secret when it is retired or its Certificate deleted; `Retain` if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_deletion_policy: Option<SecretDeletionPolicy>,
     /// Why its certificate is to be revoked, if the Certificate's annotation `sancho.dev/revoke` asks for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoke: Option<RevocationReason>,

@@ -11,6 +11,7 @@ pub mod preview;
 mod rebuild;
 mod revoked;
 mod summary;
+mod tie;
 mod wanted;
 
 pub use self::controller::run;

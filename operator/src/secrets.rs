@@ -8,6 +8,7 @@ pub mod form;
 pub mod keys;
 mod keystore;
 mod password;
+pub mod ties;
 
 use std::collections::BTreeMap;
 
@@ -274,6 +275,7 @@ pub(crate) fn certificate_secret(shard: &CertificateShard, target: &str, chain: 
                 label_value(&spec.certificate),
             )])),
             annotations: Some(annotations),
+            owner_references: ties::own(shard).map(|own| vec![own]),
             ..Default::default()
         },
         type_: Some(TLS_TYPE.into()),

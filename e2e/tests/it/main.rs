@@ -9,6 +9,7 @@ mod ca_forgets;
 mod chart;
 mod cluster_starts;
 mod crashes;
+mod deletions;
 mod discovery;
 mod durations;
 mod edits;

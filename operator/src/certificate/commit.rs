@@ -24,6 +24,7 @@ use super::rebuild;
 use super::wanted::{Refused, Wanted, assignment, is_owned, wanted};
 use crate::context::{Context, full_name};
 use crate::found_by;
+use crate::secrets::ties;
 use crate::shard::renewal::replanned;
 
 /// How long another planner is left to write its shards.
@@ -213,8 +214,15 @@ async fn write(
     let Some(Differences { write, delete }) = differences(planned, present, server) else {
         return Ok(true);
     };
+    let secrets = context.secrets(&certificate.namespace().unwrap_or_default());
     // A name leaves its old shard before it enters the new one.
     for shard in delete {
+        // Its own spec has the policy of before, and is not written any more.
+        let mut retired = shard.clone();
+        retired.spec.secret_deletion_policy = certificate.spec.secret_deletion_policy;
+        if !ties::tie(&secrets, &retired).await? {
+            return Ok(false);
+        }
         let preconditions = Preconditions {
             uid: shard.uid(),
             resource_version: None,

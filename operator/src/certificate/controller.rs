@@ -21,9 +21,9 @@ use tokio::time::Instant;
 use super::CertificateKey;
 use super::cap::{IssuerCap, told};
 use super::commit::{Committed, PATIENCE, commit, is_as_planned};
-use super::revoked;
 use super::summary::{BudgetWait, IssuerState, refused, summary};
 use super::wanted::{Refused, Wanted, assignment, clash, is_owned, wanted};
+use super::{revoked, tie};
 use crate::clock;
 use crate::context::{Context, full_name};
 use crate::due::Due;
@@ -229,6 +229,9 @@ async fn reconcile(
             .and_then(|at| Duration::try_from(at.0.duration_since(now)).ok());
         let again = write_status(context, certificate, status, memory).await?;
         revoked::withdraw(context, certificate, &own).await?;
+        if !tie::secrets(context, &own).await? {
+            return Ok(Some(AGAIN));
+        }
         let estimate = (!is_ready).then_some(ESTIMATE_AGAIN);
         return Ok([again, expiry, estimate].into_iter().flatten().min());
     }

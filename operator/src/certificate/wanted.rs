@@ -56,6 +56,7 @@ pub(super) fn wanted(
         additional_output_formats,
         keystores,
         policy: name_policy,
+        secret_deletion_policy,
         sharding,
     } = &certificate.spec;
     let mut names = BTreeSet::new();
@@ -133,6 +134,7 @@ pub(super) fn wanted(
                 additional_output_formats: additional_output_formats.clone(),
                 keystores: keystores.clone(),
                 policy: *name_policy,
+                secret_deletion_policy: *secret_deletion_policy,
             };
             (name, spec)
         })

@@ -26,6 +26,7 @@ use crate::found_by;
 use crate::issuer::IssuerKey;
 use crate::queue::ShardKey;
 use crate::responder::challenges;
+use crate::secrets::ties;
 use crate::watching::Watched;
 
 /// A drive that ended without anything to show is looked at again after this time, unless a watch
@@ -190,9 +191,15 @@ impl Watch {
             Event::InitDone => {
                 self.look_at_all();
                 self.tell_reformer_of_all();
+                for secret in self.context.seen.secrets.state() {
+                    self.tell_planner_of(&secret);
+                }
             }
             // An annotation may have come or gone.
-            Event::Apply(secret) => self.look_at_shard_of(&secret),
+            Event::Apply(secret) => {
+                self.look_at_shard_of(&secret);
+                self.tell_planner_of(&secret);
+            }
             Event::InitApply(_) | Event::Init => {}
         }
     }
@@ -202,6 +209,16 @@ impl Watch {
         for shard in self.context.seen.shards.find(&key) {
             self.look(&shard);
             self.tell_reformer(&shard);
+        }
+    }
+
+    /// A Secret that is not deleted with its shard as its Certificate says is the planner's to mend.
+    fn tell_planner_of(&self, secret: &PartialObjectMeta<Secret>) {
+        let key = found_by::of_secret(secret, &secret.name_any());
+        for shard in self.context.seen.shards.find(&key) {
+            if !ties::is_as_wanted(secret, &shard) {
+                self.tell_planner(&shard);
+            }
         }
     }
 
