@@ -1,18 +1,21 @@
 //! Certificates are revoked on demand, once, and issued anew with another key.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
 use sancho_crds::{Certificate, CertificateShard, RevocationStatus, condition};
+use sancho_e2e::api_proxy::ApiProxy;
 use sancho_e2e::arrivals::RequestKind;
 use sancho_e2e::ca::PebbleOptions;
 use sancho_e2e::certificates::Leaf;
 use sancho_e2e::front::Fault;
 use sancho_e2e::manifests::{certificate, names};
 use sancho_e2e::process::wait_for;
+use sancho_e2e::replica::ReplicaOptions;
 use sancho_e2e::world::{CaOptions, World};
 use serde_json::json;
 
@@ -37,7 +40,9 @@ async fn two_shards(replicas: usize) -> World {
     let mut manifest = certificate("shop", "ca", &names(2), 1);
     manifest["spec"]["privateKey"] = json!({ "rotationPolicy": "Never" });
     world.cluster.apply_yaml(&manifest.to_string()).await.unwrap();
-    ready(&world, "shop", PATIENCE).await;
+    if replicas > 0 {
+        ready(&world, "shop", PATIENCE).await;
+    }
     world
 }
 
@@ -215,10 +220,9 @@ async fn whoever_dies_before_the_answer_is_recorded_has_nothing_else_revoked() {
     let before = leaves(&world).await;
     // The CA has revoked it, and nobody hears of it.
     let process = world.replicas[0].process().clone();
-    let is_dead = std::sync::atomic::AtomicBool::new(false);
+    let is_dead = AtomicBool::new(false);
     world.front().unwrap().set_faults(move |arrival| {
-        let is_it = arrival.kind == RequestKind::Management
-            && !is_dead.swap(true, std::sync::atomic::Ordering::SeqCst);
+        let is_it = arrival.kind == RequestKind::Management && !is_dead.swap(true, Ordering::SeqCst);
         let process = process.clone();
         is_it.then(|| Fault::BeforeAnswer(Box::new(move || process.kill())))
     });
@@ -231,6 +235,40 @@ async fn whoever_dies_before_the_answer_is_recorded_has_nothing_else_revoked() {
     assert_eq!(status(&world, &after["shop-tls"]).await, "Valid");
     assert_ne!(after["shop-tls"].public_key, before["shop-tls"].public_key);
     assert_eq!((asked(&world), orders(&world).await), (2, 3));
+}
+
+#[tokio::test]
+async fn whoever_dies_before_the_annotation_is_removed_has_nothing_else_revoked() {
+    let mut world = two_shards(0).await;
+    let proxy = ApiProxy::start(&world.cluster).await.unwrap();
+    let options = ReplicaOptions {
+        api_server: Some(proxy.api_server()),
+        ..ReplicaOptions::default()
+    };
+    world.add_replica(options).await.unwrap().ready().await.unwrap();
+    ready(&world, "shop", PATIENCE).await;
+    let before = leaves(&world).await;
+    // The first write to the Secret is the one that removes its annotation.
+    let process = world.replicas[0].process().clone();
+    let is_dead = AtomicBool::new(false);
+    proxy.set_faults(move |request| {
+        let is_it = request.method == "PATCH"
+            && request.path.ends_with("/secrets/shop-tls")
+            && !is_dead.swap(true, Ordering::SeqCst);
+        is_it.then(|| {
+            process.kill();
+            Fault::CloseBefore
+        })
+    });
+    annotate(&world, &["secret", "shop-tls"], "sancho.dev/revoke=superseded").await;
+    world.replicas[0].process().wait_exit(PATIENCE).await.unwrap();
+    assert_eq!(leaves(&world).await, before);
+    world.replicas[0].restart().await.unwrap();
+    all_done(&world, 1).await;
+    let after = leaves(&world).await;
+    assert_eq!(status(&world, &before["shop-tls"]).await, "Revoked");
+    assert_eq!(status(&world, &after["shop-tls"]).await, "Valid");
+    assert_eq!((asked(&world), orders(&world).await), (1, 3));
 }
 
 #[tokio::test]
