@@ -84,8 +84,9 @@ pub struct Discovery {
     /// Refusals in a row, with no rate borne between them.
     #[serde(default)]
     pub refusals: u32,
-    /// The rate that was held before refusals lowered it, in requests per second, until a new one is found. If that is
-    /// far lower, it may be that of a bad hour, and is soon looked for again.
+    /// The highest rate that was held before refusals lowered it, in requests per second, until it is there again or a
+    /// try of more than the lower one was refused. If the lower one is far lower, it may be that of a bad hour, and the
+    /// higher one is soon looked for again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fell_from: Option<PerSecond>,
     /// By how much the next try exceeds the rate, in percent.
@@ -190,6 +191,9 @@ pub struct Before {
     /// As in [`Discovery`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_flight_refused: Option<u32>,
+    /// As in [`Discovery`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fell_from: Option<PerSecond>,
     /// As in [`Discovery`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub endpoints: BTreeMap<Endpoint, EndpointSearch>,

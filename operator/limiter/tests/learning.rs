@@ -190,6 +190,11 @@ fn new_order_after_ten(answers_take: Duration) -> (f64, u32) {
             proof: 0,
             step_percent: 100,
             patience_seconds: 3600,
+            fell_from: None,
+            climbs: 0,
+            refusals: 0,
+            before: None,
+            after_outage: false,
             unknown: Default::default(),
         },
     );

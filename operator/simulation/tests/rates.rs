@@ -516,6 +516,53 @@ fn a_limit_of_new_order_alone_is_found_and_slows_nothing_else() {
 }
 
 #[test]
+fn when_new_order_alone_is_out_of_order_its_rate_is_soon_back() {
+    for lasts in [60, 600] {
+        let mut scenario = Scenario {
+            replicas: 3,
+            new_order_one_in: Some(8),
+            given: Some(Budget::new(20.0, 5, 2)),
+            ..Scenario::new(20.0, 5, 1)
+        };
+        scenario.limits.new_order = Some(SubRate::new(1.0, 0));
+        let mut cluster = scenario.cluster();
+        cluster.run_for(Duration::from_secs(1800));
+        let mut bad = scenario.limits.clone();
+        bad.new_order = Some(SubRate::new(1.0 / lasts as f64, 0));
+        cluster.set_limits(bad);
+        cluster.run_for(Duration::from_secs(lasts));
+        cluster.set_limits(scenario.limits);
+        cluster.run_for(Duration::from_secs(300));
+        let served = cluster.figures.new_orders_served;
+        cluster.run_for(Duration::from_secs(300));
+        let rate = (cluster.figures.new_orders_served - served) as f64 / 300.0;
+        assert!(rate >= 0.9, "{rate} a second after {lasts} s");
+        assert_eq!(cluster.figures.violations_shown, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_limit_of_new_order_does_not_keep_the_whole_rate_from_growing() {
+    let mut scenario = Scenario {
+        replicas: 3,
+        new_order_one_in: Some(8),
+        ..Scenario::new(20.0, 20, 1)
+    };
+    let mut cluster = scenario.cluster();
+    cluster.run_for(Duration::from_secs(1500));
+    scenario.limits.new_order = Some(SubRate::new(1.0, 0));
+    cluster.set_limits(scenario.limits.clone());
+    cluster.run_for(Duration::from_secs(1800));
+    let found = cluster.record().unwrap().budget.requests_per_second;
+    assert!(found < 25.0, "{found}");
+    scenario.limits.requests_per_second = 60.0;
+    cluster.set_limits(scenario.limits);
+    cluster.run_for(Duration::from_secs(5 * 3600));
+    let record = cluster.record().unwrap();
+    assert!(record.budget.requests_per_second > 50.0, "{}", record.summary());
+}
+
+#[test]
 fn a_limit_of_everything_is_not_taken_for_one_of_new_order() {
     for seed in 1..=20 {
         let scenario = Scenario {

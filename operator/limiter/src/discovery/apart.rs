@@ -6,6 +6,11 @@
 //! of this endpoint count for the sub-rate alone. It is looked for like the whole rate: up while it is borne,
 //! between the two when it is refused, then held, and more is tried ever more rarely.
 //!
+//! The probe after a refusal is mostly another endpoint's, so it does not tell whether this one is out of order. That
+//! is told by refusals in a row, each at a lower rate: once a request goes well after three of them, a rate that was
+//! known before is in force again. And a rate that fell to less than a quarter is looked for again by doubling as soon
+//! as the lower one is borne, until six refusals say that it is not there any more.
+//!
 //! If it was chance after all, the whole rate is refused once or twice more, and the sub-rate rises until it holds
 //! nothing back and is dropped. To wait for more evidence costs more: the search would end at a rate that only the
 //! one endpoint does not bear.
@@ -16,7 +21,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::search::{
-    CLOSE, DOUBLING_REQUESTS, DOUBLING_SECONDS, FIRST_STEP, PROOF_REQUESTS, PROOF_SECONDS, readable,
+    CLOSE, DEEP_FALL, DOUBLING_REQUESTS, DOUBLING_SECONDS, FIRST_STEP, OUTAGE_PROBES, PROOF_REQUESTS,
+    PROOF_SECONDS, readable,
 };
 use super::{Before, Cause, Discovery, Evidence, Stage};
 use crate::budget::{Budget, PerSecond, SLOWEST, SubRate};
@@ -33,6 +39,8 @@ const FIRST_PATIENCE_SECONDS: u32 = 3600;
 /// A rate without a burst that so many requests have borne, one after the other, is hardly what is refused then.
 const INNOCENT: u32 = 3;
 const MOST_PATIENCE_SECONDS: u32 = 24 * 3600;
+/// A rate that fell deep is looked for again as soon as the lower one is borne, until so many more refusals.
+const MOST_CLIMBS: u32 = 6;
 
 /// For each new order or new nonce at least one other request is sent: more than this part of the whole rate is never
 /// used, one in so many.
@@ -104,6 +112,21 @@ pub struct EndpointSearch {
     pub step_percent: u32,
     /// After so many seconds' worth of requests more is tried, once the rate is held.
     pub patience_seconds: u32,
+    /// The highest rate of late, until it is there again or a lower one is believed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fell_from: Option<PerSecond>,
+    /// How often more was refused since the rate fell deep below that.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub climbs: u32,
+    /// How many of its requests were refused since the last that went well.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub refusals: u32,
+    /// The search before the first of them, if the rate was known then: after several, the endpoint was out of order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Box<EndpointSearch>>,
+    /// The endpoint was out of order, and nothing was proven since: the next refusal is believed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub after_outage: bool,
     /// Fields of a later minor format, kept as they are.
     #[serde(flatten)]
     pub unknown: BTreeMap<String, Value>,
@@ -120,6 +143,11 @@ impl EndpointSearch {
             proof: 0,
             step_percent: 100,
             patience_seconds: FIRST_PATIENCE_SECONDS,
+            fell_from: Some(PerSecond(first)),
+            climbs: 0,
+            refusals: 0,
+            before: None,
+            after_outage: false,
             unknown: BTreeMap::new(),
         }
     }
@@ -136,6 +164,10 @@ impl EndpointSearch {
     /// The rate was refused.
     fn is_refused(&mut self) {
         let rate = self.rate();
+        if self.borne.is_some() && self.has_fallen_deep() {
+            self.climbs = self.climbs.saturating_add(1);
+            self.fell_from = self.fell_from.filter(|_| self.climbs < MOST_CLIMBS);
+        }
         self.note_refused();
         let next = match self.borne {
             Some(PerSecond(borne)) if rate / borne > CLOSE => f64::midpoint(borne, rate),
@@ -148,17 +180,46 @@ impl EndpointSearch {
     /// The rate, which was borne before, was refused, and then another request got through: the CA may have become
     /// slower.
     fn is_borne_no_more(&mut self) {
+        let highest = self.fell_from.map_or(self.rate(), |from| from.0.max(self.rate()));
         self.note_refused();
+        self.fell_from = Some(PerSecond(highest));
         self.go_on_at(self.rate() * (1.0 - f64::from(FIRST_STEP) / 100.0));
     }
 
     fn note_refused(&mut self) {
         let rate = self.rate();
-        if self.is_settled() {
+        if self.refusals == 0 && self.borne.is_some() && !self.after_outage {
+            self.before = Some(Box::new(self.clone()));
+        }
+        self.refusals = self.refusals.saturating_add(1);
+        // Only a try of more is put off.
+        if self.is_settled() && !self.is_borne() {
             self.patience_seconds = self.patience_seconds.saturating_mul(2).min(MOST_PATIENCE_SECONDS);
         }
         self.refused = Some(PerSecond(rate));
         self.borne = self.borne.filter(|borne| borne.0 < rate);
+    }
+
+    /// One of its requests went well. Returns whether the rate is again what it was before the refusals: so many in a
+    /// row, at ever lower rates, were no evidence about it.
+    fn is_served(&mut self) -> bool {
+        let refusals = std::mem::take(&mut self.refusals);
+        match self.before.take() {
+            Some(before) if refusals >= OUTAGE_PROBES => {
+                *self = Self {
+                    proof: 0,
+                    after_outage: true,
+                    ..*before
+                };
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn has_fallen_deep(&self) -> bool {
+        self.fell_from
+            .is_some_and(|from| self.rate() * DEEP_FALL < from.0)
     }
 
     /// Do so many more requests that went well and that this rate held back prove anything?
@@ -172,13 +233,20 @@ impl EndpointSearch {
             return false;
         }
         let rate = self.rate();
-        if self.is_held() {
+        self.after_outage = false;
+        if self.has_fallen_deep() {
+            self.refused = None;
+            self.step_percent = 100;
+        } else if self.is_held() {
             self.refused = None;
             self.step_percent = FIRST_STEP;
         } else if self.refused.is_none() {
             self.patience_seconds = FIRST_PATIENCE_SECONDS;
         }
         self.borne = Some(PerSecond(rate));
+        if self.fell_from.is_some_and(|from| rate >= from.0) {
+            (self.fell_from, self.climbs) = (None, 0);
+        }
         match self.refused {
             Some(PerSecond(refused)) if refused / rate > CLOSE => {
                 self.go_on_at(f64::midpoint(rate, refused));
@@ -209,7 +277,9 @@ impl EndpointSearch {
     }
 
     fn needed(&self) -> f64 {
-        let (requests, seconds) = if self.is_held() {
+        let (requests, seconds) = if self.has_fallen_deep() {
+            (DOUBLING_REQUESTS, DOUBLING_SECONDS)
+        } else if self.is_held() {
             (PROOF_REQUESTS, f64::from(self.patience_seconds))
         } else if self.refused.is_none() && !self.is_settled() {
             (DOUBLING_REQUESTS, DOUBLING_SECONDS)
@@ -237,6 +307,21 @@ impl Discovery {
             let proof = evidence.proof_apart.get(*endpoint).copied().unwrap_or_default();
             search.proof = search.proof.saturating_add(proof);
         }
+    }
+
+    /// Requests of endpoints that were refused so far went well. Returns whether that changes a rate.
+    pub(super) fn served_apart(&mut self, budget: &mut Budget, evidence: &Evidence) -> bool {
+        let mut has_changed = false;
+        for endpoint in Endpoint::APART {
+            if !evidence.has_served(endpoint) {
+                continue;
+            }
+            if let Some(mut search) = self.endpoints.remove(&endpoint) {
+                has_changed |= search.is_served();
+                self.search_apart(budget, endpoint, search);
+            }
+        }
+        has_changed
     }
 
     /// A request for `endpoint` was refused. If that is the endpoint's own limit, as is known or comes out by this
@@ -302,8 +387,9 @@ impl Discovery {
         {
             budget.requests_per_second = before.requests_per_second.0;
             self.stage = before.stage;
-            self.borne = self.borne.or(before.borne);
+            self.borne = before.borne;
             (self.refused, self.refusals) = (before.refused, before.refusals);
+            self.fall_as(before);
         }
     }
 
@@ -343,7 +429,8 @@ impl Discovery {
         self.outage.is_none()
             && searches.any(|(endpoint, search)| {
                 let proof = evidence.proof_apart.get(*endpoint);
-                proof.is_some_and(|proof| search.would_advance(*proof))
+                let is_news = search.refusals > 0 && evidence.has_served(*endpoint);
+                is_news || proof.is_some_and(|proof| search.would_advance(*proof))
             })
     }
 
@@ -382,10 +469,18 @@ impl Discovery {
 
     /// At this rate an endpoint has no limit but the known ones.
     fn most_apart(&self, budget: &Budget, endpoint: Endpoint) -> f64 {
-        let usable = budget.rate() / OTHERS_PER_ONE;
+        // A whole rate that fell may be there again soon.
+        let whole = self
+            .fell_from
+            .map_or(budget.rate(), |from| from.0.max(budget.rate()));
+        let usable = whole / OTHERS_PER_ONE;
         let published = self.published_apart(endpoint);
         published.map_or(usable, |published| published.requests_per_second.0.min(usable))
     }
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 #[cfg(test)]

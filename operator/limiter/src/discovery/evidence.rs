@@ -34,6 +34,8 @@ pub(crate) struct Evidence {
     pub(crate) crowded: u32,
     /// Requests that went well and that their endpoint's own rate held back.
     pub(crate) proof_apart: Apart<u32>,
+    /// Requests that went well, of each endpoint.
+    pub(crate) passed_apart: Apart<u32>,
     /// Requests that went well since an endpoint is suspected: those for it, and all others.
     pub(crate) since_suspected: (u32, u32),
     /// What ends the epoch.
@@ -78,11 +80,19 @@ impl Evidence {
         if let Some(count) = count {
             *count = count.saturating_add(1);
         }
+        if let Some(count) = self.passed_apart.get_mut(endpoint) {
+            *count = count.saturating_add(1);
+        }
         if let Some(suspect) = suspect {
             let (own, others) = &mut self.since_suspected;
             let count = if suspect.endpoint == endpoint { own } else { others };
             *count = count.saturating_add(1);
         }
+    }
+
+    /// Did a request for `endpoint` go well?
+    pub(super) fn has_served(&self, endpoint: Endpoint) -> bool {
+        self.passed_apart.get(endpoint).is_some_and(|count| *count > 0)
     }
 
     /// Takes out the counts that a write has brought to the Lease, or may have: nothing counts twice.
@@ -93,6 +103,8 @@ impl Evidence {
             less(&mut self.crowded, brought.crowded);
             less(&mut self.proof_apart.new_nonce, brought.proof_apart.new_nonce);
             less(&mut self.proof_apart.new_order, brought.proof_apart.new_order);
+            less(&mut self.passed_apart.new_nonce, brought.passed_apart.new_nonce);
+            less(&mut self.passed_apart.new_order, brought.passed_apart.new_order);
             less(&mut self.since_suspected.0, brought.since_suspected.0);
             less(&mut self.since_suspected.1, brought.since_suspected.1);
         }

@@ -24,11 +24,11 @@ const MOST_IN_FLIGHT: u32 = 16;
 const CROWDED: u32 = 20;
 /// So many probes in a row fail only in an outage: the pauses between them grow, and a CA that is merely slow lets
 /// one of them through.
-const OUTAGE_PROBES: u32 = 3;
+pub(super) const OUTAGE_PROBES: u32 = 3;
 /// After a good try the next comes soon.
 const NEXT_GOOD_TRY: Duration = Duration::from_secs(300);
 /// A CA hardly becomes slower by more than this: a rate that fell further is looked for again soon, …
-const DEEP_FALL: f64 = 4.0;
+pub(super) const DEEP_FALL: f64 = 4.0;
 /// … so long after the last refusal to begin with …
 const FIRST_CLIMB: Duration = Duration::from_secs(60);
 /// … and so many times as long after each search that ended as low, until [`FIRST_TRY`] is exceeded.
@@ -50,6 +50,7 @@ impl Discovery {
         self.proof = self.proof.saturating_add(evidence.proof);
         self.crowded = self.crowded.saturating_add(evidence.crowded);
         self.add_apart(evidence);
+        let has_come_back = self.served_apart(budget, evidence);
         let is_by_whole = match evidence.finding {
             Some(Finding::Throttled { is_soon, endpoint }) => {
                 self.count_throttle(budget, endpoint, epoch);
@@ -78,7 +79,7 @@ impl Discovery {
         if is_by_whole {
             (self.proof, self.crowded) = (0, 0);
         }
-        (evidence.finding.is_none() && self.advance_apart(budget)) || is_by_whole
+        (evidence.finding.is_none() && self.advance_apart(budget)) || is_by_whole || has_come_back
     }
 
     /// Does the search go on to something else with this evidence?
@@ -153,6 +154,7 @@ impl Discovery {
                 budget.requests_per_second = borne;
                 self.refused = Some(PerSecond(rate));
                 self.step_percent = FIRST_STEP;
+                self.end_fall();
                 self.try_more_rarely();
                 self.stage = Stage::Holding;
                 self.begin_outage(Cause::Throttled, false, None);
@@ -165,11 +167,19 @@ impl Discovery {
         }
     }
 
-    /// A rate that was held is to be lowered.
+    /// A rate that was held is to be lowered. If it fell already, and not deep, it goes on falling.
     fn begin_to_fall(&mut self, rate: f64) {
-        if self.fell_from.is_none_or(|from| from.0 < rate) {
-            self.fell_from = Some(PerSecond(rate));
+        if !self.has_fallen_deep(rate) {
+            let highest = self.fell_from.map_or(rate, |from| from.0.max(rate));
+            self.fell_from = Some(PerSecond(highest));
             self.try_every = FIRST_CLIMB;
+        }
+    }
+
+    /// Nothing has fallen, or what had is believed or there again.
+    fn end_fall(&mut self) {
+        if self.fell_from.take().is_some() {
+            self.try_every = FIRST_TRY;
         }
     }
 
@@ -190,6 +200,7 @@ impl Discovery {
             refusals: self.refusals,
             in_flight_borne: self.in_flight_borne,
             in_flight_refused: self.in_flight_refused,
+            fell_from: self.fell_from,
             endpoints: self.endpoints.clone(),
             unknown: Default::default(),
         }
@@ -202,7 +213,16 @@ impl Discovery {
         (self.borne, self.refused) = (before.borne, before.refused);
         self.refusals = before.refusals;
         (self.in_flight_borne, self.in_flight_refused) = (before.in_flight_borne, before.in_flight_refused);
+        self.fall_as(before);
         self.take_up_apart(&before.endpoints, budget);
+    }
+
+    /// What fell since did so for another reason.
+    pub(super) fn fall_as(&mut self, before: &Before) {
+        match before.fell_from {
+            None => self.end_fall(),
+            from => self.fell_from = from,
+        }
     }
 
     /// The next rate after a refusal of `rate` while searching.
@@ -307,7 +327,9 @@ impl Discovery {
         let (requests, seconds, is_news) = match self.stage {
             Stage::Pair => return None,
             Stage::Doubling => (DOUBLING_REQUESTS, DOUBLING_SECONDS, true),
-            Stage::Bisecting if self.has_fallen_deep(budget) => (DOUBLING_REQUESTS, PROOF_SECONDS, true),
+            Stage::Bisecting if self.has_fallen_deep(budget.rate()) => {
+                (DOUBLING_REQUESTS, PROOF_SECONDS, true)
+            }
             Stage::Bisecting | Stage::Trying => (PROOF_REQUESTS, PROOF_SECONDS, true),
             Stage::Holding => (PROOF_REQUESTS, PROOF_SECONDS, self.after_outage),
         };
@@ -350,7 +372,11 @@ impl Discovery {
                 self.borne = Some(PerSecond(rate));
                 self.refused = self.refused.filter(|refused| refused.0 > rate);
                 self.after_outage = false;
-                let next = self.bounded(rate * 2.0);
+                // A climb ends where the fall began.
+                let next = match self.fell_from {
+                    Some(from) => self.bounded((rate * 2.0).min(from.0)),
+                    None => self.bounded(rate * 2.0),
+                };
                 if next > rate {
                     budget.requests_per_second = next;
                 } else {
@@ -374,6 +400,9 @@ impl Discovery {
                 // The CA bears more than it did, perhaps in flight as well.
                 self.in_flight_refused = None;
                 self.step_percent = self.step_percent.saturating_mul(2).min(100);
+                if self.is_back(rate) {
+                    self.end_fall();
+                }
                 self.try_every = FIRST_TRY;
                 self.hold(NEXT_GOOD_TRY);
             }
@@ -382,19 +411,23 @@ impl Discovery {
 
     /// The rate is found. After a deep fall it may be that of a bad hour.
     fn hold_after_search(&mut self, budget: &Budget) {
-        let is_given_up = self.try_every > FIRST_TRY;
-        if self.has_fallen_deep(budget) && !is_given_up {
+        if self.has_fallen_deep(budget.rate()) && self.try_every <= FIRST_TRY {
             return self.hold(self.try_every);
         }
-        if self.fell_from.take().is_some() {
-            self.try_every = FIRST_TRY;
+        if self.has_fallen_deep(budget.rate()) || self.is_back(budget.rate()) {
+            self.end_fall();
         }
+        self.try_every = FIRST_TRY;
         self.hold(FIRST_TRY);
     }
 
-    fn has_fallen_deep(&self, budget: &Budget) -> bool {
-        self.fell_from
-            .is_some_and(|from| budget.rate() * DEEP_FALL < from.0)
+    fn has_fallen_deep(&self, rate: f64) -> bool {
+        self.fell_from.is_some_and(|from| rate * DEEP_FALL < from.0)
+    }
+
+    /// Is `rate` what it was before it fell, or more?
+    fn is_back(&self, rate: f64) -> bool {
+        self.fell_from.is_some_and(|from| rate >= from.0)
     }
 
     fn hold(&mut self, next_try: Duration) {
@@ -422,7 +455,7 @@ impl Discovery {
             return true;
         }
         self.borne = Some(PerSecond(rate));
-        if self.fell_from.is_some() {
+        if self.has_fallen_deep(rate) {
             // Not a little more: as if nothing had been refused yet.
             budget.requests_per_second = self.bounded(rate * 2.0);
             (self.stage, self.refusals) = (Stage::Doubling, 0);
@@ -435,8 +468,7 @@ impl Discovery {
     }
 
     fn most(&self) -> f64 {
-        let most = self.ceiling.as_ref().map_or(MOST_SOUGHT, Budget::rate);
-        self.fell_from.map_or(most, |from| from.0.min(most))
+        self.ceiling.as_ref().map_or(MOST_SOUGHT, Budget::rate)
     }
 
     fn most_in_flight(&self) -> u32 {

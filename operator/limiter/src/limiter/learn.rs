@@ -204,7 +204,7 @@ impl Limiter {
             .discovery
             .learn(&mut record.budget, &evidence, try_is_due, epoch)
         {
-            record.epoch += 1;
+            record.epoch = record.epoch.saturating_add(1);
         }
         evidence
     }

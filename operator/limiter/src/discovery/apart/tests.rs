@@ -12,6 +12,7 @@ fn suspect(refusals: u32, passed: u32, others: u32) -> Suspect {
         refusals: 0,
         in_flight_borne: None,
         in_flight_refused: None,
+        fell_from: None,
         endpoints: BTreeMap::new(),
         unknown: BTreeMap::new(),
     };
@@ -21,6 +22,65 @@ fn suspect(refusals: u32, passed: u32, others: u32) -> Suspect {
         others,
         ..Suspect::new(Endpoint::NewOrder, before)
     }
+}
+
+#[test]
+fn refusals_in_a_row_of_a_known_rate_are_forgotten_once_a_request_goes_well() {
+    let mut search = EndpointSearch::start(&suspect(2, 6, 24), 8.0, 8.0);
+    while !search.is_settled() {
+        match search.rate() > 2.0 {
+            true => search.is_refused(),
+            false => assert!({
+                search.proof = 10_000;
+                search.advance()
+            }),
+        }
+        assert!(
+            !search.is_served(),
+            "one refusal between two that go well is evidence"
+        );
+    }
+    let held = search.clone();
+    search.is_borne_no_more();
+    for _ in 0..5 {
+        search.is_refused();
+    }
+    assert!(search.rate() < held.rate() / 16.0);
+    assert!(search.is_served());
+    assert_eq!(search.rate(), held.rate());
+    // Refused again at once, it is believed.
+    for _ in 0..5 {
+        search.is_refused();
+    }
+    assert!(!search.is_served());
+    assert!(search.rate() < held.rate() / 8.0);
+}
+
+#[test]
+fn a_rate_that_fell_deep_doubles_again_until_it_is_believed() {
+    let mut search = EndpointSearch::start(&suspect(2, 6, 24), 8.0, 8.0);
+    let first = search.rate();
+    for _ in 0..4 {
+        search.is_refused();
+    }
+    let low = search.rate();
+    assert_eq!(low, readable(first / 16.0));
+    search.proof = 4;
+    assert!(search.advance(), "four requests are enough");
+    assert_eq!(search.rate(), readable(low * 2.0));
+    // A CA that bears no more than that lower rate.
+    let mut refusals = 0;
+    while !search.is_held() {
+        if search.rate() > low {
+            search.is_refused();
+            refusals += 1;
+        } else {
+            search.proof = 10_000;
+            search.advance();
+        }
+    }
+    assert!((MOST_CLIMBS..2 * MOST_CLIMBS).contains(&refusals), "{refusals}");
+    assert_eq!(search.fell_from, None);
 }
 
 #[test]

@@ -326,7 +326,29 @@ fn a_rate_that_fell_little_is_left_alone_for_an_hour() {
     search.refuse();
     search.run(6.0);
     assert_eq!(search.discovery.next_try, FIRST_TRY);
-    assert_eq!(search.discovery.fell_from, None);
+    assert!(search.learn(&Evidence::default(), true));
+    assert_eq!(search.discovery.stage, Stage::Trying);
+    search.refuse();
+    assert_eq!(
+        search.discovery.fell_from, None,
+        "more was refused: it is believed"
+    );
+}
+
+#[test]
+fn many_small_falls_are_a_deep_one() {
+    let mut search = Search::given(20.0);
+    while search.rate() > 4.9 {
+        search.refuse();
+        search.bear(1000);
+        search.bear(1000);
+        assert_eq!(search.discovery.stage, Stage::Holding);
+    }
+    assert_eq!(search.discovery.next_try, FIRST_CLIMB);
+    assert!(search.learn(&Evidence::default(), true));
+    let before = search.discovery.throttles;
+    assert_eq!(search.run(1000.0), before);
+    assert_eq!((search.rate(), search.discovery.fell_from), (20.0, None));
 }
 
 #[test]
