@@ -1,6 +1,6 @@
 //! What waits for a budget: shards with work, each once, the most pressing first.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -75,14 +75,25 @@ pub struct WorkQueue {
 #[derive(Debug)]
 struct Inner {
     waiting: FairQueue<Priority, String, ShardKey>,
-    driven: BTreeSet<ShardKey>,
+    driven: BTreeMap<ShardKey, Place>,
+}
+
+/// Why a shard is driven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// It was its turn.
+    Turn,
+    /// Nothing else of its namespace was driven.
+    Namespace,
+    /// Its order is under way.
+    UnderWay,
 }
 
 impl Default for WorkQueue {
     fn default() -> Self {
         let inner = Inner {
             waiting: FairQueue::new(QUANTUM),
-            driven: BTreeSet::new(),
+            driven: BTreeMap::new(),
         };
         Self {
             inner: Mutex::new(inner),
@@ -98,7 +109,7 @@ impl WorkQueue {
     /// expires first is renewed first, however many came due at once.
     pub fn put(&self, key: &ShardKey, priority: Priority, expiry: Option<Timestamp>, cost: Cost) -> bool {
         let mut inner = self.lock();
-        if inner.driven.contains(key) {
+        if inner.driven.contains_key(key) {
             return false;
         }
         let rank = rank(priority, expiry);
@@ -115,22 +126,31 @@ impl WorkQueue {
         self.lock().waiting.retain(keep)
     }
 
-    /// The shard that is served next, from now on being driven, if fewer than `most` are. Up to twice as many in all,
-    /// a namespace of which none is driven gets one beyond that, so that its first order does not wait for the end of
-    /// another's; and so does an order under way, for those that are driven may all wait for newOrder's own limit.
+    /// The shard that is served next, from now on being driven, if fewer than `most` are.
+    ///
+    /// Up to `most` namespaces of which none is driven get one beyond that, so that their first orders do not wait for
+    /// the end of another's. So do up to `most` orders under way, for those that are driven may all wait for
+    /// newOrder's own limit.
     pub fn take(&self, most: usize) -> Option<ShardKey> {
         let mut inner = self.lock();
         let Inner { waiting, driven } = &mut *inner;
-        let key = if driven.len() < most {
-            waiting.take(|_, _| true)
-        } else if driven.len() < 2 * most {
-            waiting.take(|priority, namespace| {
-                priority == Priority::UnderWay || driven.iter().all(|key| key.namespace != *namespace)
-            })
-        } else {
-            None
-        }?;
-        driven.insert(key.clone());
+        let free = |place| driven.values().filter(|taken| **taken == place).count() < most;
+        let is_new = |namespace: &String| driven.keys().all(|key| key.namespace != *namespace);
+        let mut next = None;
+        if free(Place::Turn) {
+            next = waiting.take(|_, _| true).map(|key| (key, Place::Turn));
+        }
+        if next.is_none() && free(Place::UnderWay) {
+            let is_begun = |priority, _: &String| priority == Priority::UnderWay;
+            next = waiting.take(is_begun).map(|key| (key, Place::UnderWay));
+        }
+        if next.is_none() && free(Place::Namespace) {
+            next = waiting
+                .take(|_, namespace| is_new(namespace))
+                .map(|key| (key, Place::Namespace));
+        }
+        let (key, place) = next?;
+        driven.insert(key.clone(), place);
         Some(key)
     }
 
@@ -214,6 +234,13 @@ mod tests {
         queue.put(&begun, Priority::UnderWay, None, 6.into());
         assert_eq!(queue.take(2), Some(begun));
         assert_eq!(queue.take(2), None);
+        let other = key("other", "first");
+        queue.put(&other, Priority::New, None, 6.into());
+        assert_eq!(
+            queue.take(2),
+            Some(other),
+            "nor does that take a namespace's place"
+        );
     }
 
     #[test]

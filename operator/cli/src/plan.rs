@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow};
 use jiff::SignedDuration;
 use kube::ResourceExt;
 use sancho::certificate::preview::{Fate, Preview, PreviewedShard, Retired};
-use sancho_crds::Certificate;
+use sancho_crds::{Certificate, SecretDeletionPolicy};
 use sancho_limiter::{AnswerTime, Record};
 use serde::Serialize;
 use serde_json::Value;
@@ -82,6 +82,8 @@ pub struct RetiredView {
     pub name: String,
     /// Its Secret.
     pub secret_name: String,
+    /// Whether the Secret goes too, by `spec.secretDeletionPolicy`.
+    pub secret_deleted: bool,
 }
 
 /// The Certificates among the objects of a file; those without a namespace get `namespace`.
@@ -161,9 +163,10 @@ pub fn view(certificate: &Certificate, exists: bool, preview: &Preview, budget: 
         let at_least = SignedDuration::try_from(stretch.at_least).unwrap_or(SignedDuration::MAX);
         format!("at least {}: {}", span::text(at_least), stretch.why)
     });
+    let is_deleted = certificate.spec.secret_deletion_policy == Some(SecretDeletionPolicy::Delete);
     PlanView {
         shards: shards.iter().map(shard).collect(),
-        retired: retired.iter().map(gone).collect(),
+        retired: retired.iter().map(|shard| gone(shard, is_deleted)).collect(),
         orders: cost.new_orders,
         requests: cost.requests,
         seconds: time.map(|time| time.as_secs_f64().ceil() as u64),
@@ -191,10 +194,11 @@ fn shard(shard: &PreviewedShard) -> ShardView {
     }
 }
 
-fn gone(retired: &Retired) -> RetiredView {
+fn gone(retired: &Retired, is_deleted: bool) -> RetiredView {
     RetiredView {
         name: retired.name.clone(),
         secret_name: retired.secret_name.clone(),
+        secret_deleted: is_deleted,
     }
 }
 
@@ -235,10 +239,12 @@ fn paragraph(view: &PlanView) -> String {
         line
     }));
     lines.extend(view.retired.iter().map(|shard| {
-        format!(
-            "  {} (Secret {}): goes, its Secret stays",
-            shard.name, shard.secret_name
-        )
+        let fate = if shard.secret_deleted {
+            "goes with it"
+        } else {
+            "stays"
+        };
+        format!("  {} goes, its Secret {} {fate}", shard.name, shard.secret_name)
     }));
     lines.push(match (view.orders, view.seconds) {
         (0, _) if view.requests == 0 => "  nothing is asked of the CA".into(),
@@ -345,7 +351,7 @@ mod tests {
             "web/shop: 1 shards, 0 of them kept as they are",
             "shop-0 (Secret shop, 5 names): re-issued; 4 more (a.example, b.example, c.example, …), 1 fewer (z.example), \
              another profile",
-            "shop-1 (Secret shop-1): goes, its Secret stays",
+            "shop-1 goes, its Secret shop-1 stays",
             "1 orders, about 100 requests, 2",
             "budget: Given: 5 requests a second",
         ] {

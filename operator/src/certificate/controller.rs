@@ -301,7 +301,11 @@ fn budget_wait(context: &Context, certificate: &Certificate, own: &[&Certificate
             let other = context.issuers.get(&key);
             other.is_some_and(|other| other.budget.origin() == issuer.budget.origin())
         });
-    let cost = queued.unwrap_or_default() + cost_under_way(of_budget, &view.holders);
+    let mut cost = queued.unwrap_or_default() + cost_under_way(of_budget, &view.holders);
+    if queued.is_none() && own_under_way.new_orders == 0 {
+        // Others wait for newOrder; its own orders are made.
+        cost.new_orders = 0;
+    }
     let speaks = match view.holders.first() {
         Some(holder) => *holder == context.replica,
         None => is_planner(context, certificate.status.as_ref()),
