@@ -209,7 +209,12 @@ mod tests {
     const SERVER: &str = "https://ca.example/dir";
 
     fn acme() -> Acme {
-        serde_json::from_value(serde_json::json!({ "server": SERVER })).unwrap()
+        serde_json::from_value(serde_json::json!({
+            "server": SERVER,
+            "privateKeySecretRef": { "name": "account" },
+            "solvers": [{ "http01": { "external": {} } }],
+        }))
+        .unwrap()
     }
 
     fn certificate(names: &[&str]) -> Certificate {
