@@ -542,6 +542,23 @@ fn when_new_order_alone_is_out_of_order_its_rate_is_soon_back() {
 }
 
 #[test]
+fn a_limit_of_new_order_that_is_a_large_part_of_the_whole_is_settled() {
+    for new_order in [1.5, 1.9, 2.2] {
+        let mut scenario = Scenario {
+            new_order_one_in: Some(2),
+            given: Some(Budget::new(10.0, 5, 2)),
+            ..Scenario::new(10.0, 5, 2)
+        };
+        scenario.limits.new_order = Some(SubRate::new(new_order, 0));
+        let mut cluster = scenario.cluster();
+        cluster.run_for(Duration::from_secs(2 * 3600));
+        let record = cluster.record().unwrap();
+        assert!(record.discovery.is_settled(), "{}", record.summary());
+        assert_eq!(cluster.figures.violations_shown, Vec::<String>::new());
+    }
+}
+
+#[test]
 fn a_limit_of_new_order_does_not_keep_the_whole_rate_from_growing() {
     let mut scenario = Scenario {
         replicas: 3,

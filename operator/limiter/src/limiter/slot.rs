@@ -126,11 +126,11 @@ impl Slot {
 
     /// Was the next request for `endpoint` kept back by the endpoint's own limit, and by nothing else for much longer?
     ///
-    /// Others' requests are paced as well, so that its turn comes a little later; much later, and the CA does not see
-    /// the endpoint's own rate.
+    /// Others' requests are paced as well, so that its turn comes up to one of their intervals later; later than that,
+    /// and the CA does not see the endpoint's own rate.
     pub(super) fn is_held_back_apart(&self, endpoint: Endpoint) -> bool {
         self.own(endpoint).is_some_and(|own| {
-            let little = own.pacer.share().interval / LITTLE;
+            let little = (own.pacer.share().interval / LITTLE).max(self.pacer.share().interval);
             let ready = self.own_ready_at(endpoint, own).map(|ready| ready + little);
             own.holds_back && ready >= self.ready_at() && ready >= Some(self.free_since)
         })
