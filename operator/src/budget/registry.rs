@@ -121,13 +121,13 @@ impl Budgets {
         (in_force, others)
     }
 
-    /// The CA at `origin` is used, and no ClusterIssuer speaks for it: the limits that it publishes count, if any.
-    pub fn publish(&self, origin: &str) {
+    /// The CA at `origin` is used, and no ClusterIssuer speaks for it: the limits that it publishes count, else what is
+    /// found out.
+    pub fn without_cluster_issuer(&self, origin: &str) {
         let _ = self.of(origin);
         let budgets = self.inner.budgets.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = budgets.get(origin)
             && entry.given.is_empty()
-            && published(origin).is_some()
         {
             configure(entry);
         }

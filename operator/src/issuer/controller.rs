@@ -317,8 +317,8 @@ impl<K: AnyIssuer> Reconciler<K> {
         }
     }
 
-    /// Where no ClusterIssuer speaks for the CA at `origin`, its published limits count, if it has any.
-    async fn let_publish(&self, origin: &str) {
+    /// Where no ClusterIssuer speaks for the CA at `origin`, its published limits count, else what is found out.
+    async fn configure_alone(&self, origin: &str) {
         let cluster_issuers = &self.context.seen.cluster_issuers;
         // Else a budget that is given would give way for a moment.
         cluster_issuers.ready().await;
@@ -328,7 +328,7 @@ impl<K: AnyIssuer> Reconciler<K> {
             .iter()
             .any(|issuer| speaks_for(&issuer.spec.acme))
         {
-            self.context.budgets.publish(origin);
+            self.context.budgets.without_cluster_issuer(origin);
         }
     }
 
@@ -343,7 +343,7 @@ impl<K: AnyIssuer> Reconciler<K> {
         });
         let budget = context.budgets.of(&origin.to_string());
         if key.namespace.is_some() {
-            self.let_publish(&origin.to_string()).await;
+            self.configure_alone(&origin.to_string()).await;
         }
         let words = || match &given {
             Some((in_force, others)) => {
