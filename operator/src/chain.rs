@@ -173,16 +173,17 @@ pub struct Leaf {
     pub serial: String,
 }
 
-/// The chain's leaf, as it is.
+/// The chain's leaf, which is for this key: whoever has the key may have it revoked.
 ///
 /// # Errors
-/// [`ChainError`] if it is no chain.
-pub fn leaf(chain_pem: &[u8]) -> Result<Leaf, ChainError> {
+/// [`ChainError`] if it is no chain, or for another key.
+pub fn leaf(chain_pem: &[u8], key_pem: &[u8]) -> Result<Leaf, ChainError> {
     let ders = certificates(chain_pem)?;
     let chain = parsed(&ders)?;
     let (Some(der), Some(leaf)) = (ders.first(), chain.first()) else {
         return Err(ChainError::Count(0));
     };
+    check_key(leaf, key_pem)?;
     Ok(Leaf {
         der: der.to_vec(),
         serial: hexadecimal(leaf.raw_serial()),

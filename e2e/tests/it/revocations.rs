@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use k8s_openapi::api::core::v1::Secret;
+use kube::api::Patch;
 use kube::{Api, ResourceExt};
 use sancho_crds::{Certificate, CertificateShard, RevocationStatus, condition};
 use sancho_e2e::api_proxy::ApiProxy;
@@ -212,6 +213,38 @@ async fn a_bad_reason_is_told_and_one_secret_alone_is_revoked_by_its_own_annotat
     assert_eq!(status(&world, &before["shop-tls-1"]).await, "Revoked");
     assert_eq!(status(&world, &before["shop-tls"]).await, "Valid");
     assert_eq!((asked(&world), orders(&world).await), (1, 3));
+}
+
+/// The account has got other people's certificates as well, and anybody can have these.
+#[tokio::test]
+async fn a_certificate_whose_key_is_not_beside_it_is_not_revoked() {
+    let world = two_shards(1).await;
+    let secrets: Api<Secret> = Api::namespaced(world.cluster.client(), "default");
+    let theirs = secrets.get("shop-tls-1").await.unwrap();
+    let chain = &theirs.data.as_ref().unwrap()["tls.crt"];
+    let patch = json!({
+        "metadata": { "annotations": { "sancho.dev/revoke": "keyCompromise" } },
+        "data": { "tls.crt": chain },
+    });
+    secrets
+        .patch("shop-tls", &Default::default(), &Patch::Merge(&patch))
+        .await
+        .unwrap();
+    wait_for("the annotation to go", PATIENCE, &[], async || {
+        let secret = secrets.get("shop-tls").await?;
+        Ok((!secret.annotations().contains_key("sancho.dev/revoke")).then_some(()))
+    })
+    .await
+    .unwrap();
+    wait_for("an event that says why", PATIENCE, &[], async || {
+        let events = world.cluster.kubectl(&["get", "events"]).await?;
+        let why = "what is in Secret shop-tls is not revoked: the certificate is for another key";
+        Ok((events.contains("NotRevoked") && events.contains(why)).then_some(()))
+    })
+    .await
+    .unwrap();
+    assert_eq!(asked(&world), 0);
+    assert_eq!(status(&world, &leaves(&world).await["shop-tls-1"]).await, "Valid");
 }
 
 #[tokio::test]

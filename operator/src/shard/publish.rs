@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use sancho_core::order::Retry;
-use sancho_crds::{CertificateShard, CertificateShardStatus};
+use sancho_crds::{CertificateShard, CertificateShardStatus, REVOKE_ANNOTATION, RevocationReason};
 
 use super::finish::{FinishError, SECRET_NOT_OURS, conclude, failed, held, published, tell_news};
 use super::revoke;
@@ -56,10 +56,19 @@ pub async fn publish(
         }
         present => present?,
     };
+    let annotation = present.as_ref().and_then(revoke::annotation);
     let is_to_be_revoked = present.as_ref().is_some_and(|secret| {
         let served = secrets::chain(secret).map(chain::fingerprint).unwrap_or_default();
-        revocation::is_unseen(shard, revoke::annotation(secret), &served)
+        revocation::is_unseen(shard, annotation, &served)
     });
+    if let Some(text) = annotation
+        && !is_to_be_revoked
+        && RevocationReason::parse(text).is_ok()
+    {
+        // It was about the certificate that goes, and must not be about the one that comes.
+        secrets::unannotate(&api, &shard.spec.secret_name, REVOKE_ANNOTATION, text).await?;
+        return Err(FinishError::Displaced);
+    }
     if is_to_be_revoked || !is_unchanged(context, shard).await? {
         return Err(FinishError::Displaced);
     }

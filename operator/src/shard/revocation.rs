@@ -202,7 +202,8 @@ pub fn showing(shard: &CertificateShard, words: Option<&str>) -> CertificateShar
 }
 
 /// The status in which the certificate with this serial number and fingerprint is to be revoked. An order under way is
-/// dropped: its key may be the one that is not safe, and what it brings would take the certificate's place.
+/// dropped: its key may be the one that is not safe, and what it brings would take the certificate's place. One that was
+/// begun after the CA had refused goes on.
 #[must_use]
 pub fn recorded(
     shard: &CertificateShard,
@@ -212,7 +213,9 @@ pub fn recorded(
     let mut status = shard.status.clone().unwrap_or_default();
     let known = pending(shard).filter(|pending| pending.reason == reason).cloned();
     status.revoke_seen = shard.spec.revoke;
-    status.order = None;
+    if known.as_ref().is_none_or(|known| known.failures.is_none()) {
+        status.order = None;
+    }
     let message = format!("the certificate {serial} is to be revoked: {reason}");
     if known.is_none() {
         show(&mut status, shard, true, ASKING, &message);

@@ -44,7 +44,11 @@ pub(super) async fn revoke(
         Err(error) => return Err(Stop::Secret(error)),
     };
     let annotation = secret.as_ref().and_then(annotation).map(str::to_owned);
-    let served = secret.as_ref().and_then(Served::of);
+    let (served, not_served) = match secret.as_ref().map(Served::of) {
+        Some(Ok(served)) => (Some(served), None),
+        Some(Err(why)) => (None, Some(why)),
+        None => (None, None),
+    };
     let fingerprint = served.as_ref().map(|served| served.fingerprint.as_str());
     match revocation::step(shard, annotation.as_deref(), fingerprint) {
         Step::Nothing => Err(Stop::Nothing),
@@ -63,6 +67,11 @@ pub(super) async fn revoke(
         Step::Finish => {
             let status = revocation::dropped(shard, None);
             recorder.record(status).await?;
+            if let Some(why) = not_served {
+                let secret = &recorder.shard().spec.secret_name;
+                let words = format!("what is in Secret {secret} is not revoked: {why}");
+                tell(context, recorder.shard(), NOT_REVOKED, words).await;
+            }
             withdraw(&api, recorder.shard(), annotation.as_deref()).await
         }
         Step::Drop(why) => {
@@ -99,11 +108,12 @@ struct Served {
 }
 
 impl Served {
-    fn of(secret: &Secret) -> Option<Self> {
-        let chain = secrets::chain(secret)?;
-        Some(Self {
-            leaf: chain::leaf(chain).ok()?,
-            fingerprint: chain::fingerprint(chain),
+    /// Nothing else is revoked: the account may have got other people's certificates, and anybody can have these.
+    fn of(secret: &Secret) -> Result<Self, String> {
+        let (chain, key) = secrets::contents(secret).ok_or("it has no tls.crt or no tls.key")?;
+        Ok(Self {
+            leaf: chain::leaf(&chain, &key).map_err(|error| error.to_string())?,
+            fingerprint: chain::fingerprint(&chain),
         })
     }
 }
@@ -127,12 +137,13 @@ async fn ask(
         () = issuer.budget.lost() => return Err(Stop::SlotsLost),
     };
     let certificate = (served.leaf.serial.as_str(), served.fingerprint.as_str());
+    let is_first = revocation::pending(recorder.shard()).is_none_or(|pending| pending.failures.is_none());
     let mut status = revocation::recorded(recorder.shard(), certificate, request);
     status.claim = Some(Claim {
         holder: context.replica.clone(),
     });
     recorder.record(status).await?;
-    if request.0 == RevocationReason::KeyCompromise {
+    if is_first && request.0 == RevocationReason::KeyCompromise {
         // Made for an order that was under way; whoever had one key may have had the other, or it is the same.
         let api = context.secrets(&recorder.shard().namespace().unwrap_or_default());
         keys::forget_next_key(&api, recorder.shard())

@@ -26,7 +26,7 @@ use crate::found_by;
 use crate::issuer::IssuerKey;
 use crate::queue::ShardKey;
 use crate::responder::challenges;
-use crate::secrets::ties;
+use crate::secrets::{CERTIFICATE_ANNOTATION, ties};
 use crate::watching::Watched;
 
 /// A drive that ended without anything to show is looked at again after this time, unless a watch
@@ -338,7 +338,11 @@ impl Watch {
         match self.context.seen.secrets.get(&reference) {
             Some(secret) => SeenSecret {
                 gone: false,
-                revoke: secret.annotations().get(REVOKE_ANNOTATION).cloned(),
+                revoke: Some(&secret)
+                    .filter(|secret| {
+                        secret.annotations().get(CERTIFICATE_ANNOTATION) == Some(&shard.spec.certificate)
+                    })
+                    .and_then(|secret| secret.annotations().get(REVOKE_ANNOTATION).cloned()),
             },
             None => SeenSecret {
                 gone: self.secrets_known,
