@@ -60,6 +60,14 @@ pub enum SecretError {
         /// The Secret.
         name: String,
     },
+    /// The API server does not take it as it is: another time it does not either.
+    #[error("Secret {name}: {message}")]
+    Invalid {
+        /// The Secret.
+        name: String,
+        /// The API server's words.
+        message: String,
+    },
     /// The API server refused or did not answer.
     #[error("Secret {name}: {message}")]
     Api {
@@ -133,7 +141,7 @@ pub fn chain(secret: &Secret) -> Option<&[u8]> {
 
 /// Writes `tls.crt` and `tls.key` together, in one request, in place of `present`, which [`read`] gave, with all that
 /// the Certificate asks for of a Secret's form. A new Secret gets its form by a second request: server-side apply takes
-/// out again only what it has put there itself.
+/// out again only what it has put there itself. A form that the API server does not take is left out.
 ///
 /// # Errors
 /// [`SecretError::Conflict`] if somebody wrote it between the look and the write.
@@ -165,7 +173,13 @@ pub async fn publish(
     let keystore = password::keystore(api, shard, Some(&present), chain.as_bytes(), key.as_bytes()).await?;
     // What it lacks is told when the form is looked at.
     let (keystore, _) = keystore.parts();
-    replace(api, present, formed(plain, shard, keystore)).await
+    match replace(api, present.clone(), formed(plain.clone(), shard, keystore)).await {
+        // The certificate is not held up by its Secret's form, of which the next look at that tells.
+        Err(SecretError::Invalid { .. }) if form::mark(&shard.spec).is_some() => {
+            replace(api, present, plain).await
+        }
+        written => written,
+    }
 }
 
 /// What came of a look at a Secret's form.
@@ -334,6 +348,10 @@ pub(crate) fn failed(name: &str, error: &kube::Error) -> SecretError {
     match error {
         kube::Error::Api(status) if status.code == 409 => SecretError::Conflict {
             name: name.to_owned(),
+        },
+        kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422) => SecretError::Invalid {
+            name: name.to_owned(),
+            message: status.message.clone(),
         },
         other => SecretError::Api {
             name: name.to_owned(),

@@ -175,7 +175,7 @@ async fn the_plugin_tells_what_is_ready_what_is_not_and_who_serves_a_host() {
         &manifests,
         &[
             "sancho.dev/adopt: 'true'",
-            "# - spec.keystores does not carry over",
+            "# - spec.keystores.jks does not carry over",
         ],
     );
     world.cluster.apply_yaml(&manifests).await.unwrap();

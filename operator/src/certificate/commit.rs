@@ -220,7 +220,7 @@ async fn write(
         // Its own spec has the policy of before, and is not written any more.
         let mut retired = shard.clone();
         retired.spec.secret_deletion_policy = certificate.spec.secret_deletion_policy;
-        if !ties::tie(&secrets, &retired).await? {
+        if !ties::tie(&secrets, &retired, &retired.spec.secret_name).await? {
             return Ok(false);
         }
         let preconditions = Preconditions {

@@ -11,6 +11,7 @@ use crate::queue::Priority;
 use crate::quotas::published::{Stretch, stretch};
 use crate::shard::decide::{cost, is_renewed_by_hand};
 use crate::shard::quarantine::is_wanted;
+use crate::shard::revocation;
 use crate::target::target;
 
 /// What applying a Certificate would do.
@@ -144,11 +145,12 @@ fn previewed(
     let mut to_be = CertificateShard::new(name, spec.clone());
     to_be.status = before.and_then(|shard| shard.status.clone());
     let issued = to_be.status.as_ref().and_then(|status| status.issued.as_ref());
+    let is_revoked = !revocation::is_settled(&to_be);
     let fate = match (before, issued) {
         (None, _) => Fate::New,
         (Some(_), None) => Fate::Open,
         (Some(_), Some(issued))
-            if is_wanted(&to_be, server, &issued.target) && !is_renewed_by_hand(&to_be) =>
+            if is_wanted(&to_be, server, &issued.target) && !is_renewed_by_hand(&to_be) && !is_revoked =>
         {
             Fate::Kept
         }
@@ -169,6 +171,7 @@ fn previewed(
             (old.duration != spec.duration, "another duration"),
             (old.private_key != spec.private_key, "another kind of key"),
             (old.renew != spec.renew, "renewed by hand"),
+            (is_revoked, "revoked"),
         ];
         let differing = all.into_iter().filter(|(differs, _)| *differs);
         differing.map(|(_, words)| words).collect()
@@ -315,6 +318,17 @@ mod tests {
         let other = of(&other, &shards);
         assert_eq!(fates(&other), [Fate::Reissued, Fate::Reissued]);
         assert_eq!(other.shards[0].because, ["another profile"]);
+    }
+
+    #[test]
+    fn a_revocation_reissues_what_is_revoked() {
+        let mut certificate = certificate(&["a.example", "b.example", "c.example"]);
+        let shards = issued(&certificate);
+        let annotation = (sancho_crds::REVOKE_ANNOTATION.to_owned(), "superseded".to_owned());
+        certificate.metadata.annotations = Some([annotation].into());
+        let revoked = of(&certificate, &shards);
+        assert_eq!(fates(&revoked), [Fate::Reissued, Fate::Reissued]);
+        assert_eq!(revoked.shards[0].because, ["revoked"]);
     }
 
     #[test]

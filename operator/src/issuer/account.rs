@@ -73,7 +73,9 @@ pub(super) async fn key(
         .map_err(|error| {
             let reason = match error {
                 SecretError::NotOurs { .. } => "AccountKeyInvalid",
-                SecretError::Conflict { .. } | SecretError::Api { .. } => "AccountKeyUnavailable",
+                SecretError::Conflict { .. } | SecretError::Invalid { .. } | SecretError::Api { .. } => {
+                    "AccountKeyUnavailable"
+                }
             };
             NotReady::new(reason, error.to_string(), Retry::Backoff)
         })?;

@@ -28,13 +28,23 @@ pub fn is_as_wanted(secret: &PartialObjectMeta<Secret>, shard: &CertificateShard
     owner != Some(&shard.spec.certificate) || wanted(secret, shard) == secret.owner_references()
 }
 
-/// Gives the Secret of `shard` the reference, or takes it away, as the shard's spec says. One that is not there, or is
+/// Would `secret`, which was the Secret of `shard` under another name, go with it though it is to stay?
+#[must_use]
+pub fn is_left_tied(secret: &PartialObjectMeta<Secret>, shard: &CertificateShard) -> bool {
+    secret.name_any() != shard.spec.secret_name
+        && own(shard).is_none()
+        && secret
+            .owner_references()
+            .iter()
+            .any(|owner| Some(&owner.uid) == shard.metadata.uid.as_ref())
+}
+
+/// Gives the Secret `name` of `shard` the reference, or takes it away, as the shard's spec says. One that is not there, or is
 /// another's, is left alone. Says whether it is so now; if not, somebody wrote the Secret at the same moment.
 ///
 /// # Errors
 /// What the API server answered.
-pub async fn tie(api: &Api<Secret>, shard: &CertificateShard) -> Result<bool, kube::Error> {
-    let name = &shard.spec.secret_name;
+pub async fn tie(api: &Api<Secret>, shard: &CertificateShard, name: &str) -> Result<bool, kube::Error> {
     let Some(secret) = api.get_metadata_opt(name).await? else {
         return Ok(true);
     };

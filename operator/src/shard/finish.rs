@@ -82,7 +82,9 @@ pub async fn before_order(
             return foreign(context, shard, target, &error, now).await;
         }
         // Without a look at it nothing is asked of the CA.
-        Err(error @ (SecretError::Conflict { .. } | SecretError::Api { .. })) => {
+        Err(
+            error @ (SecretError::Conflict { .. } | SecretError::Invalid { .. } | SecretError::Api { .. }),
+        ) => {
             return unreadable(context, shard, target, &error, now).await;
         }
     };

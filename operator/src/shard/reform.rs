@@ -30,6 +30,10 @@ use crate::secrets::{self, Reformed, SecretError, form};
 const MOST_HEAD_START: Duration = Duration::from_millis(1500);
 /// After an error of the API server, or when somebody else was faster.
 const AGAIN: Duration = Duration::from_secs(2);
+/// A form that the API server does not take is tried again after this.
+const AFTER_REFUSAL: Duration = Duration::from_secs(300);
+/// The reason of the event that tells of it.
+const FORM_REFUSED: &str = "FormRefused";
 /// A password that is missing is looked for again after this time.
 const LOOK_FOR_PASSWORD: Duration = Duration::from_secs(15);
 /// A password that is there is looked at again after this time: Secrets of others are not watched.
@@ -142,6 +146,14 @@ async fn look(context: &Context, key: &ShardKey, memory: &mut Memory) -> Option<
         Ok(next) => next,
         // Its shard's own condition says so.
         Err(Stop::Secret(SecretError::NotOurs { .. })) => None,
+        Err(Stop::Secret(error @ SecretError::Invalid { .. })) => {
+            let words = format!("its form is not what is asked for: {error}");
+            context
+                .events
+                .warning(shard.as_ref(), FORM_REFUSED, "Reform", words)
+                .await;
+            Some(AFTER_REFUSAL)
+        }
         Err(error) => {
             tracing::info!(shard = %key, %error, "the Secret's form is looked at again later");
             Some(AGAIN)
