@@ -2,6 +2,24 @@
 //!
 //! One replica makes it, by its claim as for an order. It changes when the certificate in use is renewed, and
 //! nothing else.
+//!
+//! # When a certificate is renewed
+//! At two thirds of its lifetime, or `renewBefore` (or `renewBeforePercentage` of the lifetime) ahead of its expiry, with a
+//! jitter that the shard fixes (`operator/core/src/renewal.rs`). Where the CA's directory has `renewalInfo`, the CA is asked when it suggests to
+//! renew (RFC 9773), and a moment of the window that it names, fixed by shard and window, counts instead:
+//!
+//! - A `renewBefore` that is given is the latest moment: the CA can bring a renewal forward, and not put it off. If none
+//!   is given the CA's word counts alone, but no later than when a sixth of the lifetime is left.
+//! - A new certificate is first asked about after a twenty-fourth of its lifetime, at most 6 h, and up to as long again by
+//!   jitter: ten thousand that were issued in one night are asked about over 6 h, and a CA that wants everything renewed
+//!   at once makes no endless loop. From then on once per Retry-After (a minute to a day; 6 h if there is none).
+//! - A look is an unsigned GET on a permit like any other, by the one replica whose claim stands on the shard, after all
+//!   orders in the queue (`Priority::RenewalInfo`). It costs two writes of the shard. One that is late by half an hour or
+//!   more, because nobody ran or a clock has jumped, waits for the shard's own moment of each 6 h.
+//! - No answer: tried again after 1, 2, 4, 8 and 16 min, and what was known counts on. An answer that is of no use, or no
+//!   answer then either: the usual rule, and another look after 6 h or more.
+//! - newOrder names the certificate that it replaces, if the same account issued it. A CA that refuses that is asked at
+//!   once without it; this is no failed attempt.
 
 use sancho_core::order::Reply;
 use sancho_core::renewal::{CertId, Suggestion, heard};

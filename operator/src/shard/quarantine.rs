@@ -12,6 +12,35 @@
 //! - A name that stands in the certificate in use is left out only on the CA's own word, and at a renewal only once
 //!   half of the time between the planned renewal and the expiry is over.
 //! - A name keeps its shard: the plan does not know of any of this.
+//!
+//! # How it goes
+//! - **The look** (`operator/src/self_check`, `operator/core/src/check.rs`). Every replica computes the same token for a
+//!   shard, from its UID and the account's thumbprint, and answers it while the shard is claimed: no write is needed. All
+//!   names of a shard at once, outside the budget, before newOrder. What may be our own fault (no connection, a resolver
+//!   that fails) is held against a name only if another of the same round came through; if not, the CA is asked as if
+//!   there were no look. A retry looks at one name that is served, too, for that reason.
+//! - **The quarantine** stands on the shard (`status.quarantine`), and is written by compare-and-swap before the order that
+//!   leaves the name out. An order's names are the shard's without those that are `Out` or `Passing`
+//!   (`operator/src/shard/quarantine.rs`): so the target, the CSR, the check of the chain and `Ready` all follow from the
+//!   recorded shard, and the plan knows nothing of it: a name keeps its shard.
+//! - **A name that comes back** is part of the next order; until that is done, what is served counts as what is asked for,
+//!   so that the shard stays ready. A re-issue between renewals is cheap three times in 7 days: CAs allow some 50
+//!   certificates a week for a registered domain, and 5 for one set of names.
+//! - **A retry at the CA** (`operator/src/shard/retry.rs`) is an order of that name alone up to its authorization, some five
+//!   requests; the order that it joins finds it authorized already. A name that only the look has refused needs none. The
+//!   waits after the CA's refusals are such that no more than five fall into an hour.
+//! - **Nothing that is served is lost in silence.** A look alone never takes a served name out: its authorization may
+//!   still be valid, and the CA knows. At a renewal there is time: the old certificate serves all names, so the renewal
+//!   waits for half of the time that is left from the planned renewal to the expiry (for 90 days, 15 days), or as long as
+//!   the CA suggests to renew. Then the CA is asked with the name, and without it if it refuses. An edit does not wait: what
+//!   is new must not be held up, so the CA is asked at once.
+//! - **Pending authorizations of a failed order are not deactivated.** All challenges are answered before the order is
+//!   polled, so there are next to none; each would cost a request, and they expire by themselves.
+//! - A CA that names no name in its refusal fails the whole order, as under `Strict`.
+//! - An IP address is a name like any other: in the plan it is its own registered domain, since CAs count it so, and a look
+//!   at it needs no DNS.
+//! - Looks go wherever a name leads. So nothing of an answer but its status is shown, redirects to addresses are not
+//!   followed, and link-local addresses are not asked.
 
 use std::collections::BTreeSet;
 

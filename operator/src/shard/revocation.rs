@@ -7,6 +7,19 @@
 //! - One on the Certificate comes as `spec.revoke`. `status.revokeSeen` says that it was acted on, or that a
 //!   certificate came since, and goes away when `spec.revoke` does.
 //! - One on the Secret is removed before another certificate may be written there.
+//!
+//! # How it goes
+//! An annotation says why, on the Certificate (the planner copies it to the shards' specs) or on a Secret. Whoever drives
+//! the shard records the serial number and the chain's fingerprint, then asks the CA, then records its answer
+//! (`operator/src/shard/revocation.rs` decides, `revoke.rs` performs). So what a replica that died has begun is gone on with
+//! for the same certificate; `alreadyRevoked` is done.
+//!
+//! - A request is about the certificate that is served when it is seen, and never about its successor. `status.revokeSeen`
+//!   says that the Certificate's was acted on, until it goes away. A Secret's annotation is removed before anything else
+//!   is written there: who publishes looks for it.
+//! - It goes before everything else of its shard, an order under way included, which is dropped. A CA that refuses is asked
+//!   ever more rarely, and what is due by itself goes on meanwhile: then the request ends without effect, and says so.
+//! - A revoked certificate counts as none, though it stays in its Secret until the next one comes.
 
 use jiff::Timestamp;
 use sancho_core::order::reason;
