@@ -1,7 +1,7 @@
 //! A budget at work: the limiter's steps performed, permits handed to those who wait.
 //!
-//! One task per CA ([`Budget::start`]) owns the limiter. It takes questions from the gate, looks at
-//! the Lease through the [`LeaseStore`], and closes connections before slots are given up. All
+//! One task per CA (`Task`) owns the limiter. It takes questions from the gate, looks at
+//! the Lease through the `LeaseStore`, and closes connections before slots are given up. All
 //! decisions are the limiter's; this is its shell.
 
 mod permits;

@@ -1,6 +1,6 @@
 //! Look before asking: does a name's path lead to Sancho, through DNS and the public way that a CA takes?
 //!
-//! name → addresses ([`dns`]; an address is its own) → GET the check's token ([`http`]) → finding → judged by the round
+//! name → addresses (`dns`; an address is its own) → GET the check's token (`http`) → finding → judged by the round
 //!
 //! # Guarantees
 //! All names of a round are looked at at once, a bounded number in the process; nothing is sent to a CA.

@@ -57,7 +57,7 @@ impl Answer {
     }
 }
 
-/// `text` in green if it says something good, else in red. On a terminal only: see [`print`].
+/// `text` in green if it says something good, else in red. On a terminal only: see [`print()`].
 pub fn coloured(text: &str, is_good: bool) -> String {
     let colour = if is_good { AnsiColor::Green } else { AnsiColor::Red };
     let style = Style::new().fg_color(Some(colour.into()));

@@ -62,7 +62,7 @@ pub const NAMES_QUARANTINED: &str = "NamesQuarantined";
 pub const RENEWAL_HELD_UP: &str = "RenewalHeldUp";
 /// The reason of `Ready` if there is no name left to order, and they fail for different reasons.
 pub const ALL_NAMES_QUARANTINED: &str = "AllNamesQuarantined";
-/// A re-issue between two renewals, for names that come back, is cheap so many times in [`JOIN_PERIOD`].
+/// A re-issue between two renewals, for names that come back, is cheap so many times in `JOIN_PERIOD`.
 pub const CHEAP_JOINS: usize = 3;
 /// See [`CHEAP_JOINS`]. CAs count certificates by the week.
 const JOIN_PERIOD: SignedDuration = SignedDuration::from_hours(7 * 24);

@@ -46,7 +46,7 @@ pub struct Suggestion {
 
 impl Suggestion {
     /// Of a certificate that is issued at `now` and valid for `lifetime`: nothing is known, and the
-    /// CA is asked after [`first_look`].
+    /// CA is asked after `first_look`.
     pub fn none_yet(now: Timestamp, lifetime: SignedDuration, seed: &str) -> Self {
         Self {
             info: None,
@@ -68,9 +68,9 @@ pub fn first_look(lifetime: SignedDuration, seed: &str) -> SignedDuration {
 /// When a look that is planned for `planned` is made, as things stand at `now`: a moment that is over
 /// means now.
 ///
-/// That is at `planned`, unless more than [`PATIENCE`] has passed since, or it lies further ahead than any
+/// That is at `planned`, unless more than `PATIENCE` has passed since, or it lies further ahead than any
 /// answer can have put it (a clock was wrong): then at the next of the shard's own moments, one in
-/// each [`INTERVAL`], which `seed` fixes.
+/// each `INTERVAL`, which `seed` fixes.
 pub fn look_time(planned: Timestamp, now: Timestamp, seed: &str) -> Timestamp {
     let late = now.duration_since(planned);
     let furthest = longer(RETRY_AFTER_BOUNDS.1, SPREAD, seed);
