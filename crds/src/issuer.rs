@@ -4,6 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+use crate::solver::Solver;
+
 /// An issuer of one namespace. Its account Secret is in that namespace. It has no budget of its own:
 /// what a CA bears is shared by the whole cluster and set by ClusterIssuers.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -108,7 +110,9 @@ pub struct Acme {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub max_names: Option<u32>,
-    /// How challenges are answered; at least one way.
+    /// How challenges are answered; at least one way. Of several that are for a name, the one whose selector is the most
+    /// specific answers: one that lists the name, else one with the longest zone above it, else one with the most
+    /// labels; among equals the first.
     #[schemars(length(min = 1, max = 16))]
     pub solvers: Vec<Solver>,
 }
@@ -152,38 +156,6 @@ pub struct SecretRef {
     #[schemars(schema_with = "crate::rules::object_name")]
     pub name: String,
 }
-
-/// A way to answer challenges.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-pub struct Solver {
-    /// By HTTP on port 80 (RFC 8555 §8.3).
-    pub http01: Http01,
-}
-
-/// HTTP-01.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct Http01 {
-    /// You route `/.well-known/acme-challenge/` of each name to Sancho's Service yourself.
-    pub external: ExternalSolver,
-    /// Whether each name's path is looked at before the CA is asked about it. `Enabled` if left out, unless the
-    /// operator runs with `--self-check=false`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub self_check: Option<SelfCheck>,
-}
-
-/// Whether each name's path is looked at before the CA is asked about it.
-#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SelfCheck {
-    /// A name whose path does not lead to Sancho costs the CA nothing.
-    Enabled,
-    /// Where Sancho cannot reach the names' public addresses: the CA alone says which can be validated.
-    Disabled,
-}
-
-/// Nothing to set: the user routes the path.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
-pub struct ExternalSolver {}
 
 /// What all replicas together may send to one CA.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]

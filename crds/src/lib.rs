@@ -13,6 +13,7 @@ mod revocation;
 mod rules;
 mod secret_form;
 mod shard;
+mod solver;
 
 pub use certificate::{
     ADOPT_ANNOTATION, Certificate, CertificateSpec, CertificateStatus, IssuerKind, IssuerRef, NamePolicy,
@@ -21,8 +22,8 @@ pub use certificate::{
 };
 pub use condition::{condition, set_condition};
 pub use issuer::{
-    Acme, Budget, ClusterIssuer, ClusterIssuerSpec, ExternalAccountBinding, ExternalSolver, Http01, Issuer,
-    IssuerSpec, IssuerStatus, NameCap, SecretKeyRef, SecretRef, SelfCheck, Solver,
+    Acme, Budget, ClusterIssuer, ClusterIssuerSpec, ExternalAccountBinding, Issuer, IssuerSpec, IssuerStatus,
+    NameCap, SecretKeyRef, SecretRef,
 };
 pub use private_key::{KeyAlgorithm, PrivateKey, RotationPolicy};
 pub use revocation::{
@@ -37,6 +38,7 @@ pub use shard::{
     IssuedStatus, OrderStatus, QuarantinePlace, QuarantinedName, QuotaScope, RenewalInfoStatus, ShardFailure,
     ShardQuota, SuggestedWindow,
 };
+pub use solver::{ExternalSolver, Http01, SelfCheck, Solver, SolverSelector};
 
 /// The API group of all kinds.
 pub const GROUP: &str = "sancho.dev";

@@ -23,6 +23,7 @@ pub mod responder;
 pub mod secrets;
 pub mod self_check;
 pub mod shard;
+pub mod solvers;
 pub mod startup;
 pub mod target;
 pub mod watching;

@@ -23,6 +23,8 @@ pub enum Finding {
 /// Why a name's path does not lead to Sancho.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
+    /// Its issuer has no way to answer for it.
+    NoSolver,
     /// NXDOMAIN.
     NameNotFound,
     /// Neither an A nor an AAAA record.
@@ -92,6 +94,7 @@ impl Fault {
     /// A CamelCase reason, for conditions and events.
     pub fn reason(&self) -> &'static str {
         match self {
+            Self::NoSolver => "NoSolver",
             Self::NameNotFound => "NameNotFound",
             Self::NoAddress => "NoAddress",
             Self::DnsFailed { .. } => "DNSFailed",
@@ -109,7 +112,8 @@ impl Fault {
         match self {
             Self::DnsFailed { .. } => Doubt::Dns,
             Self::Refused { .. } | Self::TimedOut { .. } | Self::Broken { .. } => Doubt::Connection,
-            Self::NameNotFound
+            Self::NoSolver
+            | Self::NameNotFound
             | Self::NoAddress
             | Self::LinkLocal { .. }
             | Self::Foreign { .. }
@@ -123,6 +127,11 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NoSolver => write!(
+                f,
+                "no solver of its issuer is for this name: add one to spec.acme.solvers of the issuer, or widen a \
+                 selector there"
+            ),
             Self::NameNotFound => write!(
                 f,
                 "the name does not exist in DNS (NXDOMAIN): make its record, or take it out of spec.dnsNames"

@@ -391,8 +391,21 @@ pub fn refused_issuers() -> Vec<Refused> {
         ),
         (
             "a solver that does not exist yet",
-            issuer("solvers", "[{ http01: { ingress: {} } }]"),
-            "spec.acme.solvers[0].http01.external: Required value",
+            issuer("solvers", "[{ http01: { tlsAlpn: {} } }]"),
+            "say how challenges reach Sancho: write external: {} and route the path yourself",
+        ),
+        (
+            "a solver without a way",
+            issuer("solvers", "[{ selector: { dnsZones: [example.com] } }]"),
+            "a solver answers by http01: write http01: { external: {} }",
+        ),
+        (
+            "a zone with a wildcard",
+            issuer(
+                "solvers",
+                "[{ selector: { dnsZones: ['*.example.com'] }, http01: { external: {} } }]",
+            ),
+            "a zone has all names below it: write the domain alone, as in example.com",
         ),
         (
             "an empty profile",

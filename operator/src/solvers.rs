@@ -1,0 +1,124 @@
+//! Which of an issuer's solvers answers for a name. Pure.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use sancho_crds::{Solver, SolverSelector};
+
+/// The labels of a Certificate.
+pub type Labels = BTreeMap<String, String>;
+
+/// The solver among `solvers` that answers for `name` (a DNS name, a wildcard or an address, as it stands in a
+/// Certificate with these `labels`): the one whose selector is the most specific, as cert-manager has it. One that lists
+/// the name goes before one that has a zone above it, a longer zone before a shorter one, both before one that has
+/// neither; then more labels before fewer; among equals the first. `None` if no solver is for the name.
+#[must_use]
+pub fn solver_for<'a>(solvers: &'a [Solver], name: &str, labels: &Labels) -> Option<&'a Solver> {
+    let fitting = solvers.iter().enumerate().filter_map(|(number, solver)| {
+        let fit = match &solver.selector {
+            Some(selector) => fit(selector, name, labels)?,
+            None => Fit::default(),
+        };
+        Some(((fit, Reverse(number)), solver))
+    });
+    fitting.max_by_key(|(rank, _)| *rank).map(|(_, solver)| solver)
+}
+
+/// How specific a selector is; the greater, the more so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Fit {
+    is_listed: bool,
+    /// The length of the longest zone above the name, in bytes.
+    zone: usize,
+    labels: usize,
+}
+
+fn fit(selector: &SolverSelector, name: &str, labels: &Labels) -> Option<Fit> {
+    let has = |(key, value)| labels.get(key) == Some(value);
+    if !selector.match_labels.iter().all(has) {
+        return None;
+    }
+    let is_listed = selector
+        .dns_names
+        .iter()
+        .any(|listed| listed.eq_ignore_ascii_case(name));
+    let zones = selector.dns_zones.iter().filter(|zone| is_in(name, zone));
+    let zone = zones.map(String::len).max();
+    if !is_listed && zone.is_none() && !(selector.dns_names.is_empty() && selector.dns_zones.is_empty()) {
+        return None;
+    }
+    Some(Fit {
+        is_listed,
+        zone: zone.unwrap_or_default(),
+        labels: selector.match_labels.len(),
+    })
+}
+
+/// Is `name` the domain `zone` or below it? A wildcard is where the names are that it stands for.
+fn is_in(name: &str, zone: &str) -> bool {
+    let name = name.strip_prefix("*.").unwrap_or(name);
+    let Some(split) = name.len().checked_sub(zone.len()) else {
+        return false;
+    };
+    let is_end = |at: usize| name.get(at..).is_some_and(|end| end.eq_ignore_ascii_case(zone));
+    is_end(split) && (split == 0 || name.as_bytes()[split - 1] == b'.')
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn solver(selector: &Value) -> Solver {
+        serde_json::from_value(json!({ "selector": selector, "http01": { "external": {} } })).unwrap()
+    }
+
+    /// Which of the solvers with these selectors answers for `name` of a Certificate with the label `team: shop`.
+    fn chosen(selectors: &[Value], name: &str) -> Option<usize> {
+        let solvers: Vec<Solver> = selectors.iter().map(solver).collect();
+        let labels = Labels::from([("team".to_owned(), "shop".to_owned())]);
+        let chosen = solver_for(&solvers, name, &labels)?;
+        solvers.iter().position(|solver| std::ptr::eq(solver, chosen))
+    }
+
+    #[test]
+    fn the_most_specific_selector_answers_and_among_equals_the_first() {
+        let selectors = [
+            json!(null),
+            json!({}),
+            json!({ "dnsZones": ["example.com"] }),
+            json!({ "dnsZones": ["shop.example.com", "example.com"] }),
+            json!({ "dnsNames": ["a.shop.example.com"] }),
+            json!({ "matchLabels": { "team": "shop" } }),
+            json!({ "dnsNames": ["a.shop.example.com"], "matchLabels": { "team": "shop" } }),
+        ];
+        for (name, answers) in [
+            ("a.shop.example.com", 6),
+            ("A.Shop.Example.com", 6),
+            ("b.shop.example.com", 3),
+            ("*.shop.example.com", 3),
+            ("shop.example.com", 3),
+            ("example.com", 2),
+            ("*.example.com", 2),
+            ("notexample.com", 5),
+            ("10.0.0.1", 5),
+        ] {
+            assert_eq!(chosen(&selectors, name), Some(answers), "{name}");
+        }
+        assert_eq!(chosen(&selectors[..2], "example.com"), Some(0));
+    }
+
+    #[test]
+    fn a_name_that_no_selector_is_for_has_no_solver() {
+        let selectors = [
+            json!({ "dnsZones": ["example.com"] }),
+            json!({ "matchLabels": { "team": "other" } }),
+            json!({ "dnsNames": ["example.org"], "dnsZones": ["a.example.org"] }),
+        ];
+        for name in ["example.net", "b.example.org", "com", "e.com", "*.com"] {
+            assert_eq!(chosen(&selectors, name), None, "{name}");
+        }
+        assert_eq!(chosen(&selectors, "b.a.example.org"), Some(2));
+    }
+}
