@@ -25,9 +25,10 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::sync::RwLock;
 use tokio_rustls::TlsAcceptor;
 
-use crate::arrivals::{Arrival, ArrivalLog};
+use crate::arrivals::{Arrival, ArrivalLog, RequestKind};
 pub use crate::faults::Fault;
 use crate::faults::Faults;
 use crate::listener::Listener;
@@ -157,6 +158,7 @@ impl Front {
             upstream: upstream.origin.trim_end_matches('/').to_owned(),
             client,
             faults: Faults::none(),
+            behind: RwLock::default(),
         });
         let mut front = Front {
             listener: None,
@@ -254,6 +256,10 @@ struct Shared {
     upstream: String,
     client: reqwest::Client,
     faults: Faults<Asked>,
+    /// newOrder is passed on while nothing else is: Pebble 2.10.1 stops for good when two run at once. One holds an
+    /// authorization's lock and waits for the store's (`AddChallenge`), the other the store's and waits for the
+    /// authorization's (`FindValidAuthorization`).
+    behind: RwLock<()>,
 }
 
 /// A request that no limit refused.
@@ -307,14 +313,22 @@ async fn answer(
     };
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
+    let arrival = entry.arrival();
+    let is_new_order = arrival.kind == RequestKind::NewOrder;
     let fault = shared.faults.choose(&Asked {
-        arrival: entry.arrival(),
+        arrival,
         body: body.clone(),
     });
     let forward = async {
-        let response = forward(&shared, head, body)
-            .await
-            .unwrap_or_else(|error| bad_gateway(&error));
+        let passed_on = forward(&shared, head, body);
+        let response = if is_new_order {
+            let _alone = shared.behind.write().await;
+            passed_on.await
+        } else {
+            let _beside_others = shared.behind.read().await;
+            passed_on.await
+        };
+        let response = response.unwrap_or_else(|error| bad_gateway(&error));
         entry.answered(response.status());
         response
     };

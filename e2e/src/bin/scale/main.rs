@@ -67,10 +67,6 @@ async fn scale(arguments: &Arguments) -> Result<bool> {
 }
 
 /// A world whose CA refuses nothing, with an issuer for it.
-///
-/// Pebble 2.10.1 can stop for good under many requests at once, seen after 4,300 names and at the start: newOrder
-/// (`FindValidAuthorization`, `AddChallenge`) and an authorization's look-up wait for one another's locks. Every request
-/// then times out, and the measurement does not end by itself.
 async fn start(arguments: &Arguments) -> Result<World> {
     let world = World::start(WorldOptions {
         replicas: usize::from(arguments.replicas),
