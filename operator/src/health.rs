@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_TYPE, HeaderName};
+use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use tokio::net::TcpListener;
 
-use crate::metrics::{MEDIA_TYPE, Metrics};
+use crate::metrics::MEDIA_TYPE;
 
 /// What the probes are told. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -29,28 +29,27 @@ impl Health {
     }
 }
 
-/// Answers probes and Prometheus until `shutdown` comes.
+/// Answers probes and, with what `metrics` says, Prometheus, until `shutdown` comes.
 pub async fn serve(
     listener: TcpListener,
     health: Health,
-    metrics: Metrics,
+    metrics: impl Fn() -> String + Clone + Send + Sync + 'static,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
     let routes = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .with_state(health)
-        .route("/metrics", get(move || told(metrics)));
+        .route(
+            "/metrics",
+            get(async move || ([(CONTENT_TYPE, MEDIA_TYPE)], metrics())),
+        );
     if let Err(error) = axum::serve(listener, routes)
         .with_graceful_shutdown(shutdown)
         .await
     {
         tracing::error!(%error, "the probes' server ended");
     }
-}
-
-async fn told(metrics: Metrics) -> ([(HeaderName, &'static str); 1], String) {
-    ([(CONTENT_TYPE, MEDIA_TYPE)], metrics.text())
 }
 
 async fn ready(State(health): State<Health>) -> (StatusCode, &'static str) {

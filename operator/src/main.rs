@@ -59,6 +59,9 @@ struct OperatorArgs {
     /// The operator's own namespace: Leases, and the account Secrets of ClusterIssuers.
     #[arg(long, env = "POD_NAMESPACE", default_value = "sancho-system")]
     namespace: String,
+    /// Have /metrics tell of each Certificate when it ends and whether it is ready: two series for each.
+    #[arg(long)]
+    metrics_per_certificate: bool,
     /// Look at each name's own path before a CA is asked about it. `false` where this process cannot reach the
     /// names' public addresses.
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
@@ -146,6 +149,7 @@ impl From<OperatorArgs> for Settings {
         let OperatorArgs {
             watcher,
             namespace,
+            metrics_per_certificate,
             self_check,
             self_check_resolvers,
             self_check_port,
@@ -163,6 +167,7 @@ impl From<OperatorArgs> for Settings {
             health_listen,
             watch_namespaces,
             namespace,
+            metrics_per_certificate,
             self_check: SelfCheckSettings {
                 enabled: self_check,
                 resolvers: self_check_resolvers,

@@ -1,7 +1,9 @@
 //! What a replica counts, as Prometheus reads it.
 //!
 //! Labels are bounded: one `ca` for each CA in use, `endpoint` and `code` from fixed lists. No metric has a
-//! label for a name, a Certificate or a shard.
+//! label for a name or a shard, and one for a Certificate only where that is asked for.
+
+mod overview;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -15,6 +17,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+pub use self::overview::Overview;
 use crate::budget::BudgetView;
 
 /// The media type of [`Metrics::text`].
@@ -26,6 +29,9 @@ const ANSWER_SECONDS: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 
 const WAIT_SECONDS: [f64; 12] = [
     0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0,
 ];
+
+/// Upper ends of the buckets for an order's time, in seconds.
+const ORDER_SECONDS: [f64; 10] = [1.0, 5.0, 15.0, 30.0, 60.0, 180.0, 600.0, 1800.0, 3600.0, 14_400.0];
 
 /// All that is counted. Cheap to clone; clones count together.
 #[derive(Clone)]
@@ -51,6 +57,10 @@ struct Inner {
     pauses: Family<CaLabels, Counter>,
     throttles: Family<CaLabels, Gauge>,
     waiting: Family<CaLabels, Gauge>,
+    orders: Family<OrderLabels, Counter>,
+    order: Family<CaLabels, Histogram>,
+    errors: Family<ErrorLabels, Counter>,
+    overview: overview::Gauges,
 }
 
 type Figure = Gauge<f64, AtomicU64>;
@@ -71,6 +81,17 @@ struct RequestLabels {
     ca: String,
     endpoint: &'static str,
     code: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OrderLabels {
+    ca: String,
+    result: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ErrorLabels {
+    kind: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -121,6 +142,31 @@ impl Default for Metrics {
             "Pauses of the whole budget that this replica has seen begin, after a refusal or with the CA out of reach",
             Family::clone(&pauses),
         );
+        let orders = Family::default();
+        registry.register(
+            "orders",
+            "Orders that have ended: Issued, or the reason why not",
+            Family::clone(&orders),
+        );
+        let order: Family<CaLabels, Histogram> =
+            Family::new_with_constructor(|| Histogram::new(ORDER_SECONDS));
+        registry.register_with_unit(
+            "order_duration",
+            "From newOrder to the written Secret, of orders that one replica has seen through",
+            Unit::Seconds,
+            order.clone(),
+        );
+        let errors: Family<ErrorLabels, Counter> = Family::default();
+        // From 0 on, as below.
+        for kind in KINDS {
+            let _ = errors.get_or_create(&ErrorLabels { kind });
+        }
+        registry.register(
+            "reconcile_errors",
+            "Looks at an object of this kind that ended early, by an error of the API server or a Secret's, and are made again",
+            Family::clone(&errors),
+        );
+        let overview = overview::Gauges::registered(&mut registry);
         let mut gauges = |name: &str, help: &str| {
             let family: Family<CaLabels, Gauge> = Family::default();
             registry.register(name, help, family.clone());
@@ -182,6 +228,10 @@ impl Default for Metrics {
             pauses,
             throttles,
             waiting,
+            orders,
+            order,
+            errors,
+            overview,
         };
         Self {
             inner: Arc::new(inner),
@@ -225,6 +275,33 @@ impl Metrics {
             .answer
             .get_or_create(&labels)
             .observe(took.as_secs_f64());
+    }
+
+    /// An order has ended: `result` is `Issued`, or a reason of a fixed list. `took` is given if it was seen from its
+    /// beginning.
+    pub fn order_ended(&self, ca: &str, result: &str, took: Option<Duration>) {
+        let labels = OrderLabels {
+            ca: ca.to_owned(),
+            result: result.to_owned(),
+        };
+        self.inner.orders.get_or_create(&labels).inc();
+        if let Some(took) = took {
+            let labels = CaLabels { ca: ca.to_owned() };
+            self.inner
+                .order
+                .get_or_create(&labels)
+                .observe(took.as_secs_f64());
+        }
+    }
+
+    /// A look at an object of this kind ended early.
+    pub fn reconcile_error(&self, kind: &'static str) {
+        self.inner.errors.get_or_create(&ErrorLabels { kind }).inc();
+    }
+
+    /// What there is, from now on.
+    pub fn show(&self, overview: &Overview) {
+        self.inner.overview.set(overview);
     }
 
     /// A request may have left after its slot had ended.
@@ -281,6 +358,14 @@ impl Metrics {
     }
 }
 
+/// The kinds of objects that are looked at.
+const KINDS: [&str; 5] = [
+    "Certificate",
+    "CertificateShard",
+    "ClusterIssuer",
+    "Issuer",
+    "Secret",
+];
 /// Where budgets come from.
 const SOURCES: [&str; 3] = ["given", "published", "discovered"];
 
@@ -296,6 +381,9 @@ mod tests {
         metrics.requested("https://ca", "newOrder", "503", Duration::from_millis(4));
         metrics.late("https://ca");
         metrics.paused("https://ca");
+        metrics.order_ended("https://ca", "Issued", Some(Duration::from_secs(20)));
+        metrics.order_ended("https://ca", "ValidationFailed", None);
+        metrics.reconcile_error("Certificate");
         let view = BudgetView {
             held: 2,
             rate: 5.0,
@@ -317,6 +405,10 @@ mod tests {
             r#"sancho_budget_source{ca="https://ca",source="given"} 1"#,
             r#"sancho_budget_source{ca="https://ca",source="discovered"} 0"#,
             r#"sancho_orders_waiting{ca="https://ca"} 7"#,
+            r#"sancho_orders_total{ca="https://ca",result="ValidationFailed"} 1"#,
+            r#"sancho_order_duration_seconds_bucket{le="30.0",ca="https://ca"} 1"#,
+            r#"sancho_order_duration_seconds_count{ca="https://ca"} 1"#,
+            r#"sancho_reconcile_errors_total{kind="Certificate"} 1"#,
             "# EOF",
         ] {
             assert!(text.contains(line), "no {line} in\n{text}");
@@ -331,12 +423,24 @@ mod tests {
         metrics.requested(ca, "newOrder", "201", Duration::from_millis(40));
         metrics.late(ca);
         metrics.paused(ca);
+        metrics.order_ended(ca, "Issued", Some(Duration::from_secs(20)));
+        metrics.reconcile_error("Certificate");
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let shard = serde_json::from_value(serde_json::json!({
+            "metadata": { "name": "a-0" },
+            "spec": { "certificate": "a", "index": 0, "secretName": "a", "issuerRef": { "name": "ca" } },
+            "status": { "issued": {
+                "target": "t", "fingerprint": "f", "notBefore": now, "notAfter": now, "renewalTime": now,
+            } },
+        }))
+        .unwrap();
+        metrics.show(&Overview::of([].iter(), [shard].iter(), false, now));
         metrics.budget(ca, &BudgetView::default(), 0);
         let text = metrics.text();
         let exist: Vec<&str> = text
             .lines()
             .filter(|line| !line.starts_with('#'))
-            .filter_map(|line| line.split('{').next())
+            .filter_map(|line| line.split(['{', ' ']).next())
             .collect();
         let mut mentioned = Vec::new();
         for file in [

@@ -18,14 +18,14 @@ use crate::context::{AllSeen, Context, Events, SUFFIX_DIGITS};
 use crate::health::Health;
 use crate::issuer::{self, Issuers};
 use crate::lease_store;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Overview};
 use crate::quotas::Quotas;
 use crate::responder::{self, ChallengeTable};
 use crate::secrets::CERTIFICATE_LABEL;
 use crate::self_check::{SelfCheck, SelfCheckSettings};
 use crate::startup::{api_server, listen, told, until};
 use crate::watching::{Seen, Watched, apis, watch};
-use crate::{certificate, found_by, health, shard};
+use crate::{certificate, clock, found_by, health, shard};
 
 /// What a replica is told on its command line and by its pod.
 #[derive(Debug, Clone)]
@@ -38,6 +38,8 @@ pub struct Settings {
     pub watch_namespaces: Vec<String>,
     /// The operator's own namespace: Leases, and the account Secrets of ClusterIssuers.
     pub namespace: String,
+    /// Whether there are metrics of each Certificate.
+    pub metrics_per_certificate: bool,
     /// How names are looked at before a CA is asked about them.
     pub self_check: SelfCheckSettings,
     /// The pod's name.
@@ -133,7 +135,17 @@ pub async fn run(
 
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(responder::serve(http, context.challenges.clone(), over()));
-    tasks.spawn(health::serve(probes, health.clone(), metrics, over()));
+    let (seen, each) = (context.seen.clone(), settings.metrics_per_certificate);
+    let told_metrics = move || {
+        let (certificates, shards) = (seen.certificates.state(), seen.shards.state());
+        let (certificates, shards) = (
+            certificates.iter().map(AsRef::as_ref),
+            shards.iter().map(AsRef::as_ref),
+        );
+        metrics.show(&Overview::of(certificates, shards, each, clock::now()));
+        metrics.text()
+    };
+    tasks.spawn(health::serve(probes, health.clone(), told_metrics, over()));
     tasks.spawn(until(over(), tell_budgets(leases, context.budgets.clone())));
     tasks.spawn(until(
         over(),

@@ -152,6 +152,7 @@ async fn look(context: &Context, key: &CertificateKey, memory: &mut Memory) -> O
         Ok(next) => next,
         Err(error) => {
             tracing::warn!(certificate = full_name(certificate.as_ref()), %error, "looked at again later");
+            context.metrics.reconcile_error("Certificate");
             Some(AGAIN)
         }
     }

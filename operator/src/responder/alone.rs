@@ -64,7 +64,13 @@ pub async fn run(
     let over = || told(ended.clone());
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(serve(http, answers.table.clone(), over()));
-    tasks.spawn(health::serve(probes, health.clone(), Metrics::default(), over()));
+    let metrics = Metrics::default();
+    tasks.spawn(health::serve(
+        probes,
+        health.clone(),
+        move || metrics.text(),
+        over(),
+    ));
     tasks.spawn(until(
         over(),
         answers.keep(shards, issuers, cluster_issuers, health),

@@ -40,6 +40,8 @@ pub(super) const SHORT_WAIT: Duration = Duration::from_secs(10);
 const SECRET_AGAIN: Duration = Duration::from_secs(2);
 /// The longest such pause.
 const SECRET_AGAIN_MOST: Duration = Duration::from_secs(300);
+/// How an order that went well is counted.
+const ISSUED: &str = "Issued";
 /// The CA does not know the order any more, or it cannot be resumed.
 const ORDER_RESTARTED: &str = "OrderRestarted";
 /// So many times in a row an order is made again at once because its account was gone.
@@ -146,6 +148,7 @@ pub async fn drive(
         target,
         names,
         secret_gone,
+        ordered_at: None,
         recorded_at: tokio::time::Instant::now(),
     };
     driven.claim().await?;
@@ -175,6 +178,8 @@ struct Driven<'a> {
     /// The names that cannot be validated, as this order takes them.
     quarantine: Vec<QuarantinedName>,
     secret_gone: bool,
+    /// When newOrder was answered, if this drive saw it.
+    ordered_at: Option<tokio::time::Instant>,
     /// What events were published about.
     told: BTreeSet<String>,
     recorded_at: tokio::time::Instant,
@@ -347,6 +352,9 @@ impl Driven<'_> {
         };
         let had_url = state.url.is_some();
         let (state, effect) = reply(state, request, &answer, &self.names, Timestamp::now());
+        if !had_url && state.url.is_some() {
+            self.ordered_at = Some(tokio::time::Instant::now());
+        }
         match effect {
             Effect::Moved => self.save_if_due(&state, request, had_url).await?,
             Effect::Again { reason, message } => {
@@ -374,6 +382,7 @@ impl Driven<'_> {
                     Ok(status) => self.recorder.record(status).await?,
                     Err(error) => return self.put_off(state, &error).await,
                 }
+                self.count(ISSUED);
                 finish::tell_issued(self.context, self.recorder.shard()).await;
                 return Ok(None);
             }
@@ -463,6 +472,7 @@ impl Driven<'_> {
             message,
             "order failed"
         );
+        self.count(reason);
         let message = advised(reason, message);
         if self.leave_out(reason, &message, failure).await? {
             return Ok(());
@@ -527,6 +537,14 @@ impl Driven<'_> {
         Ok(None)
     }
 
+    /// The order has ended: in a certificate, or for this reason.
+    fn count(&self, result: &str) {
+        let ca = self.issuer.session.transport().origin().to_string();
+        let took = self.ordered_at.map(|since| since.elapsed());
+        let metrics = &self.context.metrics;
+        metrics.order_ended(&ca, result, took.filter(|_| result == ISSUED));
+    }
+
     /// The order is gone at the CA: begin with another one, after a pause that grows.
     async fn restart(&mut self, why: &str) -> Result<(), Stop> {
         tracing::warn!(
@@ -534,6 +552,7 @@ impl Driven<'_> {
             why,
             "the order is begun anew"
         );
+        self.count(ORDER_RESTARTED);
         let (shard, target) = (self.recorder.shard(), &self.target);
         finish::tell_news(self.context, shard, target, ORDER_RESTARTED, why).await;
         let retry = sancho_core::order::Retry::Backoff;

@@ -156,6 +156,7 @@ async fn look(context: &Context, key: &ShardKey, memory: &mut Memory) -> Option<
         }
         Err(error) => {
             tracing::info!(shard = %key, %error, "the Secret's form is looked at again later");
+            context.metrics.reconcile_error("Secret");
             Some(AGAIN)
         }
     }

@@ -247,6 +247,7 @@ impl Watch {
             Err(Stop::Nothing) => self.due.set(key, later),
             Err(stop @ (Stop::Record(_) | Stop::Api(_) | Stop::Secret(_))) => {
                 tracing::info!(shard = %key, %stop, "left in the middle");
+                self.context.metrics.reconcile_error("CertificateShard");
                 self.due.set(key, later);
             }
         }
