@@ -89,7 +89,8 @@ pub struct Acme {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
     /// The Secret that holds the account's private key under `tls.key`, as PEM: P-256, P-384 or RSA (2048 bits or more).
-    /// If it is absent, a P-256 key is made.
+    /// If it is absent, a P-256 key is made. Name another Secret, and the account gets the key in there in place of its
+    /// present one (RFC 8555 §7.3.5); what was issued stays as it is.
     pub private_key_secret_ref: SecretRef,
     /// An account that you have at the CA already and that the ACME account is bound to (RFC 8555 §7.3.4), where the
     /// CA wants that.
@@ -191,6 +192,9 @@ pub struct IssuerStatus {
     /// The account's URL at the CA.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account_url: Option<String>,
+    /// The Secret that holds the account's key. Where the spec names another one, the account gets the key in there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account_key_secret: Option<String>,
     /// The directory URL that the account was made at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account_server: Option<String>,

@@ -4,8 +4,11 @@
 //! key's thumbprint stand in its status, so that another replica needs no request to be ready too.
 
 mod account;
+mod any;
 mod controller;
 pub mod name_caps;
+mod roll_over;
+mod status;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sancho_crds::{Acme, IssuerKind, IssuerRef, IssuerStatus, NameCap};
 use tokio::sync::watch;
 
-pub use self::controller::{AnyIssuer, run};
+pub use self::any::AnyIssuer;
+pub use self::controller::run;
 use crate::acme::session::Session;
 use crate::budget::Budget;
 

@@ -233,6 +233,9 @@ pub struct NewAccount {
     pub contact: Vec<String>,
     /// Consent to the CA's terms of service.
     pub terms_of_service_agreed: bool,
+    /// Only look whether the key has an account (RFC 8555 §7.3.1).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub only_return_existing: bool,
     /// See [`ExternalAccount::bind`](crate::acme::binding::ExternalAccount::bind).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub external_account_binding: Option<Flattened>,
@@ -248,6 +251,7 @@ impl NewAccount {
                 .into_iter()
                 .collect(),
             terms_of_service_agreed: true,
+            only_return_existing: false,
             external_account_binding: None,
         }
     }

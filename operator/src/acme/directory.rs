@@ -19,6 +19,8 @@ pub struct Directory {
     /// Where the CA suggests when to renew (RFC 9773 §3), if it does. A URL that may not be asked counts as
     /// none: renewals do without it.
     pub renewal_info: Option<CaUrl>,
+    /// Where an account gets another key, if the CA does that. A URL that may not be asked counts as none.
+    pub key_change: Option<CaUrl>,
     /// Where certificates are revoked, if the CA does that. A URL that may not be asked counts as none.
     pub revoke_cert: Option<CaUrl>,
     /// The terms of service, if the CA names any. For people; never asked.
@@ -50,6 +52,7 @@ struct Document {
     new_account: String,
     new_order: String,
     renewal_info: Option<String>,
+    key_change: Option<String>,
     revoke_cert: Option<String>,
     #[serde(default)]
     meta: Meta,
@@ -77,6 +80,7 @@ impl Directory {
             new_account,
             new_order,
             renewal_info,
+            key_change,
             revoke_cert,
             meta,
         } = response.json()?;
@@ -90,6 +94,7 @@ impl Directory {
             new_account: origin.admit(&new_account)?,
             new_order: origin.admit(&new_order)?,
             renewal_info: renewal_info.and_then(|url| origin.admit(&url).ok()),
+            key_change: key_change.and_then(|url| origin.admit(&url).ok()),
             revoke_cert: revoke_cert.and_then(|url| origin.admit(&url).ok()),
             terms_of_service,
             external_account_required,
@@ -136,6 +141,7 @@ mod tests {
             Some("https://elsewhere.example/tos")
         );
         assert!(directory.external_account_required);
+        assert_eq!(directory.key_change.unwrap().as_str(), "https://ca.example/key");
         let profiles =
             [("classic", "as ever"), ("odd", "")].map(|(name, text)| (name.to_owned(), text.to_owned()));
         assert_eq!(directory.profiles, BTreeMap::from(profiles));

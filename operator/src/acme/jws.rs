@@ -25,7 +25,8 @@ struct Protected<'a> {
     alg: &'static str,
     #[serde(flatten)]
     identity: Identity<'a>,
-    nonce: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nonce: Option<&'a str>,
     url: &'a str,
 }
 
@@ -72,10 +73,29 @@ pub fn sign(signer: Signer<'_>, nonce: &str, url: &str, payload: &[u8]) -> Resul
     let header = Protected {
         alg: key.algorithm(),
         identity,
-        nonce,
+        nonce: Some(nonce),
         url,
     };
-    let signed = flatten(&header, payload, |message| key.sign(message).ok());
+    to_body(key, &header, payload)
+}
+
+/// `payload`, signed by `key` for `url` without a nonce: what keyChange has inside (§7.3.5), by which the new key itself
+/// agrees.
+///
+/// # Errors
+/// [`AccountKeyError::Signing`] if the cryptography library fails.
+pub(super) fn with_key(key: &AccountKey, url: &str, payload: &[u8]) -> Result<Vec<u8>, AccountKeyError> {
+    let header = Protected {
+        alg: key.algorithm(),
+        identity: Identity::Jwk(key.jwk()),
+        nonce: None,
+        url,
+    };
+    to_body(key, &header, payload)
+}
+
+fn to_body(key: &AccountKey, header: &Protected<'_>, payload: &[u8]) -> Result<Vec<u8>, AccountKeyError> {
+    let signed = flatten(header, payload, |message| key.sign(message).ok());
     signed
         .and_then(|body| serde_json::to_vec(&body).ok())
         .ok_or(AccountKeyError::Signing)
@@ -132,6 +152,15 @@ mod tests {
         assert_eq!(header["jwk"], serde_json::to_value(key.jwk()).unwrap());
         assert_eq!(header["jwk"]["kty"], "EC");
         assert_eq!(header.get("kid"), None);
+    }
+
+    #[test]
+    fn what_keychange_has_inside_names_the_new_key_and_has_no_nonce() {
+        let (key, _) = AccountKey::generate().unwrap();
+        let (header, payload) = verified(&key, &with_key(&key, URL, b"{}").unwrap());
+        let jwk = serde_json::to_value(key.jwk()).unwrap();
+        assert_eq!(header, json!({ "alg": "ES256", "jwk": jwk, "url": URL }));
+        assert_eq!(payload, b"{}");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! One account at one CA: what the order machine asks for is signed and sent here.
 
+mod registration;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,21 +10,21 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
-use sancho_core::order::{Request, advised, reason};
+use sancho_core::order::Request;
 use sancho_core::renewal::CertId;
-use sancho_core::response::{NotJson, Response, Throttle, kind};
-use serde::Deserialize;
+use sancho_core::response::Response;
 use serde_json::json;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::acme::account::{AccountKey, AccountKeyError, NewAccount};
-use crate::acme::binding::ExternalAccount;
+use crate::acme::account::AccountKey;
 use crate::acme::directory::{Directory, DirectoryError};
 use crate::acme::error::SendError;
 use crate::acme::jws::Signer;
 use crate::acme::origin::{CaUrl, UrlError};
 use crate::acme::transport::{Post, Transport};
+
+pub use self::registration::{KeyChangeError, RegisterError};
 
 /// How long a directory is believed. CAs change theirs once in years.
 const DIRECTORY_LIFETIME: Duration = Duration::from_secs(24 * 3600);
@@ -76,102 +78,7 @@ enum Unavailable {
     Failed(SendError),
 }
 
-/// Why an account could not be made or found.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RegisterError {
-    /// A quota of new accounts is used up.
-    #[error("{}", advised(reason::RATE_LIMITED, message))]
-    QuotaUsedUp {
-        /// When it may be asked again.
-        until: Timestamp,
-        /// The CA's words.
-        message: String,
-    },
-    /// The CA asks for a slower pace.
-    #[error("{}", advised(reason::THROTTLED, message))]
-    Throttled {
-        /// When it may be asked again, if it says so.
-        until: Option<Timestamp>,
-        /// The CA's words.
-        message: String,
-    },
-    /// The CA refuses the account; asking again without a change is of no use.
-    #[error("the CA refuses the account: {message}")]
-    Refused {
-        /// The problem's type, such as `externalAccountRequired` or `unsupportedContact`.
-        kind: String,
-        /// The CA's words.
-        message: String,
-    },
-    /// The account exists and is deactivated or revoked.
-    #[error(
-        "the account is {status:?} at the CA: delete the issuer's account Secret, and a new account is made"
-    )]
-    NotValid {
-        /// The account's status.
-        status: String,
-    },
-    /// The CA failed, or its answer makes no sense; to be tried again later.
-    #[error("the CA could not make an account, and is asked again later: {message}")]
-    Failed {
-        /// What was wrong with the answer.
-        message: String,
-    },
-    /// There was no answer.
-    #[error(transparent)]
-    Send(#[from] SendError),
-}
-
 impl Session {
-    /// Makes the account of `key`, or finds it: newAccount answers both (RFC 8555 §7.3). `external` vouches for
-    /// it; a CA that wants that and does not get it is not asked. Takes the directory, newAccount and, if no
-    /// nonce came with the directory, newNonce; what a stale nonce costs comes on top.
-    ///
-    /// # Errors
-    /// [`RegisterError`] tells a refusal from what is tried again.
-    pub async fn register(
-        transport: Transport,
-        directory_url: &str,
-        key: Arc<AccountKey>,
-        account: NewAccount,
-        external: Option<&ExternalAccount>,
-    ) -> Result<Self, RegisterError> {
-        let authority = Authority::new(transport, directory_url)?;
-        let directory = match authority.directory().await {
-            Ok(directory) => directory,
-            Err(Unavailable::Throttled(answer)) => return Err(refusal(&answer)),
-            Err(Unavailable::Failed(error)) => return Err(error.into()),
-        };
-        if directory.external_account_required && external.is_none() {
-            return Err(RegisterError::Refused {
-                kind: kind::EXTERNAL_ACCOUNT_REQUIRED.to_owned(),
-                message: "its directory says so (externalAccountRequired)".to_owned(),
-            });
-        }
-        let url = directory.new_account.as_str();
-        let binding = external.map(|external| external.bind(key.jwk(), url).ok_or(AccountKeyError::Signing));
-        let account = NewAccount {
-            external_account_binding: binding.transpose().map_err(SendError::from)?,
-            ..account
-        };
-        let payload = serde_json::to_vec(&account).map_err(|error| RegisterError::Failed {
-            message: error.to_string(),
-        })?;
-        let answer = authority
-            .transport
-            .post(Post {
-                kind: "newAccount",
-                new_nonce: &directory.new_nonce,
-                url: &directory.new_account,
-                signer: Signer::Key(&key),
-                payload: &payload,
-                accept: None,
-            })
-            .await?;
-        let kid = account_url(&authority.transport, &answer)?;
-        Ok(Session { authority, key, kid })
-    }
-
     /// A session with the account at `kid`, which an earlier [`Session::register`] gave. Sends
     /// nothing; if the CA no longer knows the account, the first request is refused with
     /// `accountDoesNotExist`.
@@ -401,61 +308,6 @@ impl Authority {
             .store(directory.renewal_info.is_none(), Ordering::Relaxed);
         *cached = Some((directory.clone(), Instant::now()));
         Ok(directory)
-    }
-}
-
-impl From<UrlError> for RegisterError {
-    fn from(error: UrlError) -> Self {
-        RegisterError::Send(error.into())
-    }
-}
-
-impl From<NotJson> for RegisterError {
-    fn from(error: NotJson) -> Self {
-        RegisterError::Failed {
-            message: error.to_string(),
-        }
-    }
-}
-
-/// The account's URL in newAccount's answer.
-fn account_url(transport: &Transport, answer: &Response) -> Result<CaUrl, RegisterError> {
-    #[derive(Deserialize)]
-    struct Account {
-        status: Option<String>,
-    }
-    if !answer.is_success() {
-        return Err(refusal(answer));
-    }
-    // Some CAs leave the status out; RFC 8555 §7.1.2 knows two others than `valid`.
-    let Account { status } = answer.json()?;
-    if let Some(status) = status.filter(|status| status != "valid") {
-        return Err(RegisterError::NotValid {
-            status: sancho_core::shown::shown(&status),
-        });
-    }
-    let location = answer.location.as_deref().ok_or_else(|| RegisterError::Failed {
-        message: "newAccount was answered without the account's URL".to_owned(),
-    })?;
-    Ok(transport.admit(location)?)
-}
-
-fn refusal(answer: &Response) -> RegisterError {
-    let problem = answer.problem();
-    let message = problem.message();
-    match answer.throttle(Timestamp::now()) {
-        Some(Throttle::Pace(until)) => RegisterError::Throttled { until, message },
-        Some(Throttle::Quota(quota)) => RegisterError::QuotaUsedUp {
-            until: quota.until,
-            message,
-        },
-        None if (400..500).contains(&answer.status) && problem.kind() != kind::BAD_NONCE => {
-            RegisterError::Refused {
-                kind: sancho_core::shown::shown(problem.kind()),
-                message,
-            }
-        }
-        None => RegisterError::Failed { message },
     }
 }
 

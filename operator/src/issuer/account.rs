@@ -43,7 +43,7 @@ pub(super) enum Retry {
 }
 
 impl NotReady {
-    fn new(reason: &'static str, message: impl Into<String>, retry: Retry) -> Self {
+    pub(super) fn new(reason: &'static str, message: impl Into<String>, retry: Retry) -> Self {
         Self {
             reason,
             message: message.into(),
@@ -210,32 +210,31 @@ pub(super) async fn register(
     let account = NewAccount::with_email(acme.email.as_deref());
     Session::register(transport.clone(), &acme.server, key.clone(), account, external)
         .await
-        .map_err(|error| {
-            let message = error.to_string();
-            match error {
-                RegisterError::QuotaUsedUp { until, .. } => {
-                    NotReady::new("RateLimited", message, Retry::At(until))
-                }
-                RegisterError::Throttled {
-                    until: Some(until), ..
-                } => NotReady::new("CaThrottles", message, Retry::At(until)),
-                RegisterError::Throttled { until: None, .. } => {
-                    NotReady::new("CaThrottles", message, Retry::Backoff)
-                }
-                RegisterError::Refused { kind, .. } if kind == kind::EXTERNAL_ACCOUNT_REQUIRED => NotReady::new(
-                    "ExternalAccountRequired",
-                    format!(
-                        "set spec.acme.externalAccountBinding to the key ID and the MAC key that the CA gives its \
-                         customers; {message}"
-                    ),
-                    Retry::Backoff,
-                ),
-                RegisterError::Refused { .. } => NotReady::new("AccountRefused", message, Retry::Backoff),
-                RegisterError::NotValid { .. } => NotReady::new("AccountNotValid", message, Retry::Backoff),
-                RegisterError::Failed { .. } => NotReady::new("AccountFailed", message, Retry::Backoff),
-                RegisterError::Send(error) => NotReady::new(error.reason(), message, Retry::Backoff),
-            }
-        })
+        .map_err(not_registered)
+}
+
+/// Why an issuer whose account could not be made or found is not ready.
+pub(super) fn not_registered(error: RegisterError) -> NotReady {
+    let message = error.to_string();
+    match error {
+        RegisterError::QuotaUsedUp { until, .. } => NotReady::new("RateLimited", message, Retry::At(until)),
+        RegisterError::Throttled {
+            until: Some(until), ..
+        } => NotReady::new("CaThrottles", message, Retry::At(until)),
+        RegisterError::Throttled { until: None, .. } => NotReady::new("CaThrottles", message, Retry::Backoff),
+        RegisterError::Refused { kind, .. } if kind == kind::EXTERNAL_ACCOUNT_REQUIRED => NotReady::new(
+            "ExternalAccountRequired",
+            format!(
+                "set spec.acme.externalAccountBinding to the key ID and the MAC key that the CA gives its customers; \
+                 {message}"
+            ),
+            Retry::Backoff,
+        ),
+        RegisterError::Refused { .. } => NotReady::new("AccountRefused", message, Retry::Backoff),
+        RegisterError::NotValid { .. } => NotReady::new("AccountNotValid", message, Retry::Backoff),
+        RegisterError::Failed { .. } => NotReady::new("AccountFailed", message, Retry::Backoff),
+        RegisterError::Send(error) => NotReady::new(error.reason(), message, Retry::Backoff),
+    }
 }
 
 /// How long to wait after `count` failures in a row: 2 s doubling up to 5 min. A CA that was away

@@ -1,28 +1,26 @@
 //! The controllers of both kinds of issuer: reconcile → condition, event, registry.
 
 use std::collections::HashMap;
-use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
+use kube::ResourceExt;
 use kube::api::PostParams;
-use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::Event;
-use kube::{Api, Resource, ResourceExt};
-use sancho_crds::{Acme, ClusterIssuer, Issuer, IssuerStatus, condition, set_condition};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use sancho_crds::{IssuerStatus, condition};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::account::{self, NotReady, Retry};
+use super::any::AnyIssuer;
+use super::roll_over::{RolledOver, present_secret, roll_over};
+use super::status::{budget_words, not_ready_status, ready_status, says_as_much};
 use super::{IssuerKey, IssuerTerms, ReadyIssuer};
 use crate::acme::account::AccountKey;
 use crate::acme::session::Session;
 use crate::acme::transport::Transport;
-use crate::budget::Figures;
 use crate::clock;
 use crate::context::{Context, full_name};
 use crate::due::Due;
@@ -32,104 +30,6 @@ use crate::watching::Watched;
 const AFTER_CONFLICT: Duration = Duration::from_millis(300);
 /// How often a wait for a slot looks whether another replica has made the account meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-
-/// What both kinds have in common.
-pub trait AnyIssuer:
-    Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static
-{
-    /// The CA and the account.
-    fn acme(&self) -> &Acme;
-    /// The budget, where it may be given.
-    fn budget(&self) -> Option<Figures>;
-    /// The status.
-    fn status(&self) -> Option<&IssuerStatus>;
-    /// A copy with another status.
-    fn with_status(&self, status: IssuerStatus) -> Self;
-    /// As the watch shows it.
-    fn seen(context: &Context, key: &IssuerKey) -> Option<Arc<Self>>;
-    /// All that the watch shows.
-    fn all_seen(context: &Context) -> Vec<Arc<Self>>;
-    /// Where it is read and written.
-    fn api(&self, context: &Context) -> Api<Self>;
-    /// Does its status speak of its present spec?
-    fn is_current(&self) -> bool {
-        let observed = self.status().and_then(|status| status.observed_generation);
-        observed.is_some() && observed == self.meta().generation
-    }
-    /// Its key.
-    fn key(&self) -> IssuerKey {
-        IssuerKey {
-            namespace: self.namespace(),
-            name: self.name_any(),
-        }
-    }
-}
-
-impl AnyIssuer for Issuer {
-    fn acme(&self) -> &Acme {
-        &self.spec.acme
-    }
-    fn budget(&self) -> Option<Figures> {
-        None
-    }
-    fn status(&self) -> Option<&IssuerStatus> {
-        self.status.as_ref()
-    }
-    fn with_status(&self, status: IssuerStatus) -> Self {
-        Self {
-            status: Some(status),
-            ..self.clone()
-        }
-    }
-    fn seen(context: &Context, key: &IssuerKey) -> Option<Arc<Self>> {
-        context
-            .seen
-            .issuers
-            .get(&ObjectRef::new(&key.name).within(key.namespace.as_deref()?))
-    }
-    fn all_seen(context: &Context) -> Vec<Arc<Self>> {
-        context.seen.issuers.state()
-    }
-    fn api(&self, context: &Context) -> Api<Self> {
-        Api::namespaced(context.client.clone(), &self.namespace().unwrap_or_default())
-    }
-}
-
-impl AnyIssuer for ClusterIssuer {
-    fn acme(&self) -> &Acme {
-        &self.spec.acme
-    }
-    fn budget(&self) -> Option<Figures> {
-        let given = self.spec.budget.as_ref()?;
-        if (given.requests_per_second, given.burst, given.max_in_flight) == (None, None, None) {
-            return None;
-        }
-        let cautious = sancho_limiter::Budget::unknown_ca();
-        Some(Figures {
-            requests_per_second: given.requests_per_second.unwrap_or(cautious.requests_per_second),
-            burst: given.burst.unwrap_or(cautious.burst),
-            max_in_flight: given.max_in_flight.unwrap_or(cautious.max_in_flight),
-        })
-    }
-    fn status(&self) -> Option<&IssuerStatus> {
-        self.status.as_ref()
-    }
-    fn with_status(&self, status: IssuerStatus) -> Self {
-        Self {
-            status: Some(status),
-            ..self.clone()
-        }
-    }
-    fn seen(context: &Context, key: &IssuerKey) -> Option<Arc<Self>> {
-        context.seen.cluster_issuers.get(&ObjectRef::new(&key.name))
-    }
-    fn all_seen(context: &Context) -> Vec<Arc<Self>> {
-        context.seen.cluster_issuers.state()
-    }
-    fn api(&self, context: &Context) -> Api<Self> {
-        Api::all(context.client.clone())
-    }
-}
 
 /// Looks at each issuer whenever it changes, and again when that was put off.
 pub async fn run<K>(context: Context, mut issuers: Watched<K>)
@@ -244,9 +144,10 @@ impl<K: AnyIssuer> Reconciler<K> {
             .and_then(|status| condition(&status.conditions, "Ready"))
             .is_some_and(|ready| ready.status == "True");
         let account = issuer.status().and_then(|status| status.account_url.as_deref());
-        let is_other_account = ready
-            .as_ref()
-            .is_some_and(|ready| Some(ready.session.kid()) != account);
+        let thumbprint = issuer.status().and_then(|status| status.thumbprint.clone());
+        let is_other_account = ready.as_ref().is_some_and(|ready| {
+            Some(ready.session.kid()) != account || Some(ready.session.thumbprint()) != thumbprint
+        });
         let says_else = ready
             .as_ref()
             .is_some_and(|ready| ready.terms != IssuerTerms::of(issuer.acme(), issuer.status()));
@@ -297,6 +198,12 @@ impl<K: AnyIssuer> Reconciler<K> {
             Ok(false) => Some(AFTER_CONFLICT),
             Err(error) => {
                 tracing::warn!(issuer = %key, %error, "looked at again later");
+                let kind = if key.namespace.is_some() {
+                    "Issuer"
+                } else {
+                    "ClusterIssuer"
+                };
+                self.context.metrics.reconcile_error(kind);
                 Some(Duration::from_secs(5))
             }
         }
@@ -376,6 +283,8 @@ impl<K: AnyIssuer> Reconciler<K> {
                 .warning(issuer, "AccountGone", "Register", note)
                 .await;
         }
+        // The key that the account has had does not sign for it any more once one replica has changed it.
+        context.issuers.set(key.clone(), None);
         // Each replica comes here at once, and one account is enough: whoever has a slot goes first.
         loop {
             tokio::select! {
@@ -393,14 +302,62 @@ impl<K: AnyIssuer> Reconciler<K> {
             Some(session) => session,
             None => {
                 let _unrecorded = budget.unrecorded().begin();
-                let external = account::external(context, key, acme).await?;
-                let session = account::register(&transport, acme, &account_key, external.as_ref()).await?;
+                let session = match self
+                    .rolled_over(issuer, key, &transport, &account_key, status)
+                    .await?
+                {
+                    Some(session) => session,
+                    None => {
+                        let external = account::external(context, key, acme).await?;
+                        account::register(&transport, acme, &account_key, external.as_ref()).await?
+                    }
+                };
                 context.issuers.registered(key);
                 session
             }
         };
         let words = words();
         Ok((account::ready(acme, issuer.status(), session, budget), words))
+    }
+
+    /// The account of the key that the issuer's Secret had before it named another one, with the new key; nothing if
+    /// the new key needs an account of its own.
+    async fn rolled_over(
+        &self,
+        issuer: &K,
+        key: &IssuerKey,
+        transport: &Transport,
+        account_key: &Arc<AccountKey>,
+        status: Option<&IssuerStatus>,
+    ) -> Result<Option<Session>, NotReady> {
+        let (context, acme) = (&self.context, issuer.acme());
+        let (Some(status), Some(present)) = (status, present_secret(acme, status)) else {
+            return Ok(None);
+        };
+        let account = status.account_url.as_deref().unwrap_or_default();
+        match roll_over(context, key, transport, acme, status, present, account_key).await? {
+            RolledOver::Done(session) => {
+                let note = format!(
+                    "the account {account} has the key in Secret {} now; Secret {present} is not needed any more",
+                    acme.private_key_secret_ref.name
+                );
+                if session.kid() == account {
+                    tracing::info!(issuer = %key, note);
+                    let events = &context.events;
+                    events
+                        .normal(issuer, "AccountKeyChanged", "ChangeKey", note)
+                        .await;
+                }
+                Ok(Some(session))
+            }
+            RolledOver::No(reason, why) => {
+                let note = format!("a new account is made, since {account} cannot get the new key: {why}");
+                tracing::warn!(issuer = %key, note);
+                let events = &context.events;
+                events.warning(issuer, reason, "ChangeKey", note).await;
+                Ok(None)
+            }
+        }
     }
 
     fn resume_seen(
@@ -470,98 +427,5 @@ impl<K: AnyIssuer> Reconciler<K> {
             }
         }
         Ok(true)
-    }
-}
-
-fn ready_status<K: AnyIssuer>(issuer: &K, ready: &ReadyIssuer, budget_words: String) -> IssuerStatus {
-    let mut status = issuer.status().cloned().unwrap_or_default();
-    let generation = issuer.meta().generation;
-    let now = clock::time(clock::now());
-    status.observed_generation = generation;
-    status.account_url = Some(ready.session.kid().to_owned());
-    status.account_server = Some(ready.server.clone());
-    status.thumbprint = Some(ready.session.thumbprint());
-    status.budget_lease = Some(ready.budget.lease().to_owned());
-    status.budget = Some(budget_words);
-    let message = format!("the account {} is ready", ready.session.kid());
-    set_condition(
-        &mut status.conditions,
-        "Ready",
-        true,
-        "AccountReady",
-        &message,
-        generation,
-        &now,
-    );
-    set_condition(
-        &mut status.conditions,
-        "Stalled",
-        false,
-        "AccountReady",
-        "",
-        generation,
-        &now,
-    );
-    status
-}
-
-fn not_ready_status<K: AnyIssuer>(issuer: &K, why: &NotReady) -> IssuerStatus {
-    let mut status = issuer.status().cloned().unwrap_or_default();
-    let generation = issuer.meta().generation;
-    let now = clock::time(clock::now());
-    status.observed_generation = generation;
-    let stalled = why.retry == Retry::Edit;
-    set_condition(
-        &mut status.conditions,
-        "Ready",
-        false,
-        why.reason,
-        &why.message,
-        generation,
-        &now,
-    );
-    set_condition(
-        &mut status.conditions,
-        "Stalled",
-        stalled,
-        why.reason,
-        "",
-        generation,
-        &now,
-    );
-    status
-}
-
-/// Does `present` say what `wanted` says? Replicas that do not reach the CA do so in words that differ a
-/// little, and would overwrite one another's for ever.
-fn says_as_much(present: &IssuerStatus, wanted: &IssuerStatus) -> bool {
-    let not_ready = |status: &IssuerStatus| {
-        condition(&status.conditions, "Ready")
-            .filter(|ready| ready.status == "False")
-            .map(|ready| ready.reason.clone())
-    };
-    let same_trouble = not_ready(present).is_some()
-        && not_ready(present) == not_ready(wanted)
-        && present.observed_generation == wanted.observed_generation;
-    present == wanted || same_trouble
-}
-
-/// The budget in a sentence: as its Lease has it, or as it is given as long as there is no Lease.
-fn budget_words(words: Option<&str>, in_force: Option<&Figures>, others: &[String]) -> String {
-    let figures = match (words, in_force) {
-        (Some(words), _) => words.to_owned(),
-        (None, None) => "found out from the CA's answers, once it is asked for the first time".into(),
-        (None, Some(figures)) => format!(
-            "given: {} requests a second, burst {}, {} in flight",
-            figures.requests_per_second, figures.burst, figures.max_in_flight
-        ),
-    };
-    if others.is_empty() {
-        figures
-    } else {
-        format!(
-            "{figures}; the lowest figures of all ClusterIssuers of this CA count, and {} give others",
-            others.join(", ")
-        )
     }
 }

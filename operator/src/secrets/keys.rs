@@ -86,11 +86,27 @@ pub async fn account_key(
     let secret = key_secret(name, None, None, fresh);
     match keep_or_create(api, name, &secret).await? {
         None => Ok(Zeroizing::new(fresh.to_owned())),
-        Some(present) => pem_key(&present).ok_or_else(|| SecretError::NotOurs {
-            name: name.to_owned(),
-            whose: "it has no tls.key with a PEM private key".into(),
-        }),
+        Some(present) => account_pem(&present),
     }
+}
+
+/// An account's key as PEM, if its Secret is there.
+///
+/// # Errors
+/// [`SecretError::NotOurs`] if the Secret has no `tls.key`.
+pub async fn present_account_key(
+    api: &Api<Secret>,
+    name: &str,
+) -> Result<Option<Zeroizing<String>>, SecretError> {
+    let present = api.get_opt(name).await.map_err(|error| failed(name, &error))?;
+    present.map(|present| account_pem(&present)).transpose()
+}
+
+fn account_pem(present: &Secret) -> Result<Zeroizing<String>, SecretError> {
+    pem_key(present).ok_or_else(|| SecretError::NotOurs {
+        name: present.name_any(),
+        whose: "it has no tls.key with a PEM private key".into(),
+    })
 }
 
 /// The Secret that is there; nothing if `secret` was created, by this call alone.

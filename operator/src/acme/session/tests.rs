@@ -4,6 +4,7 @@ use sancho_core::names::Name;
 use serde_json::Value;
 
 use super::*;
+use crate::acme::account::NewAccount;
 use crate::acme::loopback::{Answer, Budget, Loopback, Received, answer};
 
 /// A certID.
