@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed test may panic, in its helpers too")]
 
+mod account_keys;
 mod accounts;
 mod adoption;
 mod api_proxy_cuts;
@@ -14,6 +15,7 @@ mod discovery;
 mod durations;
 mod edits;
 mod front_throttles;
+mod gitops;
 mod history;
 mod ip_addresses;
 mod keys;
@@ -35,6 +37,7 @@ mod retries;
 mod revocations;
 mod router_routes;
 mod secret_form;
+mod seeing;
 mod stories;
 mod tenants;
 mod world_starts;
