@@ -2,13 +2,17 @@
 //! cut: `accept -> TLS -> fault, if one is asked for -> API server`.
 //!
 //! One connection to the API server for each of a client's, HTTP/1.1 both ways; bodies are passed
-//! on as they come, so watches work. Bearer tokens pass, client certificates do not.
+//! on as they come, so watches work. Bearer tokens pass, client certificates do not. Watches can be
+//! held back or ended while all else passes: see [`Watches`].
+
+mod watches;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use http_body_util::{Either, Full};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::SendRequest;
 use hyper::header::USER_AGENT;
@@ -24,6 +28,7 @@ use crate::cluster::{ApiServer, Cluster};
 use crate::faults::{Fault, Faults};
 use crate::listener::Listener;
 use crate::pki::{self, Authority};
+pub use watches::Watches;
 
 /// A running proxy. Ends when dropped.
 pub struct ApiProxy {
@@ -50,12 +55,20 @@ impl ApiRequest {
     pub fn is_write(&self) -> bool {
         !matches!(self.method.as_str(), "GET" | "HEAD" | "OPTIONS")
     }
+
+    /// Whether its answer is a watch: events without an end.
+    pub fn is_watch(&self) -> bool {
+        self.query
+            .split('&')
+            .any(|part| matches!(part, "watch=true" | "watch=1"))
+    }
 }
 
 struct Shared {
     upstream: SocketAddr,
     connector: TlsConnector,
     faults: Faults<ApiRequest>,
+    watches: Watches,
     cut: watch::Sender<bool>,
 }
 
@@ -74,6 +87,7 @@ impl ApiProxy {
             upstream,
             connector: TlsConnector::from(Arc::new(pki::client_config(cluster.ca_pem())?)),
             faults: Faults::none(),
+            watches: Watches::default(),
             cut: watch::Sender::new(false),
         });
         let state = shared.clone();
@@ -111,6 +125,11 @@ impl ApiProxy {
         self.shared.faults.set(choose);
     }
 
+    /// The watches that pass, to be held back or ended.
+    pub fn watches(&self) -> &Watches {
+        &self.shared.watches
+    }
+
     /// Closes all connections, and every new one at once, until [`ApiProxy::mend`].
     pub fn cut(&self) {
         self.shared.cut.send_replace(true);
@@ -140,12 +159,15 @@ async fn connection(shared: Arc<Shared>, tls: TlsAcceptor, stream: TcpStream) ->
     Ok(())
 }
 
+/// An answer's body, whoever it is from. An error closes the connection.
+type Body = UnsyncBoxBody<Bytes, anyhow::Error>;
+
 /// Answers one request. `Err` closes the connection.
 async fn answer(
     shared: Arc<Shared>,
     sender: Arc<Mutex<SendRequest<Incoming>>>,
     request: Request<Incoming>,
-) -> Result<Response<Either<Incoming, Full<Bytes>>>> {
+) -> Result<Response<Body>> {
     let agent = request
         .headers()
         .get(USER_AGENT)
@@ -157,6 +179,7 @@ async fn answer(
         user_agent: agent.unwrap_or_default().to_owned(),
     };
     let fault = shared.faults.choose(&about);
+    let watches = about.is_watch().then_some(&shared.watches);
     let forward = async {
         let sent = async {
             let mut sender = sender.lock().await;
@@ -164,11 +187,18 @@ async fn answer(
             sender.send_request(request).await
         };
         match sent.await.context("the API server does not answer") {
-            Ok(response) => response.map(Either::Left),
-            Err(error) => bad_gateway(&error).map(Either::Right),
+            Ok(response) => response.map(|body| match watches {
+                Some(watches) => watches.pass(body).boxed_unsync(),
+                None => body.map_err(anyhow::Error::from).boxed_unsync(),
+            }),
+            Err(error) => bad_gateway(&error).map(own),
         }
     };
-    Fault::perform(fault, forward, Either::Right).await
+    Fault::perform(fault, forward, own).await
+}
+
+fn own(body: Full<Bytes>) -> Body {
+    body.map_err(anyhow::Error::from).boxed_unsync()
 }
 
 fn bad_gateway(error: &anyhow::Error) -> Response<Full<Bytes>> {

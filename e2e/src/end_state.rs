@@ -88,8 +88,11 @@ async fn list(client: &Client, path: &str) -> Result<Vec<Value>> {
     }
 }
 
-/// Does an issued shard's status speak of the certificate that its Secret holds?
-fn fits(shard: &Value, secrets: &[Value]) -> Result<()> {
+/// Does an issued shard's status speak of the certificate that its Secret, one of `secrets`, holds?
+///
+/// # Errors
+/// What does not fit.
+pub fn fits(shard: &Value, secrets: &[Value]) -> Result<()> {
     let issued = &shard["status"]["issued"];
     if issued.is_null() {
         return Ok(());

@@ -32,6 +32,8 @@ pub enum Fault {
     AfterAnswer(Box<dyn FnOnce() + Send>),
     /// The server sees it this much later.
     Delay(Duration),
+    /// The server answers, and the client sees that this much later.
+    AnswerLate(Duration),
 }
 
 impl Fault {
@@ -76,6 +78,11 @@ impl Fault {
             Some(Fault::Delay(delay)) => {
                 tokio::time::sleep(delay).await;
                 Ok(forward.await)
+            }
+            Some(Fault::AnswerLate(delay)) => {
+                let response = forward.await;
+                tokio::time::sleep(delay).await;
+                Ok(response)
             }
         }
     }

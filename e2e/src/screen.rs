@@ -28,6 +28,14 @@ impl Screen {
         }
     }
 
+    /// Plain lines wherever it is.
+    pub fn lines_of_stdout() -> Self {
+        Self {
+            bar: None,
+            begin: Instant::now(),
+        }
+    }
+
     /// A line that stays.
     pub fn say(&self, text: &str) {
         let line = format!("{:>6.1} s  {text}", self.begin.elapsed().as_secs_f64());

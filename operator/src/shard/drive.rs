@@ -226,12 +226,19 @@ impl Driven<'_> {
         let Some(mut state) = self.state() else {
             return self.restart("the recorded order cannot be resumed").await;
         };
-        if state.stage == Stage::Valid
-            && let Some(status) = self.published().await
-        {
-            self.recorder.record(status).await?;
-            finish::tell_issued(self.context, self.recorder.shard()).await;
-            return Ok(());
+        if state.stage == Stage::Valid {
+            match self.published().await {
+                Ok(None) => {}
+                Ok(Some(status)) => {
+                    self.recorder.record(status).await?;
+                    finish::tell_issued(self.context, self.recorder.shard()).await;
+                    return Ok(());
+                }
+                Err(error) => {
+                    self.put_off(state, &error.into()).await?;
+                    return Ok(());
+                }
+            }
         }
         loop {
             let now = Timestamp::now();
@@ -283,7 +290,7 @@ impl Driven<'_> {
     }
 
     /// What there is to record if the Secret holds the certificate already.
-    async fn published(&self) -> Option<CertificateShardStatus> {
+    async fn published(&self) -> Result<Option<CertificateShardStatus>, SecretError> {
         let account = self.issuer.session.kid();
         finish::published(self.context, self.recorder.shard(), &self.target, account).await
     }

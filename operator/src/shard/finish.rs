@@ -97,7 +97,10 @@ pub async fn before_order(
     if let Err(error) = secrets::label(&context.secrets(&namespace), shard).await {
         tracing::warn!(shard = full_name(shard), %error, "a Secret did not get its label back");
     }
-    Finish::Record(Box::new(conclude(context, shard, target, account, &facts).await))
+    match conclude(context, shard, target, account, &facts).await {
+        Ok(status) => Finish::Record(Box::new(status)),
+        Err(error) => unreadable(context, shard, target, &error, now).await,
+    }
 }
 
 /// A Secret that is not ours: adopted if the Certificate asks for that, else left alone and looked at again.
@@ -110,7 +113,10 @@ async fn foreign(
 ) -> Finish {
     let (reason, message) = match adopt(context, shard, target, now).await {
         Ok(Adoption::Adopted(facts)) => {
-            let mut status = conclude(context, shard, target, "", &facts).await;
+            let mut status = match conclude(context, shard, target, "", &facts).await {
+                Ok(status) => status,
+                Err(error) => return unreadable(context, shard, target, &error, now).await,
+            };
             // No account of ours has it: an order cannot say that it replaces it.
             if let Some(issued) = status.issued.as_mut() {
                 issued.account_url = None;
@@ -162,17 +168,25 @@ async fn unreadable(
 
 /// What there is to record if the shard's Secret holds the wanted certificate already: a replica ended
 /// between writing it and recording that, and its key has no other place any more.
+///
+/// # Errors
+/// As [`conclude`].
 pub async fn published(
     context: &Context,
     shard: &CertificateShard,
     target: &str,
     account: &str,
-) -> Option<CertificateShardStatus> {
+) -> Result<Option<CertificateShardStatus>, SecretError> {
     let namespace = shard.namespace().unwrap_or_default();
     // An error shows, and is dealt with, when the Secret is written.
-    let secret = secrets::read(&context.secrets(&namespace), shard).await.ok()??;
-    let facts = held(&secret, shard, target, clock::now())?;
-    Some(conclude(context, shard, target, account, &facts).await)
+    let secret = secrets::read(&context.secrets(&namespace), shard)
+        .await
+        .ok()
+        .flatten();
+    match secret.and_then(|secret| held(&secret, shard, target, clock::now())) {
+        Some(facts) => conclude(context, shard, target, account, &facts).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// The wanted certificate, if `secret` holds it and it is not to be renewed yet.
@@ -241,20 +255,20 @@ pub async fn served(context: &Context, shard: &CertificateShard) -> Result<BTree
 }
 
 /// The key is in the certificate's Secret now; its own goes, and then this is to be recorded. After
-/// the record nobody would look for it.
+/// the record nobody would look for it, and the next certificate would have the same key.
+///
+/// # Errors
+/// [`SecretError::Api`] if it is still there: nothing is recorded then, and all is looked at again.
 pub(super) async fn conclude(
     context: &Context,
     shard: &CertificateShard,
     target: &str,
     account: &str,
     facts: &IssuedFacts,
-) -> CertificateShardStatus {
+) -> Result<CertificateShardStatus, SecretError> {
     let namespace = shard.namespace().unwrap_or_default();
-    if let Err(error) = keys::forget_next_key(&context.secrets(&namespace), shard).await {
-        // The next renewal would use it again; nothing is lost.
-        tracing::warn!(shard = full_name(shard), %error, "a used key's Secret was not deleted");
-    }
-    issued(shard, target, account, facts)
+    keys::forget_next_key(&context.secrets(&namespace), shard).await?;
+    Ok(issued(shard, target, account, facts))
 }
 
 /// An event about a certificate that is there.

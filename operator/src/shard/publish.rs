@@ -44,7 +44,7 @@ pub async fn publish(
         Ok(facts) => facts,
         // A replica that has lost its claim may have published it and dropped the key.
         Err(error) => {
-            return Ok(match published(context, shard, target, account).await {
+            return Ok(match published(context, shard, target, account).await? {
                 Some(status) => status,
                 None => refused(context, shard, target, &error).await,
             });
@@ -80,10 +80,10 @@ pub async fn publish(
             shard = full_name(shard),
             "a newer certificate is in the Secret already"
         );
-        return Ok(conclude(context, shard, target, account, &newer).await);
+        return Ok(conclude(context, shard, target, account, &newer).await?);
     }
     secrets::publish(&api, shard, target, chain, &key, present).await?;
-    Ok(conclude(context, shard, target, account, &facts).await)
+    Ok(conclude(context, shard, target, account, &facts).await?)
 }
 
 /// Is the shard as it was when this replica read or wrote it last? By a quorum read.

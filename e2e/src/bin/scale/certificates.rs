@@ -15,7 +15,7 @@ use sancho_e2e::world::World;
 
 use crate::ISSUER;
 use crate::arguments::Arguments;
-use crate::figures::{Bound, Figures};
+use sancho_e2e::figures::{Bound, Figures};
 
 /// Created at once.
 const AT_ONCE: usize = 16;

@@ -15,7 +15,7 @@ use sancho_e2e::world::World;
 use serde_json::json;
 
 use crate::ISSUER;
-use crate::figures::{Bound, Figures};
+use sancho_e2e::figures::{Bound, Figures};
 
 const NAME: &str = "edited";
 /// Names before the first edit; each edit adds one.

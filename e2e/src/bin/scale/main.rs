@@ -5,7 +5,6 @@
 mod arguments;
 mod certificates;
 mod edits;
-mod figures;
 mod names;
 
 use std::process::ExitCode;
@@ -19,7 +18,7 @@ use sancho_e2e::screen::Screen;
 use sancho_e2e::world::{World, WorldOptions};
 
 use crate::arguments::{Arguments, Part};
-use crate::figures::Figures;
+use sancho_e2e::figures::Figures;
 
 /// More than this machine and this CA can do.
 const NO_LIMIT: Budget = Budget {

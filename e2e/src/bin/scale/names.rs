@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::ISSUER;
 use crate::arguments::Arguments;
-use crate::figures::{Bound, Figures};
+use sancho_e2e::figures::{Bound, Figures};
 
 /// Names in a shard.
 const MAX_NAMES: u32 = 100;

@@ -1,15 +1,15 @@
-//! What was measured, and what it should be.
+//! What a command has measured, and what it should be.
 
 use std::fmt::Write as _;
 
 use serde::Serialize;
 
 /// All figures, in the order in which they were measured.
-#[derive(Default, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct Figures(Vec<Figure>);
 
 /// One figure.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Figure {
     what: String,
@@ -19,10 +19,12 @@ struct Figure {
 }
 
 /// What a figure should be.
-#[derive(Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Bound {
+    /// No less than this.
     AtLeast(f64),
+    /// No more than this.
     AtMost(f64),
 }
 
