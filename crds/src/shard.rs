@@ -157,6 +157,9 @@ pub struct CertificateShardStatus {
     /// The certificate in the Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issued: Option<IssuedStatus>,
+    /// The Secret that the certificate was recorded for. With another `spec.secretName` it is not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_name: Option<String>,
     /// What went wrong last, and when it is tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<ShardFailure>,

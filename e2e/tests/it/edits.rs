@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use sancho_e2e::manifests::names;
+use sancho_e2e::manifests::{certificate, names};
 use sancho_e2e::process::wait_for;
 use sancho_e2e::world::CaOptions;
 
@@ -55,6 +55,33 @@ async fn an_edit_reissues_only_its_shard_and_a_deleted_secret_comes_back() {
     .await
     .unwrap();
     assert_eq!(secrets(&world).await["shop-tls-1"].0, third["shop-tls-1"].0);
+}
+
+/// The Secret that it had before still holds the certificate of that time.
+#[tokio::test]
+async fn a_secret_name_that_is_taken_back_leads_to_a_secret_with_what_is_asked_for_now() {
+    let world = world(1, FAST, CaOptions::default()).await;
+    apply_issuer(&world, FAST).await;
+    let apply = async |secret: &str, count: u32| {
+        let mut manifest = certificate("shop", "ca", &names(count), 10);
+        manifest["spec"]["secretName"] = secret.into();
+        world.cluster.apply_yaml(&manifest.to_string()).await.unwrap();
+        ready(&world, "shop", Duration::from_secs(60)).await;
+        secrets(&world).await
+    };
+    apply("one-tls", 2).await;
+    apply("two-tls", 2).await;
+    let before = apply("two-tls", 3).await;
+    assert_eq!((before["one-tls"].0.len(), before["two-tls"].0.len()), (2, 3));
+
+    let after = apply("one-tls", 3).await;
+    assert_eq!(after["one-tls"].0, before["two-tls"].0);
+    assert_eq!(after["two-tls"], before["two-tls"]);
+    assert_eq!(orders(&world).await, 4);
+    // What fits already is taken as it is.
+    let again = apply("two-tls", 3).await;
+    assert_eq!(again, after);
+    assert_eq!(orders(&world).await, 4);
 }
 
 #[tokio::test]

@@ -170,6 +170,7 @@ fn previewed(
             (old.profile != spec.profile, "another profile"),
             (old.duration != spec.duration, "another duration"),
             (old.private_key != spec.private_key, "another kind of key"),
+            (old.secret_name != spec.secret_name, "another Secret"),
             (old.renew != spec.renew, "renewed by hand"),
             (is_revoked, "revoked"),
         ];

@@ -124,6 +124,15 @@ pub fn is_renewal(shard: &CertificateShard, target: &str) -> bool {
     issued.is_some_and(|issued| issued.target == target)
 }
 
+/// Was the certificate of `shard` recorded for another Secret than it writes now? What that one holds, if it exists, is
+/// not known then.
+#[must_use]
+pub fn is_elsewhere(shard: &CertificateShard) -> bool {
+    let status = shard.status.as_ref().filter(|status| status.issued.is_some());
+    let recorded = status.and_then(|status| status.secret_name.as_ref());
+    recorded.is_some_and(|recorded| *recorded != shard.spec.secret_name)
+}
+
 /// Is the certificate of `shard` to be renewed because its Certificate's annotation asks for that?
 #[must_use]
 pub fn is_renewed_by_hand(shard: &CertificateShard) -> bool {
@@ -228,8 +237,9 @@ fn order_work(shard: &CertificateShard, around: &Surroundings<'_>) -> Result<Pri
             _ => Ok(Priority::UnderWay),
         };
     }
+    let is_gone = around.secret_gone || is_elsewhere(shard);
     match &status.issued {
-        Some(issued) if issued.target == wanted && !around.secret_gone => {
+        Some(issued) if issued.target == wanted && !is_gone => {
             // Somebody waits for it.
             if is_renewed_by_hand(shard) {
                 return unless_held_back(Priority::New);
@@ -256,7 +266,7 @@ fn order_work(shard: &CertificateShard, around: &Surroundings<'_>) -> Result<Pri
         // Names come back: the others have what they need.
         Some(issued)
             if is_wanted(shard, around.server, &issued.target)
-                && !around.secret_gone
+                && !is_gone
                 && around.now < issued.not_after.0 =>
         {
             unless_held_back(Priority::Renewal)

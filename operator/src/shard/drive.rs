@@ -13,7 +13,7 @@ use sancho_core::order::{Effect, OrderState, Reply, Request, Stage, Step, advise
 use sancho_core::renewal::CertId;
 use sancho_crds::{CertificateShardStatus, Claim, QuarantinedName};
 
-use super::decide::{Need, Surroundings, is_renewal, need};
+use super::decide::{Need, Surroundings, is_elsewhere, is_renewal, need};
 use super::finish::{self, Finish, FinishError};
 use super::key;
 use super::look::look;
@@ -91,7 +91,8 @@ pub async fn drive(
     let Some(shard) = api.get_opt(&key.name).await? else {
         return Err(Stop::Nothing);
     };
-    let secret_gone = secret.gone && finish::is_secret_gone(context, &shard).await;
+    let is_gone = secret.gone && finish::is_secret_gone(context, &shard).await;
+    let secret_gone = is_gone || is_elsewhere(&shard);
     let holders = issuer.budget.view().borrow().holders.clone();
     let around = Surroundings {
         server: &issuer.server,

@@ -315,6 +315,7 @@ fn issued(
         cert_id: facts.cert_id.clone().map(String::from),
         renewal_info,
     });
+    status.secret_name = Some(shard.spec.secret_name.clone());
     status.renewed = shard.spec.renew.clone();
     // What is asked for was about the certificate before.
     status.revoke_seen = shard.spec.revoke;

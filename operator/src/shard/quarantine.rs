@@ -52,6 +52,7 @@ use sancho_crds::{
     QuarantinePlace, QuarantinedName, condition, set_condition,
 };
 
+use super::decide::is_elsewhere;
 use super::renewal::renewal_of_issued;
 use crate::clock;
 use crate::target::target;
@@ -150,10 +151,13 @@ pub(super) fn target_of(shard: &CertificateShard, names: Vec<String>, server: &s
     target(&spec, server)
 }
 
-/// Is a certificate that was issued for `issued` what is asked for, save for names that come back just now?
+/// Is a certificate that was issued for `issued` what is asked for, save for names that come back just now, and in the
+/// Secret that is asked for?
 #[must_use]
 pub fn is_wanted(shard: &CertificateShard, server: &str, issued: &str) -> bool {
-    issued == order_target(shard, server) || issued == target_of(shard, rest_names(shard), server)
+    let is_for_it =
+        issued == order_target(shard, server) || issued == target_of(shard, rest_names(shard), server);
+    is_for_it && !is_elsewhere(shard)
 }
 
 /// When the next of the shard's names is to be tried again or comes back.

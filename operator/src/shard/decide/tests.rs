@@ -121,6 +121,26 @@ fn an_issued_shard_rests_until_its_renewal() {
 }
 
 #[test]
+fn what_was_issued_for_another_secret_does_not_do() {
+    let recorded_for = |secret: &str| CertificateShardStatus {
+        issued: Some(issued(wanted())),
+        secret_name: Some(secret.into()),
+        ..Default::default()
+    };
+    let until = Some(renewal());
+    assert_eq!(
+        needed(recorded_for("shop-tls"), &[], false, 10),
+        Need::Nothing { until }
+    );
+    assert_eq!(
+        needed(recorded_for("old-tls"), &[], false, 10),
+        Need::Work(Priority::New)
+    );
+    assert!(is_wanted(&shard(recorded_for("shop-tls")), SERVER, &wanted()));
+    assert!(!is_wanted(&shard(recorded_for("old-tls")), SERVER, &wanted()));
+}
+
+#[test]
 fn the_ca_is_asked_about_the_renewal_when_it_is_time_and_not_if_it_says_nothing_of_that() {
     let status = CertificateShardStatus {
         issued: Some(IssuedStatus {
