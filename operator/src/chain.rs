@@ -33,8 +33,9 @@ const REASON_SHOWN: usize = 200;
 /// The most characters that are shown of a name: the longest of the DNS, and a few.
 const NAME_SHOWN: usize = 260;
 
-/// A CA's clock may be ahead of ours by this much, in seconds.
-const CLOCK_SKEW: i64 = 300;
+/// A CA's clock may be ahead of ours by this much, in seconds: an hour, and a little. A clock that is wrong is more often
+/// ours than a CA's, and each certificate that were refused for it would cost another order.
+const CLOCK_SKEW: i64 = 3900;
 
 /// What is known of a chain that passed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -120,6 +120,34 @@ fn an_issued_shard_rests_until_its_renewal() {
     assert_eq!(needed(status, &[], false, 800), Need::Work(Priority::NearExpiry));
 }
 
+/// A replica's clock is an hour before or after the CA's.
+#[test]
+fn a_clock_that_is_an_hour_wrong_makes_no_work_of_what_was_just_issued_and_renews_it_in_time() {
+    const HOUR: i64 = 3600;
+    for lifetime in [90 * 24 * HOUR, 160 * HOUR] {
+        let issued = IssuedStatus {
+            not_after: time(at(lifetime)),
+            ..issued(wanted())
+        };
+        let status = CertificateShardStatus {
+            issued: Some(issued.clone()),
+            ..Default::default()
+        };
+        let renewal = renewal_of_issued(&shard(status.clone()), &issued);
+        for skew in [-HOUR, HOUR] {
+            let until = Some(renewal);
+            assert_eq!(needed(status.clone(), &[], false, skew), Need::Nothing { until });
+            let due = renewal.as_second() + skew.max(0);
+            assert_eq!(
+                needed(status.clone(), &[], false, due),
+                Need::Work(Priority::Renewal)
+            );
+        }
+        // By the CA's clock it is still valid when the one that is behind renews it.
+        assert!(renewal.as_second() + HOUR < lifetime);
+    }
+}
+
 #[test]
 fn what_was_issued_for_another_secret_does_not_do() {
     let recorded_for = |secret: &str| CertificateShardStatus {
