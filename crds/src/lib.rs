@@ -7,6 +7,7 @@
 
 mod certificate;
 mod condition;
+mod dns01;
 mod issuer;
 mod private_key;
 mod revocation;
@@ -21,6 +22,7 @@ pub use certificate::{
     ShardingGroup, ShardingStrategy,
 };
 pub use condition::{condition, set_condition};
+pub use dns01::{Dns01, Rfc2136, SecretKeySelector, TsigAlgorithm, UpdateProtocol};
 pub use issuer::{
     Acme, Budget, ClusterIssuer, ClusterIssuerSpec, ExternalAccountBinding, Issuer, IssuerSpec, IssuerStatus,
     NameCap, SecretKeyRef, SecretRef,
@@ -35,8 +37,8 @@ pub use secret_form::{
 };
 pub use shard::{
     AuthorizationStatus, CertificateShard, CertificateShardSpec, CertificateShardStatus, Claim, FoundBy,
-    IssuedStatus, OrderStatus, QuarantinePlace, QuarantinedName, QuotaScope, RenewalInfoStatus, ShardFailure,
-    ShardQuota, SuggestedWindow,
+    IssuedStatus, OrderStatus, PresentedRecord, QuarantinePlace, QuarantinedName, QuotaScope,
+    RenewalInfoStatus, ShardFailure, ShardQuota, SuggestedWindow,
 };
 pub use solver::{ExternalSolver, Http01, SelfCheck, Solver, SolverSelector};
 

@@ -178,9 +178,38 @@ pub struct CertificateShardStatus {
     /// What `spec.revoke` was when it was acted on, or when the certificate in the Secret was recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoke_seen: Option<RevocationReason>,
+    /// The TXT records that stand in DNS for its challenges, or may. Each is recorded before it is written, and until
+    /// it is removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns_records: Vec<PresentedRecord>,
     /// Orders that were recorded for this shard since it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub orders: Option<u32>,
+}
+
+/// A TXT record for a DNS-01 challenge (RFC 8555 §8.4).
+#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PresentedRecord {
+    /// The name that is validated by it.
+    pub name: String,
+    /// Where it stands, CNAMEs followed.
+    pub record: String,
+    /// The zone that it is written to.
+    pub zone: String,
+    /// What it holds.
+    pub value: String,
+    /// When it was recorded.
+    pub since: Time,
+    /// Whether the server has said that it has it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub written: bool,
+    /// How often in a row it could not be removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failures: Option<u32>,
+    /// When its removal is tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_try: Option<Time>,
 }
 
 /// Who works on a shard.
@@ -231,15 +260,18 @@ pub struct OrderStatus {
 pub struct AuthorizationStatus {
     /// The authorization's URL.
     pub url: String,
-    /// `Unknown` (not fetched yet), `Pending`, `Answered`, `Valid`, `Invalid`.
+    /// `Unknown` (not fetched yet), `Pending`, `Presented` (its record is seen), `Answered`, `Valid`, `Invalid`.
     pub state: String,
     /// The DNS name or the address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The HTTP-01 challenge's URL.
+    /// The kind of challenge that is taken: `http-01`, also if left out, or `dns-01`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// The challenge's URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub challenge_url: Option<String>,
-    /// The HTTP-01 challenge's token.
+    /// The challenge's token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
     /// What the CA says was wrong.

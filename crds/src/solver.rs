@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::dns01::Dns01;
+
 /// A way to answer challenges, and the names that it is for.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[x_kube(validation = Rule::new("has(self.http01)")
-    .message("a solver answers by http01: write http01: { external: {} }"))]
+#[x_kube(validation = Rule::new("has(self.http01) != has(self.dns01)")
+    .message("a solver answers in one way: write http01: { external: {} }, or dns01: { rfc2136: … }"))]
 pub struct Solver {
     /// Which names it is for; all if left out or empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -16,6 +18,9 @@ pub struct Solver {
     /// By HTTP on port 80 (RFC 8555 §8.3).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http01: Option<Http01>,
+    /// By a TXT record (RFC 8555 §8.4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns01: Option<Dns01>,
 }
 
 /// The names that a solver is for: those that are listed or lie in a listed zone (all, where neither is given), of

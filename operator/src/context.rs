@@ -7,6 +7,7 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Api, Client, Resource, ResourceExt};
 use sancho_crds::{Certificate, CertificateShard, ClusterIssuer, Issuer};
+use tokio::sync::watch;
 
 use crate::budget::Budgets;
 use crate::issuer::Issuers;
@@ -14,6 +15,8 @@ use crate::metrics::Metrics;
 use crate::quotas::Quotas;
 use crate::responder::ChallengeTable;
 use crate::self_check::SelfCheck;
+use crate::solvers::dns01::Dns;
+use crate::startup::told;
 use crate::watching::Seen;
 
 /// A replica is named after its pod, with a dash and so many hexadecimal digits of its own.
@@ -38,6 +41,8 @@ pub struct Context {
     pub quotas: Quotas,
     /// Looks at names before the CA is asked.
     pub self_check: SelfCheck,
+    /// Writes TXT records and looks for them.
+    pub dns: Dns,
     /// What the responder answers.
     pub challenges: ChallengeTable,
     /// What the watches have seen.
@@ -46,6 +51,8 @@ pub struct Context {
     pub events: Events,
     /// Counts what is done.
     pub metrics: Metrics,
+    /// Becomes true once the process is to end.
+    pub ending: watch::Receiver<bool>,
 }
 
 /// What the watches have seen: may be stale, so nothing is decided for good by it.
@@ -69,6 +76,11 @@ impl Context {
     pub fn is_own(&self, process: &str) -> bool {
         let of_pod = self.pod.as_ref().is_some_and(|pod| is_process_of(pod, process));
         process == self.replica || of_pod
+    }
+
+    /// Returns once the process is to end.
+    pub async fn is_ending(&self) {
+        told(self.ending.clone()).await;
     }
 
     /// The Secrets of a namespace.

@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use sancho::cluster_issuers;
 use sancho::operator::{self, Settings};
 use sancho::responder::alone;
 use sancho::self_check::SelfCheckSettings;
+use sancho::solvers::dns01::Dns01Settings;
 use tracing_subscriber::EnvFilter;
 
 /// A Kubernetes certificate operator: shards names into ACME orders and shares one request budget.
@@ -73,6 +75,19 @@ struct OperatorArgs {
     /// The port at which CAs ask for HTTP-01 answers. All public ones ask at 80.
     #[arg(long, default_value_t = 80)]
     self_check_port: u16,
+    /// The recursive DNS servers that are asked where TXT records for DNS-01 are to be written, as addresses with port,
+    /// separated by commas; those of /etc/resolv.conf if left out.
+    #[arg(long, value_delimiter = ',')]
+    dns01_recursive_nameservers: Vec<SocketAddr>,
+    /// Look for TXT records at the recursive servers alone: where the zones' own cannot be reached from here.
+    #[arg(long)]
+    dns01_recursive_nameservers_only: bool,
+    /// The port of the zones' own servers. All public ones answer at 53.
+    #[arg(long, default_value_t = 53)]
+    dns01_port: u16,
+    /// How many seconds a TXT record may take to be seen at all servers of its zone.
+    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..))]
+    dns01_propagation_timeout: u32,
     /// The pod's name.
     #[arg(long, env = "POD_NAME", default_value = "sancho")]
     pod_name: String,
@@ -153,6 +168,10 @@ impl From<OperatorArgs> for Settings {
             self_check,
             self_check_resolvers,
             self_check_port,
+            dns01_recursive_nameservers,
+            dns01_recursive_nameservers_only,
+            dns01_port,
+            dns01_propagation_timeout,
             pod_name,
             pod_uid,
             container,
@@ -172,6 +191,12 @@ impl From<OperatorArgs> for Settings {
                 enabled: self_check,
                 resolvers: self_check_resolvers,
                 port: self_check_port,
+            },
+            dns01: Dns01Settings {
+                recursive: dns01_recursive_nameservers,
+                recursive_only: dns01_recursive_nameservers_only,
+                port: dns01_port,
+                propagation_timeout: Duration::from_secs(dns01_propagation_timeout.into()),
             },
             pod_name,
             pod_uid,

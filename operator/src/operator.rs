@@ -23,6 +23,7 @@ use crate::quotas::Quotas;
 use crate::responder::{self, ChallengeTable};
 use crate::secrets::CERTIFICATE_LABEL;
 use crate::self_check::{SelfCheck, SelfCheckSettings};
+use crate::solvers::dns01::{Dns, Dns01Settings};
 use crate::startup::{api_server, listen, told, until};
 use crate::watching::{Seen, Watched, apis, watch};
 use crate::{certificate, clock, found_by, health, shard};
@@ -42,6 +43,8 @@ pub struct Settings {
     pub metrics_per_certificate: bool,
     /// How names are looked at before a CA is asked about them.
     pub self_check: SelfCheckSettings,
+    /// How DNS is asked for DNS-01.
+    pub dns01: Dns01Settings,
     /// The pod's name.
     pub pod_name: String,
     /// The pod's UID; empty outside Kubernetes.
@@ -105,12 +108,15 @@ pub async fn run(
     let budgets_only = watcher::Config::default().labels(&format!("{key}={value}"));
     let (leases_seen, leases) = watch(vec![own_leases], &budgets_only, |_| Vec::new());
 
+    // First nothing new is begun, then the slots are given up, then everything ends.
+    let (stop, stopped) = tokio::sync::watch::channel(false);
     let metrics = Metrics::default();
     let context = Context {
         budgets: Budgets::new(lease_client, settings.namespace.clone(), holder, metrics.clone()),
         issuers: Issuers::default(),
         quotas: Quotas::default(),
         self_check: SelfCheck::new(&settings.self_check),
+        dns: Dns::new(settings.dns01.clone()),
         challenges: ChallengeTable::default(),
         seen: AllSeen {
             certificates: certificates_seen,
@@ -125,9 +131,8 @@ pub async fn run(
         pod: (!settings.pod_uid.is_empty()).then(|| settings.pod_name.clone()),
         namespace: settings.namespace.clone(),
         client: client.clone(),
+        ending: stopped.clone(),
     };
-    // First nothing new is begun, then the slots are given up, then everything ends.
-    let (stop, stopped) = tokio::sync::watch::channel(false);
     let (end, ended) = tokio::sync::watch::channel(false);
     let over = || told(ended.clone());
     let health = Health::default();

@@ -1,5 +1,6 @@
 //! The order machine's state as a shard's status holds it, and back.
 
+use sancho_core::challenge::ChallengeKind;
 use sancho_core::order::{Authorization, OrderState, UnknownWord};
 use sancho_crds::{AuthorizationStatus, OrderStatus};
 
@@ -72,6 +73,7 @@ fn authorization_to_status(authorization: Authorization) -> AuthorizationStatus 
         url,
         state,
         name,
+        kind,
         challenge_url,
         token,
         error,
@@ -80,6 +82,7 @@ fn authorization_to_status(authorization: Authorization) -> AuthorizationStatus 
         url,
         state: state.as_str().into(),
         name,
+        kind: (kind != ChallengeKind::default()).then(|| kind.as_str().into()),
         challenge_url,
         token,
         error,
@@ -91,14 +94,17 @@ fn authorization_from_status(status: AuthorizationStatus) -> Result<Authorizatio
         url,
         state,
         name,
+        kind,
         challenge_url,
         token,
         error,
     } = status;
+    let kind = kind.map(|word| word.parse().map_err(|_| UnknownWord));
     Ok(Authorization {
         url,
         state: state.parse()?,
         name,
+        kind: kind.transpose()?.unwrap_or_default(),
         challenge_url,
         token,
         error,
@@ -123,6 +129,7 @@ mod tests {
                 url: "https://ca/authz/1".into(),
                 state: AuthorizationState::Answered,
                 name: Some("a.example".into()),
+                kind: ChallengeKind::Dns01,
                 challenge_url: Some("https://ca/chall/1".into()),
                 token: Some("LoqXcYV8q5ONbJQxbmR7SCTNo3tiAXDfowyjxAjEuX0".into()),
                 error: None,
@@ -142,6 +149,19 @@ mod tests {
         };
         let recorded = from_status(&to_status("t", &state)).unwrap();
         assert_eq!(recorded.not_before, Timestamp::from_second(1_700_000_001).ok());
+    }
+
+    #[test]
+    fn what_was_recorded_before_there_were_kinds_is_http_01() {
+        let state = OrderState {
+            authorizations: vec![Authorization::default()],
+            ..OrderState::default()
+        };
+        let mut status = to_status("t", &state);
+        assert_eq!(status.authorizations[0].kind, None);
+        assert_eq!(from_status(&status), Ok(state));
+        status.authorizations[0].kind = Some("tls-alpn-01".into());
+        assert_eq!(from_status(&status), Err(UnknownWord));
     }
 
     #[test]

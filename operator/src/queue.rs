@@ -15,6 +15,8 @@ pub enum Priority {
     Revoke,
     /// An order that is under way.
     UnderWay,
+    /// Records in DNS that are to be removed.
+    Sweep,
     /// A certificate with less than a sixth of its lifetime left.
     NearExpiry,
     /// A certificate that is not there yet.
@@ -58,7 +60,12 @@ fn rank(priority: Priority, expiry: Option<Timestamp>) -> i64 {
     match priority {
         Priority::NearExpiry | Priority::Renewal => expiry.map_or(0, Timestamp::as_second),
         // These come in the order in which they were found.
-        Priority::Revoke | Priority::UnderWay | Priority::New | Priority::Retry | Priority::RenewalInfo => 0,
+        Priority::Revoke
+        | Priority::UnderWay
+        | Priority::Sweep
+        | Priority::New
+        | Priority::Retry
+        | Priority::RenewalInfo => 0,
     }
 }
 

@@ -4,8 +4,8 @@
 //! their budget's queue, [`drive`] takes one and performs it, [`record`] writes each step by
 //! compare-and-swap, and [`publish`] writes what was issued into its Secret. [`finish`] has the other ends of that way.
 //! `adopt` takes a Secret over that somebody else made, `key` has the key that it is for, and `look` asks the CA when
-//! to renew it. `revoke` has it revoked. [`reform`] gives a Secret another
-//! form without the CA.
+//! to renew it. `revoke` has it revoked. `present` has TXT records written for its challenges, and [`sweep`] has them
+//! removed. [`reform`] gives a Secret another form without the CA.
 
 pub mod adopt;
 pub mod decide;
@@ -14,6 +14,7 @@ pub mod finish;
 mod key;
 mod look;
 mod looks;
+mod present;
 pub mod profile;
 pub mod publish;
 pub mod quarantine;
@@ -24,4 +25,5 @@ mod retry;
 pub mod revocation;
 mod revoke;
 mod send;
+pub mod sweep;
 pub mod watch;

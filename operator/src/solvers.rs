@@ -1,7 +1,10 @@
-//! Which of an issuer's solvers answers for a name. Pure.
+//! Which of an issuer's solvers answers for a name, and in `dns01` how TXT records are written.
+
+pub mod dns01;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use sancho_crds::{Solver, SolverSelector};
 
@@ -11,7 +14,8 @@ pub type Labels = BTreeMap<String, String>;
 /// The solver among `solvers` that answers for `name` (a DNS name, a wildcard or an address, as it stands in a
 /// Certificate with these `labels`): the one whose selector is the most specific, as cert-manager has it. One that lists
 /// the name goes before one that has a zone above it, a longer zone before a shorter one, both before one that has
-/// neither; then more labels before fewer; among equals the first. `None` if no solver is for the name.
+/// neither; then more labels before fewer; among equals the first. One that cannot validate such a name (a wildcard by HTTP, an
+/// address by DNS) comes after all that can. `None` if no solver is for the name.
 #[must_use]
 pub fn solver_for<'a>(solvers: &'a [Solver], name: &str, labels: &Labels) -> Option<&'a Solver> {
     let fitting = solvers.iter().enumerate().filter_map(|(number, solver)| {
@@ -19,9 +23,17 @@ pub fn solver_for<'a>(solvers: &'a [Solver], name: &str, labels: &Labels) -> Opt
             Some(selector) => fit(selector, name, labels)?,
             None => Fit::default(),
         };
-        Some(((fit, Reverse(number)), solver))
+        Some(((can_validate(solver, name), fit, Reverse(number)), solver))
     });
     fitting.max_by_key(|(rank, _)| *rank).map(|(_, solver)| solver)
+}
+
+/// Can a solver of this kind validate such a name? RFC 8555 §7.1.3 has wildcards by DNS alone, RFC 8738 §4 addresses by
+/// HTTP.
+#[must_use]
+pub fn can_validate(solver: &Solver, name: &str) -> bool {
+    let is_address = name.parse::<IpAddr>().is_ok();
+    (!name.starts_with("*.") || solver.dns01.is_some()) && (!is_address || solver.http01.is_some())
 }
 
 /// How specific a selector is; the greater, the more so.
@@ -107,6 +119,27 @@ mod tests {
             assert_eq!(chosen(&selectors, name), Some(answers), "{name}");
         }
         assert_eq!(chosen(&selectors[..2], "example.com"), Some(0));
+    }
+
+    #[test]
+    fn a_wildcard_goes_to_a_solver_by_dns_and_an_address_to_one_by_http() {
+        let by_http = || json!({ "http01": { "external": {} } });
+        let by_dns = |selector: Value| {
+            let dns01 = json!({ "rfc2136": { "nameserver": "192.0.2.53" } });
+            json!({ "selector": selector, "dns01": dns01 })
+        };
+        let solvers = |values: [Value; 2]| values.map(|value| serde_json::from_value(value).unwrap());
+        let both: [Solver; 2] = solvers([by_http(), by_dns(json!({}))]);
+        let chosen = |name: &str| solver_for(&both, name, &Labels::new()).unwrap();
+        assert!(chosen("*.example.com").dns01.is_some());
+        assert!(chosen("example.com").http01.is_some());
+
+        let zoned: [Solver; 2] = solvers([by_http(), by_dns(json!({ "dnsZones": ["example.com"] }))]);
+        let chosen = |name: &str| solver_for(&zoned, name, &Labels::new()).unwrap();
+        assert!(chosen("www.example.com").dns01.is_some());
+        assert!(chosen("192.0.2.1").http01.is_some());
+        // None that is for it can: which one cannot is told.
+        assert!(!can_validate(chosen("*.example.org"), "*.example.org"));
     }
 
     #[test]

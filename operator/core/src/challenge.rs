@@ -1,14 +1,100 @@
-//! HTTP-01 (RFC 8555 §8.3): the token, the path it is asked for at, and the answer.
+//! The kinds of challenges (RFC 8555 §8): the token, where an answer to it is looked for, and the answer.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::str::FromStr;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+use crate::names::Name;
 
 /// What the path of every HTTP-01 question starts with.
 pub const HTTP01_PREFIX: &str = "/.well-known/acme-challenge/";
 
+/// What stands before a domain in the name of its TXT record (RFC 8555 §8.4).
+const DNS01_LABEL: &str = "_acme-challenge";
+
 const SHORTEST: usize = 22;
 const LONGEST: usize = 256;
+
+/// How control over a name is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ChallengeKind {
+    /// By a file on port 80 (§8.3).
+    #[default]
+    #[serde(rename = "http-01")]
+    Http01,
+    /// By a TXT record (§8.4).
+    #[serde(rename = "dns-01")]
+    Dns01,
+}
+
+impl ChallengeKind {
+    /// The type as ACME writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http01 => "http-01",
+            Self::Dns01 => "dns-01",
+        }
+    }
+}
+
+impl fmt::Display for ChallengeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A type of challenges that Sancho does not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a type of challenges that is answered here")]
+pub struct UnknownKind;
+
+impl FromStr for ChallengeKind {
+    type Err = UnknownKind;
+    fn from_str(word: &str) -> Result<Self, UnknownKind> {
+        let mut kinds = [Self::Http01, Self::Dns01].into_iter();
+        kinds.find(|kind| kind.as_str() == word).ok_or(UnknownKind)
+    }
+}
+
+/// Which kind of challenge is to be taken for each name: HTTP-01, save for those that are listed, and for wildcards,
+/// for which CAs offer DNS-01 alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChallengeKinds {
+    by_dns: BTreeSet<Name>,
+}
+
+impl ChallengeKinds {
+    /// DNS-01 for these, and for wildcards.
+    pub fn with_dns01(names: impl IntoIterator<Item = Name>) -> Self {
+        Self {
+            by_dns: names.into_iter().collect(),
+        }
+    }
+
+    /// The kind for `name`.
+    pub fn of(&self, name: &Name) -> ChallengeKind {
+        if name.is_wildcard() || self.by_dns.contains(name) {
+            ChallengeKind::Dns01
+        } else {
+            ChallengeKind::Http01
+        }
+    }
+}
+
+/// Where the TXT record for a name stands (§8.4), without a final dot: a wildcard's beside that of its domain.
+pub fn dns01_record(name: &str) -> String {
+    format!("{DNS01_LABEL}.{}", name.strip_prefix("*.").unwrap_or(name))
+}
+
+/// What that record holds: the key authorization's SHA-256 in base64url, without padding (§8.4).
+pub fn dns01_value(token: &Token, thumbprint: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(key_authorization(token, thumbprint)))
+}
 
 /// A challenge's token.
 ///
@@ -117,6 +203,33 @@ mod tests {
         assert_eq!(Token::parse(token.as_str()), Ok(token.clone()));
         assert_ne!(token, self_check_token("another", "thumbprint"));
         assert_ne!(token, self_check_token("uid", "another"));
+    }
+
+    #[test]
+    fn a_txt_record_stands_at_the_domain_of_a_wildcard_and_holds_the_hash() {
+        assert_eq!(dns01_record("example.com"), "_acme-challenge.example.com");
+        assert_eq!(dns01_record("*.example.com"), "_acme-challenge.example.com");
+        // printf '%s' TOKEN.THUMBPRINT | openssl dgst -sha256 -binary | base64 | tr '+/' '-_' | tr -d '='
+        let value = dns01_value(
+            &Token::parse(TOKEN).unwrap(),
+            "9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI",
+        );
+        assert_eq!(value, "LPsIwTo7o8BoG0-vjCyGQGBWSVIPxI-i_X336eUOQZo");
+    }
+
+    #[test]
+    fn wildcards_and_listed_names_are_validated_by_dns() {
+        let [host, listed, wildcard] =
+            ["a.example.com", "b.example.com", "*.example.com"].map(|name| Name::parse(name).unwrap());
+        let kinds = ChallengeKinds::with_dns01([listed.clone()]);
+        assert_eq!(kinds.of(&host), ChallengeKind::Http01);
+        assert_eq!(kinds.of(&listed), ChallengeKind::Dns01);
+        assert_eq!(ChallengeKinds::default().of(&wildcard), ChallengeKind::Dns01);
+        for kind in [ChallengeKind::Http01, ChallengeKind::Dns01] {
+            assert_eq!(kind.as_str().parse(), Ok(kind));
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+        }
+        assert_eq!("tls-alpn-01".parse::<ChallengeKind>(), Err(UnknownKind));
     }
 
     #[test]

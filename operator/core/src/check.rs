@@ -25,6 +25,15 @@ pub enum Finding {
 pub enum Fault {
     /// Its issuer has no way to answer for it.
     NoSolver,
+    /// It is a wildcard, and its issuer answers for it by HTTP alone.
+    WildcardByHttp,
+    /// No TXT record can be written for it.
+    NoRecord {
+        /// A CamelCase reason.
+        reason: &'static str,
+        /// What is wrong and what can be done about it, fit to be shown.
+        words: String,
+    },
     /// NXDOMAIN.
     NameNotFound,
     /// Neither an A nor an AAAA record.
@@ -95,6 +104,8 @@ impl Fault {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::NoSolver => "NoSolver",
+            Self::WildcardByHttp => "WildcardNeedsDNS01",
+            Self::NoRecord { reason, .. } => reason,
             Self::NameNotFound => "NameNotFound",
             Self::NoAddress => "NoAddress",
             Self::DnsFailed { .. } => "DNSFailed",
@@ -113,6 +124,8 @@ impl Fault {
             Self::DnsFailed { .. } => Doubt::Dns,
             Self::Refused { .. } | Self::TimedOut { .. } | Self::Broken { .. } => Doubt::Connection,
             Self::NoSolver
+            | Self::WildcardByHttp
+            | Self::NoRecord { .. }
             | Self::NameNotFound
             | Self::NoAddress
             | Self::LinkLocal { .. }
@@ -132,6 +145,12 @@ impl fmt::Display for Fault {
                 "no solver of its issuer is for this name: add one to spec.acme.solvers of the issuer, or widen a \
                  selector there"
             ),
+            Self::WildcardByHttp => write!(
+                f,
+                "a wildcard is validated by DNS-01 alone, and its issuer has http01 for it: add a solver with dns01 to \
+                 spec.acme.solvers of the issuer, with its domain under selector.dnsZones"
+            ),
+            Self::NoRecord { words, .. } => f.write_str(words),
             Self::NameNotFound => write!(
                 f,
                 "the name does not exist in DNS (NXDOMAIN): make its record, or take it out of spec.dnsNames"

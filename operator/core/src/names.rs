@@ -18,7 +18,7 @@ pub const LABEL_MAX: usize = 63;
 ///
 /// Guarantees of a DNS name: lower case; two or more labels of letters, digits and inner hyphens (RFC 1123 §2.1),
 /// each of at most [`LABEL_MAX`] characters, together at most [`NAME_MAX`]; no IP address, no
-/// wildcard, no final dot. Of an address: the canonical text (RFC 5952), no IPv4 address in the form of
+/// final dot; a wildcard has one label more before these, `*`. Of an address: the canonical text (RFC 5952), no IPv4 address in the form of
 /// an IPv6 one. So no text is both, and each address has one. The order is that of the text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -52,14 +52,15 @@ impl Name {
     pub fn dns(text: &str) -> Result<Self, NameError> {
         check_whole(text)?;
         let labels: Vec<&str> = text.split('.').collect();
-        for (position, label) in labels.iter().enumerate() {
+        let wildcard = usize::from(text.starts_with("*."));
+        for (position, label) in labels.iter().enumerate().skip(wildcard) {
             check_label(text, label, position + 1)?;
         }
         let last = labels.last().copied().unwrap_or_default();
         if last.bytes().all(|b| b.is_ascii_digit()) {
             return Err(NameError::IpAddress(quoted(text)));
         }
-        if labels.len() < 2 {
+        if labels.len() < 2 + wildcard {
             return Err(NameError::OneLabel(quoted(text)));
         }
         Ok(Self(text.into()))
@@ -68,6 +69,11 @@ impl Name {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Does it stand for all names with one label more?
+    pub fn is_wildcard(&self) -> bool {
+        self.0.starts_with("*.")
     }
 
     /// The address, if it is one.
@@ -91,13 +97,18 @@ impl Name {
 
 /// The registered domain of a name: its public suffix and one label more, by the public suffix
 /// list (`shop.example.co.uk` → `example.co.uk`). CAs count their quotas by it. A name that is
-/// itself a public suffix is its own, and so is an address.
+/// itself a public suffix is its own, and so is an address. A wildcard has that of the names that it stands for.
 pub fn registered_domain(name: &Name) -> &str {
     let domain = match name.address() {
         Some(_) => None,
-        None => psl::domain_str(name.as_str()),
+        None => psl::domain_str(name.as_str().trim_start_matches("*.")),
     };
     domain.unwrap_or(name.as_str())
+}
+
+/// Does the public suffix list have `domain` as one under which others register theirs?
+pub fn is_public_suffix(domain: &str) -> bool {
+    psl::suffix(domain.as_bytes()).is_some_and(|suffix| suffix.is_known() && suffix == domain.as_bytes())
 }
 
 /// Why a text is not a name that can be certified.
@@ -106,9 +117,9 @@ pub enum NameError {
     /// Nothing is there.
     #[error("a DNS name is empty: write a host name such as www.example.com, or remove the entry")]
     Empty,
-    /// A wildcard.
+    /// A wildcard that is none.
     #[error(
-        "{0} is a wildcard: wildcards need DNS-01, which is not there yet; list the host names one by one"
+        "{0} has a '*' that is not its leftmost label: write it as in *.example.com, or list the host names"
     )]
     Wildcard(String),
     /// A URL or part of one.
@@ -188,7 +199,7 @@ fn check_whole(text: &str) -> Result<(), NameError> {
     if text.is_empty() {
         return Err(NameError::Empty);
     }
-    if text.contains('*') {
+    if text.strip_prefix("*.").unwrap_or(text).contains('*') {
         return Err(NameError::Wildcard(quoted(text)));
     }
     if text.contains('/') {
@@ -299,8 +310,10 @@ mod tests {
             "xn--bcher-kva.example",
             "1.example.com",
             "3com.com",
+            "*.example.com",
         ] {
-            assert_eq!(Name::parse(text).unwrap().as_str(), text);
+            let name = Name::parse(text).unwrap();
+            assert_eq!((name.as_str(), name.is_wildcard()), (text, text.starts_with('*')));
         }
         let long = format!("{0}.{0}.{0}.{1}", "a".repeat(63), "b".repeat(61));
         assert_eq!(long.len(), NAME_MAX);
@@ -311,7 +324,14 @@ mod tests {
     fn each_refusal_says_what_where_and_how_to_mend_it() {
         for (text, words) in [
             ("", "empty"),
-            ("*.example.com", "wildcards need DNS-01, which is not there yet"),
+            ("*", "not its leftmost label"),
+            ("*example.com", "not its leftmost label"),
+            ("a.*.example.com", "not its leftmost label"),
+            ("*.*.example.com", "not its leftmost label"),
+            ("*.com", "write the full name"),
+            ("*.", "ends with a dot"),
+            ("*..com", "empty label (number 2"),
+            ("*.192.0.2.1", "is an IP address"),
             ("https://example.com/", "is a URL"),
             ("example.com:443", "is a URL"),
             ("192.0.2.1", "is an IP address"),
@@ -374,6 +394,8 @@ mod tests {
         for (name, domain) in [
             ("a.b.example.com", "example.com"),
             ("example.com", "example.com"),
+            ("*.example.com", "example.com"),
+            ("*.shop.example.co.uk", "example.co.uk"),
             ("shop.example.co.uk", "example.co.uk"),
             ("me.github.io", "me.github.io"),
             ("github.io", "github.io"),

@@ -1,13 +1,15 @@
 //! One ACME order (RFC 8555 §7.1.6) as a machine: [`next`] says what to send or how long to wait,
 //! [`reply`] takes the answer in. Neither sends, and neither looks at a clock.
 //!
-//! newOrder → authorizations → challenges → order polls → finalize → order polls → certificate
+//! newOrder → authorizations → (DNS records) → challenges → order polls → finalize → order polls → certificate
 //!
 //! # Guarantees
 //! - An order of *n* pending names takes 2n + 3 requests and its polls: the order is polled and
 //!   never each authorization. An order that is ready at once takes 3.
 //! - Once an [`OrderState`] with a `url` is recorded, no second order is made for it, unless the
 //!   CA has lost or ended the first ([`Step::Restart`], [`Effect::Restart`]).
+//! - The CA is told to check a DNS-01 challenge only once the caller has said that its record can be seen
+//!   ([`Step::Present`]). The records of an order are asked for all at once, when all its authorizations are known.
 //! - What the CA refuses because of `replaces` (RFC 9773 §5) is asked for once more without it, and is no
 //!   failure.
 //! - 429, 503 and a missing answer are never failures: the state stays and waits. So are 401 and 403 to a read that

@@ -3,7 +3,7 @@
 
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
-use sancho_core::challenge::{Token, key_authorization, self_check_token};
+use sancho_core::challenge::{ChallengeKind, Token, key_authorization, self_check_token};
 use sancho_crds::{CertificateShard, ClusterIssuer, Issuer, IssuerKind};
 
 use super::{Challenge, ChallengeTable};
@@ -49,6 +49,13 @@ fn challenges(shard: &CertificateShard, thumbprint: &str) -> Vec<Challenge> {
     let order = shard.status.as_ref().and_then(|status| status.order.as_ref());
     let authorizations = order.into_iter().flat_map(|order| &order.authorizations);
     let challenges = authorizations.filter_map(|authorization| {
+        if authorization
+            .kind
+            .as_deref()
+            .is_some_and(|kind| kind != ChallengeKind::Http01.as_str())
+        {
+            return None;
+        }
         let host = authorization.name.as_ref().filter(|name| names.contains(name))?;
         let token = Token::parse(authorization.token.as_deref()?).ok()?;
         let key_authorization = key_authorization(&token, thumbprint);

@@ -15,6 +15,7 @@ use crate::shard::profile::profile;
 use crate::shard::quarantine::{held_up_until, is_wanted, next_try, order_names, order_target};
 use crate::shard::renewal::{renewal_of_issued, seed};
 use crate::shard::revocation;
+use crate::shard::sweep;
 
 /// What a shard needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,10 +62,12 @@ pub fn need(shard: &CertificateShard, around: &Surroundings<'_>) -> Need {
     let revocation = revocation::due(shard, around.revoke, around.now);
     let work = match revocation {
         Some(at) if at <= around.now => Priority::Revoke,
-        _ => match open_work(shard, around) {
-            Ok(priority) => priority,
-            Err(until) => {
-                let until = [until, revocation].into_iter().flatten().min();
+        _ => match (open_work(shard, around), sweep::due(shard)) {
+            (Ok(Priority::UnderWay), _) => Priority::UnderWay,
+            (_, Some(at)) if at <= around.now => Priority::Sweep,
+            (Ok(priority), _) => priority,
+            (Err(until), swept) => {
+                let until = [until, revocation, swept].into_iter().flatten().min();
                 return Need::Nothing { until };
             }
         },
@@ -81,7 +84,7 @@ pub fn need(shard: &CertificateShard, around: &Surroundings<'_>) -> Need {
 #[must_use]
 pub fn cost(shard: &CertificateShard, priority: Priority) -> Cost {
     match priority {
-        Priority::RenewalInfo | Priority::Revoke => return 1.into(),
+        Priority::RenewalInfo | Priority::Revoke | Priority::Sweep => return 1.into(),
         // An order of one name, up to its authorization.
         Priority::Retry => {
             return Cost {

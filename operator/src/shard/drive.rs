@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
+use sancho_core::challenge::ChallengeKinds;
 use sancho_core::names::Name;
 use sancho_core::order::{Effect, OrderState, Reply, Request, Stage, Step, advised, next, reason, reply};
 use sancho_core::renewal::CertId;
@@ -17,6 +18,7 @@ use super::decide::{Need, Surroundings, is_elsewhere, is_renewal, need};
 use super::finish::{self, Finish, FinishError};
 use super::key;
 use super::look::look;
+use super::present::{Presented, kinds, present};
 use super::profile;
 use super::publish::publish;
 use super::record::{RecordError, Recorder};
@@ -33,6 +35,7 @@ use crate::shard::quarantine;
 use crate::shard::retry::retry;
 use crate::shard::revoke::revoke;
 use crate::shard::send::{Sent, send};
+use crate::shard::sweep::sweep;
 
 /// A wait of at most this long is waited for in place; after a longer one the shard is taken up anew.
 pub(super) const SHORT_WAIT: Duration = Duration::from_secs(10);
@@ -109,6 +112,13 @@ pub async fn drive(
     match need(&shard, &around) {
         Need::Work(Priority::RenewalInfo) => return look(context, issuer, Recorder::new(api, shard)).await,
         Need::Work(Priority::Revoke) => return revoke(context, issuer, Recorder::new(api, shard)).await,
+        Need::Work(Priority::Sweep) => {
+            let swept = sweep(context, Recorder::new(api, shard));
+            return tokio::select! {
+                swept = swept => swept,
+                () = context.is_ending() => Err(Stop::SlotsLost),
+            };
+        }
         Need::Work(Priority::Retry) => return retry(context, issuer, Recorder::new(api, shard)).await,
         Need::Work(Priority::UnderWay | Priority::NearExpiry | Priority::New | Priority::Renewal) => {}
         Need::Nothing { .. } | Need::Claimed => return Err(Stop::Nothing),
@@ -143,6 +153,7 @@ pub async fn drive(
         context,
         issuer,
         is_renewal: is_renewal(&shard, &target),
+        kinds: kinds(context, &shard, &names),
         quarantine: planned.status.unwrap_or_default().quarantine,
         told: BTreeSet::new(),
         recorder: Recorder::new(api, shard),
@@ -174,6 +185,8 @@ struct Driven<'a> {
     recorder: Recorder,
     target: String,
     names: Vec<Name>,
+    /// By which kind of challenge each is validated.
+    kinds: ChallengeKinds,
     /// The names had a certificate before.
     is_renewal: bool,
     /// The names that cannot be validated, as this order takes them.
@@ -245,6 +258,10 @@ impl Driven<'_> {
             let now = Timestamp::now();
             match next(&state, &self.names, now) {
                 Step::Send(request) => match self.send(state, &request).await? {
+                    Some(next) => state = next,
+                    None => return Ok(()),
+                },
+                Step::Present => match self.present(state).await? {
                     Some(next) => state = next,
                     None => return Ok(()),
                 },
@@ -359,7 +376,14 @@ impl Driven<'_> {
             },
         };
         let had_url = state.url.is_some();
-        let (state, effect) = reply(state, request, &answer, &self.names, Timestamp::now());
+        let (state, effect) = reply(
+            state,
+            request,
+            &answer,
+            &self.names,
+            &self.kinds,
+            Timestamp::now(),
+        );
         if !had_url && state.url.is_some() {
             self.ordered_at = Some(tokio::time::Instant::now());
         }

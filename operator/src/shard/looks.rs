@@ -1,14 +1,18 @@
 //! A round of looks at a shard's names, as far as their solvers have it.
 
+use std::collections::{BTreeMap, HashMap};
+
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
-use sancho_core::challenge::{key_authorization, self_check_token};
+use sancho_core::challenge::{dns01_record, key_authorization, self_check_token};
 use sancho_core::check::{Fault, Finding};
-use sancho_crds::{CertificateShard, IssuerKind, SelfCheck, Solver};
+use sancho_crds::{CertificateShard, IssuerKind, Rfc2136, SelfCheck, Solver};
 
+use super::present::{rfc2136, secrets};
 use crate::context::{Context, full_name};
 use crate::issuer::ReadyIssuer;
-use crate::solvers::{Labels, solver_for};
+use crate::solvers::dns01::Place;
+use crate::solvers::{Labels, can_validate, solver_for};
 
 /// One finding for each of `names`, which are the shard's. Its claim has to be recorded: by that every replica knows
 /// what to answer. A name that no solver is for fails without a look.
@@ -19,7 +23,7 @@ pub(super) async fn looks(
     names: &[String],
 ) -> Vec<Finding> {
     let (solvers, labels) = (solvers(context, shard), labels(context, shard));
-    let ways: Vec<Way> = names.iter().map(|name| way(&solvers, name, &labels)).collect();
+    let ways: Vec<Way<'_>> = names.iter().map(|name| way(&solvers, name, &labels)).collect();
     let looked_at: Vec<String> = names
         .iter()
         .zip(&ways)
@@ -32,32 +36,88 @@ pub(super) async fn looks(
     if context.self_check.is_enabled() {
         warn_of_unknown(shard, &looked_at, &found);
     }
+    let mut written = may_write(context, shard, names, &ways).await;
     let mut found = found.into_iter();
-    let findings = ways.into_iter().map(|way| match way {
+    let findings = names.iter().zip(ways).map(|(name, way)| match way {
         Way::Look => found.next(),
+        Way::Write(_) => written.remove(name.as_str()),
         Way::Trust => None,
-        Way::None => Some(Finding::Failed(Fault::NoSolver)),
+        Way::None(fault) => Some(Finding::Failed(fault)),
     });
     findings
         .map(|finding| finding.unwrap_or_else(|| Finding::Unknown("the check is turned off".into())))
         .collect()
 }
 
+/// One finding for each name whose TXT record is to be written: whether it could be.
+async fn may_write<'a>(
+    context: &Context,
+    shard: &CertificateShard,
+    names: &'a [String],
+    ways: &[Way<'_>],
+) -> HashMap<&'a str, Finding> {
+    let mut by_server: BTreeMap<&Rfc2136, Vec<&str>> = BTreeMap::new();
+    for (name, way) in names.iter().zip(ways) {
+        if let Way::Write(settings) = way {
+            by_server.entry(settings).or_default().push(name);
+        }
+    }
+    let secrets = secrets(context, shard);
+    let looks = by_server.into_iter().map(|(settings, names)| {
+        let secrets = &secrets;
+        async move {
+            let places = names.iter().map(|name| async {
+                let record = dns01_record(name);
+                context.dns.place(&record).await
+            });
+            let places = futures::future::join_all(places).await;
+            let known: Vec<Place> = places.iter().flatten().cloned().collect();
+            let mut allowed = context.dns.may_write(settings, secrets, &known).await.into_iter();
+            let findings = names.into_iter().zip(places).map(|(name, place)| {
+                let outcome = place.and_then(|_| allowed.next().unwrap_or(Ok(())));
+                let finding = match outcome {
+                    Ok(()) => Finding::Passed,
+                    Err(fault) => Finding::Failed(fault.into()),
+                };
+                (name, finding)
+            });
+            findings.collect::<Vec<_>>()
+        }
+    });
+    futures::future::join_all(looks)
+        .await
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
 /// How it is found out whether a name can be validated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Way<'a> {
     /// Its path is looked at.
     Look,
+    /// Whether its TXT record could be written is tried.
+    Write(&'a Rfc2136),
     /// The CA is asked without a look.
     Trust,
     /// It cannot be.
-    None,
+    None(Fault),
 }
 
-fn way(solvers: &[Solver], name: &str, labels: &Labels) -> Way {
+fn way<'a>(solvers: &'a [Solver], name: &str, labels: &Labels) -> Way<'a> {
     let Some(solver) = solver_for(solvers, name, labels) else {
-        return Way::None;
+        return Way::None(Fault::NoSolver);
     };
+    if !can_validate(solver, name) {
+        return Way::None(if name.starts_with("*.") {
+            Fault::WildcardByHttp
+        } else {
+            Fault::NoSolver
+        });
+    }
+    if let Some(settings) = rfc2136(solvers, name, labels) {
+        return Way::Write(settings);
+    }
     match &solver.http01 {
         Some(http01) if http01.self_check != Some(SelfCheck::Disabled) => Way::Look,
         _ => Way::Trust,

@@ -16,6 +16,7 @@ use sancho_crds::{Claim, FoundBy, QuarantinePlace, QuarantinedName};
 use super::drive::Stop;
 use super::finish;
 use super::looks::looks;
+use super::present::{Presented, kinds, present};
 use super::quarantine::{self, Finding};
 use super::record::Recorder;
 use super::send::{Sent, send};
@@ -68,7 +69,7 @@ pub(super) async fn retry(
     let found = tokio::select! {
         biased;
         found = looks(context, issuer, recorder.shard(), &names) => found,
-        () = issuer.budget.lost() => return Err(Stop::SlotsLost),
+        () = context.is_ending() => return Err(Stop::SlotsLost),
     };
     for (entry, finding) in due.iter().zip(found) {
         if !is_due(entry, now) && finding != check::Finding::Passed {
@@ -195,6 +196,7 @@ async fn ask(
         return Err(Stop::Nothing);
     };
     let names = [parsed];
+    let kinds = kinds(context, recorder.shard(), &names);
     let target = quarantine::target_of(recorder.shard(), vec![name.to_owned()], &issuer.server);
     let profile =
         profile::profile(&recorder.shard().spec, issuer.terms.profile.as_deref()).map(str::to_owned);
@@ -229,6 +231,23 @@ async fn ask(
                     () = issuer.budget.lost() => return Err(Stop::SlotsLost),
                 }
             }
+            Step::Present => {
+                let thumbprint = issuer.session.thumbprint();
+                let presented = tokio::select! {
+                    biased;
+                    presented = present(context, recorder, &target, state, &thumbprint) => presented?,
+                    () = context.is_ending() => return Err(Stop::SlotsLost),
+                };
+                match presented {
+                    Presented::Seen(seen) => state = seen,
+                    Presented::Waits => return Ok(Answer::Waits),
+                    Presented::Failed(_, findings) => {
+                        let words = findings.into_iter().next().map(|finding| finding.message);
+                        return Ok(Answer::PutOff(Box::new(broken_off(words.unwrap_or_default()))));
+                    }
+                }
+                continue;
+            }
             Step::Failed(failure) => return Ok(Answer::Refused(Box::new(failure))),
             Step::Restart { why } => return Ok(Answer::PutOff(Box::new(broken_off(why)))),
         };
@@ -256,7 +275,7 @@ async fn ask(
                 None => return Ok(Answer::PutOff(Box::new(broken_off(error.to_string())))),
             },
         };
-        let (moved, effect) = reply(state, &request, &answer, &names, Timestamp::now());
+        let (moved, effect) = reply(state, &request, &answer, &names, &kinds, Timestamp::now());
         state = moved;
         match effect {
             Effect::Moved | Effect::Again { .. } => record(recorder, &target, &state).await?,

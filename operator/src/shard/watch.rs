@@ -17,7 +17,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use super::decide::{Need, Surroundings, cost, expiry, need};
 use super::drive::{SeenSecret, Stop, drive};
-use super::reform;
+use super::{reform, sweep};
 use crate::certificate::CertificateKey;
 use crate::clock;
 use crate::context::Context;
@@ -117,6 +117,7 @@ impl Watch {
                 }
                 self.due.remove(&key);
                 self.context.challenges.remove(&shard.uid().unwrap_or_default());
+                sweep::begin_deleted(&self.context, shard);
                 for budget in self.context.budgets.all() {
                     if budget.queue().remove(&key) {
                         budget.queue_changed();

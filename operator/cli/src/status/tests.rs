@@ -123,6 +123,7 @@ fn a_certificate_is_shown_with_all_that_it_waits_for() {
                 url: "https://ca/authz/1".into(),
                 state: "Answered".into(),
                 name: Some("b.example".into()),
+                kind: None,
                 challenge_url: None,
                 token: None,
                 error: None,

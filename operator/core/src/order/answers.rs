@@ -7,7 +7,7 @@ use super::refusal::{order_failure, unexpected};
 use super::reply::trouble;
 use super::state::{Authorization, AuthorizationState, OrderState, Stage};
 use super::step::{Effect, Failure, Retry, reason};
-use crate::challenge::Token;
+use crate::challenge::{ChallengeKind, ChallengeKinds, Token};
 use crate::names::Name;
 use crate::response::{LONGEST_URL, Problem, Response};
 use crate::shown::{shown, shown_within};
@@ -80,13 +80,13 @@ pub(super) fn order_finalized(
     }
 }
 
-/// An authorization was read.
+/// The authorization at this place and URL was read.
 pub(super) fn authorization_read(
     state: &mut OrderState,
-    index: usize,
-    url: &str,
+    (index, url): (usize, &str),
     response: &Response,
     names: &[Name],
+    kinds: &ChallengeKinds,
     now: Timestamp,
 ) -> Effect {
     let Ok(body) = response.json::<AuthorizationBody>() else {
@@ -96,18 +96,22 @@ pub(super) fn authorization_read(
     let Some(authorization) = state.authorizations.get_mut(index).filter(|a| a.url == url) else {
         return Effect::Moved;
     };
-    let (kind, value) = (&body.identifier.kind, &body.identifier.value);
-    let known = names.iter().find(|name| name.is(kind, value));
-    let Some(known) = known.filter(|_| !body.wildcard) else {
+    // A wildcard's is named after its domain, and says that it is one (§7.1.4).
+    let value = match body.wildcard {
+        true => format!("*.{}", body.identifier.value),
+        false => body.identifier.value.clone(),
+    };
+    let mut known = names.iter();
+    let Some(known) = known.find(|name| name.is(&body.identifier.kind, &value)) else {
         return Effect::Failed(unexpected(&format!(
-            "the CA asks for an authorization of {} {}, which is not in the order",
-            body.identifier.kind, body.identifier.value
+            "the CA asks for an authorization of {} {value}, which is not in the order",
+            body.identifier.kind
         )));
     };
     authorization.name = Some(known.to_string());
     match body.status.as_str() {
         "pending" if is_given_up => authorization.state = AuthorizationState::Pending,
-        "pending" => match http01(authorization, &body.challenges, names) {
+        "pending" => match take_challenge(authorization, known, kinds.of(known), &body.challenges) {
             Ok(()) => {}
             Err(failure) => return Effect::Failed(*failure),
         },
@@ -121,10 +125,7 @@ pub(super) fn authorization_read(
         }
         "deactivated" | "expired" | "revoked" => {
             return Effect::Restart {
-                why: shown(&format!(
-                    "the authorization of {} is {}",
-                    body.identifier.value, body.status
-                )),
+                why: shown(&format!("the authorization of {value} is {}", body.status)),
             };
         }
         _ => return trouble(state, response, now),
@@ -320,7 +321,10 @@ impl OrderState {
 
     /// Is there anything to fetch or to answer?
     fn has_work(&self) -> bool {
-        self.has(AuthorizationState::Unknown) || self.has(AuthorizationState::Pending)
+        use AuthorizationState::{Pending, Presented, Unknown};
+        [Unknown, Pending, Presented]
+            .into_iter()
+            .any(|state| self.has(state))
     }
 }
 
@@ -344,29 +348,32 @@ impl Authorization {
     }
 }
 
-/// Takes the HTTP-01 challenge of a pending authorization in.
-fn http01(
+/// Takes the challenge of this kind, of a pending authorization of `name`, in.
+fn take_challenge(
     authorization: &mut Authorization,
+    name: &Name,
+    kind: ChallengeKind,
     challenges: &[ChallengeBody],
-    names: &[Name],
 ) -> Result<(), Box<Failure>> {
-    let name = authorization.name.as_deref().unwrap_or_default();
-    let Some(challenge) = challenges.iter().find(|challenge| challenge.kind == "http-01") else {
+    let Some(challenge) = challenges
+        .iter()
+        .find(|challenge| challenge.kind == kind.as_str())
+    else {
         let kinds: Vec<&str> = challenges
             .iter()
             .map(|challenge| challenge.kind.as_str())
             .collect();
+        let (reason, word) = match kind {
+            ChallengeKind::Http01 => (reason::NO_HTTP01, "HTTP-01"),
+            ChallengeKind::Dns01 => (reason::NO_DNS01, "DNS-01"),
+        };
         return Err(Box::new(Failure {
-            reason: reason::NO_HTTP01,
+            reason,
             message: shown(&format!(
-                "the CA offers no HTTP-01 challenge for {name}, only: {}",
+                "the CA offers no {word} challenge for {name}, only: {}",
                 kinds.join(", ")
             )),
-            names: names
-                .iter()
-                .filter(|known| known.as_str() == name)
-                .cloned()
-                .collect(),
+            names: vec![name.clone()],
             retry: Retry::Backoff,
             quota: None,
             most_names: None,
@@ -383,6 +390,7 @@ fn http01(
             "the CA's challenge for {name} has a bad token: {error}"
         ))));
     }
+    authorization.kind = kind;
     authorization.challenge_url = Some(url.clone());
     authorization.token = Some(token.clone());
     match challenge.status.as_deref() {

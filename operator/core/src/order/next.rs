@@ -37,11 +37,12 @@ pub fn next(state: &OrderState, names: &[Name], now: Timestamp) -> Step {
         // `check` has seen to it that a new order has no URL, and the others what they need; the
         // order itself is what tells anything that is missing.
         Stage::New | Stage::Processing => Step::Send(Request::PollOrder { url }),
-        Stage::Pending => Step::Send(
-            fetch(state)
-                .or_else(|| answer(state))
-                .unwrap_or(Request::PollOrder { url }),
-        ),
+        Stage::Pending => match fetch(state) {
+            Some(request) => Step::Send(request),
+            // Once all are known, so that what is to be written is written together.
+            None if state.to_present().next().is_some() => Step::Present,
+            None => Step::Send(answer(state).unwrap_or(Request::PollOrder { url })),
+        },
         Stage::Ready => match state.finalize_url.clone() {
             Some(url) => Step::Send(Request::Finalize { url }),
             None => Step::Send(Request::PollOrder { url }),
@@ -72,7 +73,7 @@ fn is_expired(state: &OrderState, now: Timestamp) -> bool {
 fn awaited(stage: Stage) -> &'static str {
     match stage {
         Stage::New => "a new order can be asked for",
-        Stage::Pending => "the CA checks the names",
+        Stage::Pending => "the CA checks the names, or DNS records are seen",
         Stage::Ready => "the order can be finalized",
         Stage::Processing => "the CA issues the certificate",
         Stage::Valid => "the certificate can be downloaded",
@@ -89,7 +90,8 @@ fn fetch(state: &OrderState) -> Option<Request> {
 }
 
 fn answer(state: &OrderState) -> Option<Request> {
-    let (index, authorization) = first(state, AuthorizationState::Pending)?;
+    let (index, authorization) =
+        first(state, AuthorizationState::Pending).or_else(|| first(state, AuthorizationState::Presented))?;
     Some(Request::AnswerChallenge {
         index,
         url: authorization.challenge_url.clone()?,

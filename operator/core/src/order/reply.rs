@@ -8,6 +8,7 @@ use super::answers;
 use super::refusal::{SHORTEST_WAIT, is_about_number, is_about_replaces, refusal, unexpected, used_up};
 use super::state::{AuthorizationState, OrderState, Stage};
 use super::step::{Effect, Reply, Request, reason};
+use crate::challenge::ChallengeKinds;
 use crate::names::Name;
 use crate::response::{Problem, Response, Throttle, kind};
 
@@ -15,7 +16,7 @@ use crate::response::{Problem, Response, Throttle, kind};
 const MOST_DENIALS: u32 = 20;
 
 /// Takes in what came of `request`, which [`super::next`] asked for at `state`, for an order of
-/// `names`. Gives back the state to record, and what the outcome meant.
+/// `names`, of which each is validated by its kind of challenge. Gives back the state to record, and what the outcome meant.
 ///
 /// After [`Effect::Failed`] and [`Effect::Restart`] the state is of no use; the caller counts
 /// them and spaces the orders that follow.
@@ -24,6 +25,7 @@ pub fn reply(
     request: &Request,
     reply: &Reply,
     names: &[Name],
+    kinds: &ChallengeKinds,
     now: Timestamp,
 ) -> (OrderState, Effect) {
     state.not_before = None;
@@ -37,7 +39,7 @@ pub fn reply(
             state.wait_out_trouble(None, now);
             again(reason::NO_ANSWER, "the CA did not answer in time".to_owned())
         }
-        Reply::Response(response) => answered(&mut state, request, response, names, now),
+        Reply::Response(response) => answered(&mut state, request, response, names, kinds, now),
     };
     (state, effect)
 }
@@ -47,6 +49,7 @@ fn answered(
     request: &Request,
     response: &Response,
     names: &[Name],
+    kinds: &ChallengeKinds,
     now: Timestamp,
 ) -> Effect {
     match response.throttle(now) {
@@ -66,7 +69,7 @@ fn answered(
         None => {}
     }
     match response.status {
-        200..300 => accepted(state, request, response, names, now),
+        200..300 => accepted(state, request, response, names, kinds, now),
         408 | 425 | 500.. => {
             // Whatever stands before the CA may have given up on a request that the CA received.
             read_back(state, request);
@@ -93,12 +96,13 @@ fn accepted(
     request: &Request,
     response: &Response,
     names: &[Name],
+    kinds: &ChallengeKinds,
     now: Timestamp,
 ) -> Effect {
     match request {
         Request::NewOrder { .. } => answers::order_made(state, response, names, now),
         Request::FetchAuthorization { index, url } => {
-            answers::authorization_read(state, *index, url, response, names, now)
+            answers::authorization_read(state, (*index, url), response, names, kinds, now)
         }
         Request::AnswerChallenge { index, url } => {
             answers::challenge_answered(state, *index, url, response, now)

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::challenge::Token;
+use crate::challenge::{ChallengeKind, Token};
 use crate::names::Name;
 use crate::renewal::CertId;
 
@@ -68,18 +68,27 @@ pub struct Authorization {
     pub url: String,
     /// Where it stands.
     pub state: AuthorizationState,
-    /// The DNS name.
+    /// The DNS name, wildcard or address, as the shard has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The HTTP-01 challenge's URL.
+    /// The kind of challenge that is taken; HTTP-01 if it is not recorded.
+    #[serde(default, skip_serializing_if = "is_http01")]
+    pub kind: ChallengeKind,
+    /// The challenge's URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub challenge_url: Option<String>,
-    /// The HTTP-01 challenge's token.
+    /// The challenge's token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
     /// What the CA says is wrong, fit to be shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+// serde asks for a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_http01(kind: &ChallengeKind) -> bool {
+    *kind == ChallengeKind::Http01
 }
 
 /// Where an authorization stands.
@@ -88,8 +97,10 @@ pub enum AuthorizationState {
     /// It is to be fetched.
     #[default]
     Unknown,
-    /// Its challenge is to be answered.
+    /// Its challenge is to be answered; a DNS-01 challenge once its record can be seen.
     Pending,
+    /// The record for its DNS-01 challenge can be seen; the CA is to be told.
+    Presented,
     /// The CA was told to check it.
     Answered,
     /// The name is authorized.
@@ -105,6 +116,34 @@ impl OrderState {
             replaces,
             ..Self::default()
         }
+    }
+
+    /// The places in `authorizations` of those whose DNS-01 records are to be seen before the CA is told.
+    pub fn to_present(&self) -> impl Iterator<Item = (usize, &Authorization)> {
+        let waits =
+            |a: &Authorization| a.kind == ChallengeKind::Dns01 && a.state == AuthorizationState::Pending;
+        let authorizations = self.authorizations.iter().enumerate();
+        authorizations.filter(move |(_, authorization)| waits(authorization))
+    }
+
+    /// The records of all DNS-01 challenges can be seen: the CA may be told.
+    #[must_use]
+    pub fn presented(mut self) -> Self {
+        let places: Vec<usize> = self.to_present().map(|(index, _)| index).collect();
+        for index in places {
+            self.authorizations[index].state = AuthorizationState::Presented;
+        }
+        self.not_before = None;
+        self.polls = 0;
+        self
+    }
+
+    /// The records cannot be seen yet: they are looked at again at `until`.
+    #[must_use]
+    pub fn unseen(mut self, until: Timestamp) -> Self {
+        self.not_before = Some(until);
+        self.polls = self.polls.saturating_add(1);
+        self
     }
 
     /// Every URL that it holds: to be checked by the HTTP edge whenever a state is resumed.
@@ -143,7 +182,9 @@ impl OrderState {
                 return Err(Inconsistent::Token);
             }
             let is_open = match authorization.state {
-                AuthorizationState::Pending | AuthorizationState::Answered => self.stage == Stage::Pending,
+                AuthorizationState::Pending
+                | AuthorizationState::Presented
+                | AuthorizationState::Answered => self.stage == Stage::Pending,
                 AuthorizationState::Unknown | AuthorizationState::Valid | AuthorizationState::Invalid => {
                     false
                 }
@@ -229,6 +270,7 @@ impl AuthorizationState {
         match self {
             Self::Unknown => "Unknown",
             Self::Pending => "Pending",
+            Self::Presented => "Presented",
             Self::Answered => "Answered",
             Self::Valid => "Valid",
             Self::Invalid => "Invalid",
@@ -242,6 +284,7 @@ impl FromStr for AuthorizationState {
         [
             Self::Unknown,
             Self::Pending,
+            Self::Presented,
             Self::Answered,
             Self::Valid,
             Self::Invalid,

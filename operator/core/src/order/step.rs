@@ -24,7 +24,7 @@ pub enum Request {
         /// Its URL.
         url: String,
     },
-    /// Tell the CA that a challenge can be checked (§7.5.1). Its token must be served by then.
+    /// Tell the CA that a challenge can be checked (§7.5.1). Its token must be served, or its record be seen, by then.
     AnswerChallenge {
         /// The authorization's place in [`super::OrderState::authorizations`].
         index: usize,
@@ -91,6 +91,9 @@ pub enum Reply {
 pub enum Step {
     /// Send this and give the outcome to [`super::reply`].
     Send(Request),
+    /// Have the TXT records of [`super::OrderState::to_present`] written and seen, all together; then go on with
+    /// [`super::OrderState::presented`], or meanwhile with [`super::OrderState::unseen`].
+    Present,
     /// Ask again at that moment; until then nothing is to be sent.
     Wait {
         /// The moment.
@@ -178,6 +181,8 @@ pub mod reason {
     pub const REFUSED: &str = "Refused";
     /// The CA calls the request malformed.
     pub const MALFORMED: &str = "Malformed";
+    /// The CA offers no DNS-01 challenge for a name.
+    pub const NO_DNS01: &str = "NoDNS01Challenge";
     /// The CA offers no HTTP-01 challenge for a name.
     pub const NO_HTTP01: &str = "NoHTTP01Challenge";
     /// The CA does not let its customers choose how long a certificate is valid, or not so long.

@@ -1,6 +1,7 @@
 //! Conversations with a CA, each a sentence. The answers are written out here, except where a
 //! simulated CA gives them.
 
+mod by_dns;
 mod conversation;
 mod hostile;
 mod refused;
@@ -14,6 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::challenge::ChallengeKinds;
 use crate::names::Name;
 use crate::response::Response;
 
@@ -113,6 +115,7 @@ fn made(body: Value) -> Response {
 /// A talk with a CA about an order of some names: each request is checked, then answered.
 struct Talk {
     names: Vec<Name>,
+    kinds: ChallengeKinds,
     state: OrderState,
     now: Timestamp,
 }
@@ -121,6 +124,7 @@ impl Talk {
     fn of(count: usize) -> Self {
         Self {
             names: names(count),
+            kinds: ChallengeKinds::default(),
             state: OrderState::default(),
             now: now(),
         }
@@ -164,7 +168,14 @@ impl Talk {
     fn hears(&mut self, kind: &str, outcome: Reply) -> Effect {
         let request = self.request();
         assert_eq!(request.kind(), kind);
-        let (state, effect) = reply(self.state.clone(), &request, &outcome, &self.names, self.now);
+        let (state, effect) = reply(
+            self.state.clone(),
+            &request,
+            &outcome,
+            &self.names,
+            &self.kinds,
+            self.now,
+        );
         if !matches!(effect, Effect::Failed(_) | Effect::Restart { .. }) {
             assert_eq!(state.check(&self.names), Ok(()));
         }

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use sancho_core::check;
 use sancho_core::names::Name;
-use sancho_core::order::{Failure, Retry, reason};
+use sancho_core::order::{Failure, OrderState, Retry, reason};
 use sancho_core::response::Scope;
 use sancho_crds::{FoundBy, QuarantinedName};
 
-use super::{Driven, Stop, finish};
+use super::{Driven, Presented, Stop, finish, present};
 use crate::clock;
 use crate::shard::looks::looks;
 use crate::shard::quarantine::{self, Finding};
@@ -21,7 +21,8 @@ impl Driven<'_> {
         let found = tokio::select! {
             biased;
             found = looks(self.context, self.issuer, self.recorder.shard(), &names) => found,
-            () = self.issuer.budget.lost() => return Err(Stop::SlotsLost),
+            // Not when the slots are given up, since they are while nothing is asked of the CA for some seconds.
+            () = self.context.is_ending() => return Err(Stop::SlotsLost),
         };
         let failed = |(name, finding): (&String, check::Finding)| match finding {
             check::Finding::Failed(fault) => Some(Finding {
@@ -56,6 +57,37 @@ impl Driven<'_> {
         Ok(!self.record_findings(&findings).await?)
     }
 
+    /// Has the TXT records of DNS-01 challenges written and seen. Nothing comes back if the order goes on later, or has
+    /// ended.
+    pub(super) async fn present(&mut self, state: OrderState) -> Result<Option<OrderState>, Stop> {
+        let thumbprint = self.issuer.session.thumbprint();
+        let presented = tokio::select! {
+            biased;
+            presented = present(self.context, &mut self.recorder, &self.target, state, &thumbprint) => presented?,
+            () = self.context.is_ending() => return Err(Stop::SlotsLost),
+        };
+        let (state, findings) = match presented {
+            Presented::Seen(state) => return Ok(Some(state)),
+            Presented::Waits => return Ok(None),
+            Presented::Failed(state, findings) => (state, findings),
+        };
+        if quarantine::is_strict(self.recorder.shard()) {
+            if let Some(first) = findings.first() {
+                let message = format!("{}: {}", first.name, first.message);
+                let (shard, reason) = (self.recorder.shard(), first.reason.as_str());
+                finish::tell_news(self.context, shard, &self.target, reason, &message).await;
+                let status = finish::failed(shard, &self.target, reason, &message, Retry::Backoff);
+                self.recorder.record(status).await?;
+            }
+            return Ok(None);
+        }
+        if self.record_findings(&findings).await? {
+            return Ok(None);
+        }
+        // Names that are served are taken out on the CA's word alone, and there is no time left to wait.
+        Ok(Some(state.presented()))
+    }
+
     /// Leaves out the names that the CA refuses, if it names them. Says whether that was so and is recorded: then the
     /// shard has not failed.
     pub(super) async fn leave_out(
@@ -70,6 +102,7 @@ impl Driven<'_> {
                 | reason::REJECTED_IDENTIFIER
                 | reason::CAA
                 | reason::NO_HTTP01
+                | reason::NO_DNS01
                 | reason::RATE_LIMITED
         );
         let names: Vec<String> = match &failure.quota {

@@ -168,9 +168,20 @@ proptest! {
                     talk.now = until;
                     continue;
                 }
+                Step::Present => {
+                    talk.state = talk.state.presented();
+                    continue;
+                }
                 Step::Failed(_) | Step::Restart { .. } => break,
             };
-            let (state, effect) = reply(talk.state, &request, &Reply::Response(answer), &talk.names, talk.now);
+            let (state, effect) = reply(
+                talk.state,
+                &request,
+                &Reply::Response(answer),
+                &talk.names,
+                &talk.kinds,
+                talk.now,
+            );
             talk.state = state;
             match effect {
                 Effect::Moved | Effect::Issued { .. } => {}

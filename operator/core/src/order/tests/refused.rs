@@ -104,17 +104,6 @@ fn an_authorization_of_a_stranger_is_refused() {
 }
 
 #[test]
-fn a_wildcard_authorization_is_refused() {
-    let mut talk = Talk::of(1);
-    talk.moves("newOrder", made(order("pending", 1)));
-    let body = with(authorization(0, "pending"), "wildcard", json!(true));
-    assert_eq!(
-        talk.fails("authorization", ok(body)).reason,
-        reason::UNEXPECTED_ANSWER
-    );
-}
-
-#[test]
 fn an_authorization_without_http_01_fails_with_what_is_offered() {
     let mut talk = Talk::of(2);
     talk.moves("newOrder", made(order("pending", 2)));

@@ -32,6 +32,7 @@ fn the_words_of_a_status_are_read_back() {
     for state in [
         AuthorizationState::Unknown,
         AuthorizationState::Pending,
+        AuthorizationState::Presented,
         AuthorizationState::Answered,
         AuthorizationState::Valid,
         AuthorizationState::Invalid,
@@ -109,6 +110,7 @@ fn an_answer_to_a_request_of_another_state_changes_nothing() {
             &request,
             &Reply::Response(ok(body)),
             &talk.names,
+            &talk.kinds,
             talk.now,
         );
         assert_eq!(effect, Effect::Moved);

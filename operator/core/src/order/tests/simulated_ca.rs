@@ -12,6 +12,8 @@ pub(super) struct Ca {
     /// Names whose validation fails.
     pub(super) unreachable: BTreeSet<Name>,
     pub(super) orders: Vec<SimulatedOrder>,
+    /// The names whose TXT records stand in DNS.
+    pub(super) records: BTreeSet<Name>,
     /// The kinds of the requests that it received.
     pub(super) received: Vec<&'static str>,
 }
@@ -30,6 +32,7 @@ impl Ca {
             slowness,
             unreachable: BTreeSet::new(),
             orders: Vec::new(),
+            records: BTreeSet::new(),
             received: Vec::new(),
         }
     }
@@ -61,12 +64,21 @@ impl Ca {
             }
             Request::AnswerChallenge { url, .. } => {
                 let (id, index) = last_two_numbers(url);
+                let name = &self.orders[id].names[index];
+                if url.contains("/dns/") {
+                    assert!(
+                        self.records.contains(name),
+                        "{name} was answered without its record"
+                    );
+                } else {
+                    assert!(!name.is_wildcard(), "{name} has no such challenge");
+                }
                 let validated = &mut self.orders[id].validated[index];
                 if validated.is_some() {
                     return problem(400, "malformed", "the challenge is not pending");
                 }
                 *validated = Some(now + self.slowness);
-                ok(json!({"type": "http-01", "status": "processing"}))
+                ok(json!({"status": "processing"}))
             }
             Request::Finalize { url } => {
                 let id = last_number(url);
@@ -130,19 +142,27 @@ impl Ca {
     }
 
     fn authorization(&self, id: usize, index: usize, now: Timestamp) -> Value {
-        let state = self.state(id, index, now);
-        let mut challenge = json!({
-            "type": "http-01", "url": format!("https://ca.example/challenge/{id}/{index}"),
-            "status": state, "token": TOKEN,
-        });
-        if state == "invalid" {
-            challenge["error"] =
-                json!({"type": "urn:ietf:params:acme:error:connection", "detail": "refused"});
+        let (state, name) = (self.state(id, index, now), &self.orders[id].names[index]);
+        let challenge = |kind: &str, path: &str| {
+            let mut challenge = json!({
+                "type": kind, "url": format!("https://ca.example/{path}/{id}/{index}"),
+                "status": state, "token": TOKEN,
+            });
+            if state == "invalid" {
+                challenge["error"] =
+                    json!({"type": "urn:ietf:params:acme:error:connection", "detail": "refused"});
+            }
+            challenge
+        };
+        let mut challenges = vec![challenge("dns-01", "dns")];
+        if !name.is_wildcard() {
+            challenges.push(challenge("http-01", "challenge"));
         }
         json!({
             "status": if state == "processing" { "pending" } else { state },
-            "identifier": {"type": "dns", "value": self.orders[id].names[index]},
-            "challenges": [challenge],
+            "identifier": {"type": "dns", "value": name.as_str().trim_start_matches("*.")},
+            "wildcard": name.is_wildcard(),
+            "challenges": challenges,
         })
     }
 }

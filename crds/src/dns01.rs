@@ -1,0 +1,95 @@
+//! How TXT records for DNS-01 challenges are written. Field names are cert-manager's.
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+/// By a TXT record at `_acme-challenge.NAME` (RFC 8555 §8.4): the way for wildcards, and for hosts that no CA reaches. A
+/// CNAME that stands there is followed, and the record is written where it leads.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[x_kube(validation = Rule::new("has(self.rfc2136)")
+    .message("say how records are written: write rfc2136: { nameserver: 192.0.2.53, tsigKeyName: …, tsigSecretSecretRef: … }"))]
+pub struct Dns01 {
+    /// By dynamic updates (RFC 2136), as BIND, Knot, PowerDNS and others take them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rfc2136: Option<Rfc2136>,
+}
+
+/// Dynamic updates of a DNS server (RFC 2136).
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.tsigKeyName) == has(self.tsigSecretSecretRef)")
+    .message("tsigKeyName and tsigSecretSecretRef belong together: write both, or neither for a server that takes unsigned updates"))]
+pub struct Rfc2136 {
+    /// The server that takes updates of the zones, most often their primary: an address or a host name, with `:PORT`
+    /// if that is not 53. An IPv6 address with a port stands in brackets.
+    #[schemars(length(min = 1, max = 261))]
+    #[x_kube(validation = Rule::new("!self.contains('/') && !self.contains(' ')")
+        .message("an address or a host name, with the port if it is not 53: write it as in 192.0.2.53 or ns.example.com:5353"))]
+    pub nameserver: String,
+    /// Which transport updates are sent by. `UDP` if left out; what does not fit goes by TCP all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<UpdateProtocol>,
+    /// The name of the TSIG key (RFC 8945) that updates are signed with, as the server knows it.
+    #[schemars(length(min = 1, max = 253))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tsig_key_name: Option<String>,
+    /// The key's algorithm, as the server knows it. `HMACSHA256` if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tsig_algorithm: Option<TsigAlgorithm>,
+    /// The key itself, in base64 as in the server's configuration: in the namespace of an Issuer, beside a
+    /// ClusterIssuer in the operator's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tsig_secret_secret_ref: Option<SecretKeySelector>,
+}
+
+/// Which transport updates are sent by.
+#[derive(
+    schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord,
+)]
+pub enum UpdateProtocol {
+    /// UDP, as far as it holds them.
+    #[serde(rename = "UDP")]
+    Udp,
+    /// TCP always.
+    #[serde(rename = "TCP")]
+    Tcp,
+}
+
+/// The algorithm of a TSIG key.
+#[derive(
+    schemars::JsonSchema,
+    Serialize,
+    Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+)]
+pub enum TsigAlgorithm {
+    /// `hmac-sha256`.
+    #[default]
+    #[serde(rename = "HMACSHA256")]
+    HmacSha256,
+    /// `hmac-sha384`.
+    #[serde(rename = "HMACSHA384")]
+    HmacSha384,
+    /// `hmac-sha512`.
+    #[serde(rename = "HMACSHA512")]
+    HmacSha512,
+}
+
+/// A field of a Secret.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SecretKeySelector {
+    /// The Secret's name.
+    #[schemars(schema_with = "crate::rules::object_name")]
+    pub name: String,
+    /// The field.
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}

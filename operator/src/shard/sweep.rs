@@ -1,0 +1,217 @@
+//! TXT records that no order needs any more: claim → remove from DNS → forget. The same way after an order that went
+//! well, after one that failed, and after a crash.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use sancho_core::order::{AuthorizationState, Stage};
+use sancho_core::renewal::retry_time;
+use sancho_crds::{CertificateShard, CertificateShardStatus, Claim, PresentedRecord, Rfc2136, Solver};
+
+use super::drive::Stop;
+use super::finish;
+use super::looks::{labels, solvers};
+use super::present::{rfc2136, secrets, txt};
+use super::record::Recorder;
+use crate::clock;
+use crate::context::{Context, full_name};
+use crate::solvers::dns01::{DnsFault, TxtRecord};
+
+/// A record could not be removed.
+const RECORD_NOT_REMOVED: &str = "DNSRecordNotRemoved";
+
+/// When a record that no order needs is to be removed, if there is one.
+#[must_use]
+pub fn due(shard: &CertificateShard) -> Option<Timestamp> {
+    let status = shard.status.as_ref()?;
+    let moment = |record: &PresentedRecord| record.next_try.as_ref().map_or(Timestamp::MIN, |at| at.0);
+    leftover(status).map(moment).min()
+}
+
+/// The records that the order under way, if there is one, does not wait for the CA to look at.
+fn leftover(status: &CertificateShardStatus) -> impl Iterator<Item = &PresentedRecord> {
+    let pending = [Stage::New, Stage::Pending].map(Stage::as_str);
+    let order = status
+        .order
+        .as_ref()
+        .filter(|order| pending.contains(&order.stage.as_str()));
+    let done = [AuthorizationState::Valid, AuthorizationState::Invalid].map(AuthorizationState::as_str);
+    let is_needed = move |record: &&PresentedRecord| {
+        let mut authorizations = order.into_iter().flat_map(|order| &order.authorizations);
+        authorizations.any(|a| a.name.as_ref() == Some(&record.name) && !done.contains(&a.state.as_str()))
+    };
+    status.dns_records.iter().filter(move |record| !is_needed(record))
+}
+
+/// Removes what is due of the shard in `recorder`.
+///
+/// # Errors
+/// [`Stop`] if it could not be recorded; what is due stays due.
+pub(super) async fn sweep(context: &Context, mut recorder: Recorder) -> Result<(), Stop> {
+    let mut status = recorder.status();
+    status.claim = Some(Claim {
+        holder: context.replica.clone(),
+    });
+    recorder.record(status).await?;
+    let now = clock::now();
+    let status = recorder.status();
+    let is_due = |record: &&PresentedRecord| record.next_try.as_ref().is_none_or(|at| at.0 <= now);
+    let due: Vec<PresentedRecord> = leftover(&status).filter(is_due).cloned().collect();
+    let shard = recorder.shard();
+    let outcome = remove(context, shard, due, false).await;
+    let mut status = recorder.status();
+    status.claim = None;
+    let mut told = None;
+    for (record, outcome) in outcome {
+        let is_it = |other: &PresentedRecord| (&other.name, &other.value) == (&record.name, &record.value);
+        match outcome {
+            Ok(()) => status.dns_records.retain(|other| !is_it(other)),
+            Err(fault) => {
+                for other in status.dns_records.iter_mut().filter(|other| is_it(other)) {
+                    let failures = other.failures.unwrap_or_default().saturating_add(1);
+                    let at = retry_time(now, failures, None, &record.value);
+                    if failures == 1 {
+                        told = Some(format!("the TXT record {}: {}", record.record, fault.words));
+                    }
+                    other.failures = Some(failures);
+                    other.next_try = Some(clock::time(at));
+                }
+            }
+        }
+    }
+    recorder.record(status).await?;
+    if let Some(words) = told {
+        let shard = recorder.shard();
+        tracing::warn!(shard = full_name(shard), words, "a TXT record is not removed yet");
+        let words = format!("{words} (tried again)");
+        finish::tell_failure(context, shard, RECORD_NOT_REMOVED, &words).await;
+    }
+    Ok(())
+}
+
+/// Removes all records of a shard that was deleted: there is no status any more that speaks of them. Each replica that
+/// sees it does; nothing is lost by that.
+pub async fn sweep_deleted(context: Context, shard: CertificateShard) {
+    let records = shard.status.clone().unwrap_or_default().dns_records;
+    for (record, outcome) in remove(&context, &shard, records, true).await {
+        if let Err(fault) = outcome {
+            let (record, words) = (record.record, fault.words);
+            tracing::warn!(
+                shard = full_name(&shard),
+                record,
+                words,
+                "a TXT record of a deleted Certificate may have to be removed by hand"
+            );
+        }
+    }
+}
+
+/// Removes these records, by as few updates as can be. `any`: by any of the issuer's solvers, if the one for the name
+/// cannot be told any more.
+async fn remove(
+    context: &Context,
+    shard: &CertificateShard,
+    records: Vec<PresentedRecord>,
+    any: bool,
+) -> Vec<(PresentedRecord, Result<(), DnsFault>)> {
+    let (solvers, labels) = (solvers(context, shard), labels(context, shard));
+    let secrets = secrets(context, shard);
+    let mut by_server: BTreeMap<Option<&Rfc2136>, Vec<PresentedRecord>> = BTreeMap::new();
+    for record in records {
+        let mut settings = rfc2136(&solvers, &record.name, &labels);
+        if any && settings.is_none() {
+            settings = first(&solvers);
+        }
+        by_server.entry(settings).or_default().push(record);
+    }
+    let mut outcomes = Vec::new();
+    for (settings, records) in by_server {
+        let texts: Vec<TxtRecord> = records.iter().map(txt).collect();
+        let outcome = match settings {
+            Some(settings) => Some(context.dns.remove(settings, &secrets, &texts).await),
+            None => None,
+        };
+        outcomes.extend(records.into_iter().map(|record| {
+            let outcome = outcome
+                .clone()
+                .unwrap_or_else(|| Err(DnsFault::no_solver(&record.name)));
+            (record, outcome)
+        }));
+    }
+    outcomes
+}
+
+fn first(solvers: &[Solver]) -> Option<&Rfc2136> {
+    let mut dns = solvers.iter().filter_map(|solver| solver.dns01.as_ref());
+    dns.find_map(|dns01| dns01.rfc2136.as_ref())
+}
+
+/// Begins the removal of a deleted shard's records, if it has any.
+pub fn begin_deleted(context: &Context, shard: CertificateShard) {
+    let has_records = shard
+        .status
+        .as_ref()
+        .is_some_and(|status| !status.dns_records.is_empty());
+    if has_records && shard.uid().is_some() {
+        tokio::spawn(sweep_deleted(context.clone(), shard));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn shard(order: Value) -> CertificateShard {
+        let record = |name: &str| {
+            json!({
+                "name": name, "record": "_acme-challenge.a.example", "zone": "a.example", "value": name,
+                "since": "2026-11-24T06:00:00Z",
+            })
+        };
+        serde_json::from_value(json!({
+            "apiVersion": "sancho.dev/v1alpha1", "kind": "CertificateShard", "metadata": { "name": "shop-0" },
+            "spec": {
+                "certificate": "shop", "index": 0, "secretName": "shop-tls", "issuerRef": { "name": "ca" },
+                "dnsNames": ["*.a.example", "a.example"],
+            },
+            "status": { "order": order, "dnsRecords": [record("*.a.example"), record("a.example")] },
+        }))
+        .unwrap()
+    }
+
+    fn left(order: Value) -> Vec<String> {
+        let shard = shard(order);
+        leftover(shard.status.as_ref().unwrap())
+            .map(|r| r.name.clone())
+            .collect()
+    }
+
+    fn order(stage: &str, states: [&str; 2]) -> Value {
+        let authorization =
+            |name: &str, state: &str| json!({ "url": "https://ca/authz", "state": state, "name": name });
+        json!({
+            "target": "t", "stage": stage, "polls": 0,
+            "authorizations": [
+                authorization("*.a.example", states[0]),
+                authorization("a.example", states[1]),
+            ],
+        })
+    }
+
+    #[test]
+    fn a_record_is_needed_as_long_as_the_ca_may_look_at_it() {
+        let both = ["*.a.example", "a.example"];
+        assert_eq!(left(Value::Null), both);
+        assert_eq!(left(order("Pending", ["Pending", "Pending"])), [""; 0]);
+        assert_eq!(left(order("Pending", ["Answered", "Presented"])), [""; 0]);
+        assert_eq!(left(order("Pending", ["Valid", "Answered"])), ["*.a.example"]);
+        for stage in ["Ready", "Processing", "Valid", "Invalid"] {
+            assert_eq!(left(order(stage, ["Answered", "Answered"])), both);
+        }
+        assert_eq!(due(&shard(Value::Null)), Some(Timestamp::MIN));
+        assert_eq!(due(&shard(order("Pending", ["Pending", "Pending"]))), None);
+    }
+}

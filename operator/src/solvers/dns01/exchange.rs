@@ -1,0 +1,198 @@
+//! One message to one DNS server and its answer: by UDP, and by TCP if that is too small (RFC 1035 §4.2, RFC 7766).
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use hickory_proto::op::{Edns, Message, MessageType, Query, ResponseCode};
+use hickory_proto::rr::{Name, RecordType};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::timeout;
+
+/// How long the attempts by UDP, which may lose a message, wait. A whole round of looks at DNS is to be done before a
+/// budget without work gives its slots up, so that the shard's claim still counts.
+const ATTEMPTS: [Duration; 2] = [Duration::from_millis(800), Duration::from_millis(1200)];
+/// The same for a server that has to ask others first.
+const RECURSIVE: [Duration; 2] = [Duration::from_millis(1000), Duration::from_millis(1500)];
+/// How long it may take by TCP.
+const TCP: Duration = Duration::from_secs(2);
+/// What fits into a datagram nearly everywhere (DNS flag day 2020).
+const UDP_SIZE: u16 = 1232;
+/// What fits into one without EDNS (RFC 1035 §2.3.4).
+const UDP_PLAIN: usize = 512;
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NoAnswer {
+    /// None came in time.
+    #[error("it does not answer")]
+    Silent,
+    /// The network says so.
+    #[error("it cannot be reached ({0})")]
+    Unreachable(String),
+    /// What came is no DNS message, or not the answer.
+    #[error("what it answers is no DNS message")]
+    Garbled,
+}
+
+impl From<std::io::Error> for NoAnswer {
+    fn from(error: std::io::Error) -> Self {
+        Self::Unreachable(error.kind().to_string())
+    }
+}
+
+/// Asks `server` for the records of this type at `name`.
+pub(super) async fn ask(
+    server: SocketAddr,
+    name: &Name,
+    kind: RecordType,
+    recursion: bool,
+) -> Result<Message, NoAnswer> {
+    let mut message = Message::query();
+    message.metadata.recursion_desired = recursion;
+    message.add_query(Query::query(name.clone(), kind));
+    let mut edns = Edns::new();
+    edns.set_max_payload(UDP_SIZE).set_version(0);
+    message.set_edns(edns);
+    let bytes = message.to_vec().map_err(|_| NoAnswer::Garbled)?;
+    let attempts = if recursion { RECURSIVE } else { ATTEMPTS };
+    let answer = match by_udp(server, &bytes, attempts)
+        .await
+        .and_then(|answer| parsed(&message, &answer))
+    {
+        // A server that does not know EDNS (RFC 6891 §7).
+        Ok(answer) if answer.response_code == ResponseCode::FormErr => {
+            message.edns = None;
+            let bytes = message.to_vec().map_err(|_| NoAnswer::Garbled)?;
+            parsed(&message, &by_udp(server, &bytes, attempts).await?)?
+        }
+        Ok(answer) => answer,
+        Err(no_answer) => return Err(no_answer),
+    };
+    if !answer.truncation {
+        return Ok(answer);
+    }
+    let bytes = message.to_vec().map_err(|_| NoAnswer::Garbled)?;
+    parsed(&message, &by_tcp(server, &bytes).await?)
+}
+
+/// Sends `message` to `server`, and gives its answer back as it came. `tcp`: by TCP whatever its size.
+pub(super) async fn send(server: SocketAddr, message: &[u8], tcp: bool) -> Result<Vec<u8>, NoAnswer> {
+    if tcp || message.len() > UDP_PLAIN {
+        by_tcp(server, message).await
+    } else {
+        by_udp(server, message, ATTEMPTS).await
+    }
+}
+
+/// The answer to `question`, if it is one.
+fn parsed(question: &Message, answer: &[u8]) -> Result<Message, NoAnswer> {
+    let message = Message::from_vec(answer).map_err(|_| NoAnswer::Garbled)?;
+    // Servers that cannot read a question answer without it.
+    let is_same = message.queries == question.queries || message.queries.is_empty();
+    if message.id != question.id || message.message_type != MessageType::Response || !is_same {
+        return Err(NoAnswer::Garbled);
+    }
+    Ok(message)
+}
+
+async fn by_udp(server: SocketAddr, message: &[u8], attempts: [Duration; 2]) -> Result<Vec<u8>, NoAnswer> {
+    let any: SocketAddr = match server {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let mut last = NoAnswer::Silent;
+    for wait in attempts {
+        // A new port each time; and what others send to it is not received.
+        let socket = UdpSocket::bind(any).await?;
+        socket.connect(server).await?;
+        let answered = async {
+            socket.send(message).await?;
+            let mut buffer = vec![0; usize::from(u16::MAX)];
+            loop {
+                let length = socket.recv(&mut buffer).await?;
+                if buffer[..length].get(..2) == message.get(..2) {
+                    buffer.truncate(length);
+                    return Ok(buffer);
+                }
+            }
+        };
+        match timeout(wait, answered).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) => last = error,
+            Err(_) => last = NoAnswer::Silent,
+        }
+    }
+    Err(last)
+}
+
+async fn by_tcp(server: SocketAddr, message: &[u8]) -> Result<Vec<u8>, NoAnswer> {
+    let answered = async {
+        let mut stream = TcpStream::connect(server).await?;
+        let length = u16::try_from(message.len()).map_err(|_| NoAnswer::Garbled)?;
+        let mut framed = length.to_be_bytes().to_vec();
+        framed.extend_from_slice(message);
+        stream.write_all(&framed).await?;
+        let length = stream.read_u16().await?;
+        let mut answer = vec![0; usize::from(length)];
+        stream.read_exact(&mut answer).await?;
+        Ok(answer)
+    };
+    timeout(TCP, answered).await.unwrap_or(Err(NoAnswer::Silent))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn question() -> Message {
+        let mut message = Message::query();
+        let name = Name::from_ascii("_acme-challenge.example.com.").unwrap();
+        message.add_query(Query::query(name, RecordType::TXT));
+        message
+    }
+
+    #[test]
+    fn an_answer_to_another_question_is_none() {
+        let question = question();
+        let mut answer = question.clone();
+        answer.metadata.message_type = MessageType::Response;
+        assert!(parsed(&question, &answer.to_vec().unwrap()).is_ok());
+        answer.metadata.id = question.id.wrapping_add(1);
+        assert_eq!(
+            parsed(&question, &answer.to_vec().unwrap()),
+            Err(NoAnswer::Garbled)
+        );
+        answer.metadata.id = question.id;
+        answer.queries = vec![Query::query(Name::root(), RecordType::TXT)];
+        assert_eq!(
+            parsed(&question, &answer.to_vec().unwrap()),
+            Err(NoAnswer::Garbled)
+        );
+        assert_eq!(
+            parsed(&question, &question.to_vec().unwrap()),
+            Err(NoAnswer::Garbled)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_read_or_refused(
+            bytes in prop::collection::vec(any::<u8>(), 0..600),
+            counts in prop::collection::vec(any::<u8>(), 8),
+        ) {
+            let question = question();
+            let _ = parsed(&question, &bytes);
+            // With a header that fits, and wild counts of records.
+            let mut crafted = question.to_vec().unwrap();
+            crafted[2] |= 0x80;
+            crafted[4..12].copy_from_slice(&counts);
+            crafted.extend_from_slice(&bytes);
+            if let Ok(answer) = parsed(&question, &crafted) {
+                prop_assert!(answer.answers.len() <= crafted.len());
+            }
+        }
+    }
+}

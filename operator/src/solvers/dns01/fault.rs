@@ -1,0 +1,68 @@
+//! Why a TXT record cannot be written, or a name's place in DNS not be found.
+
+use sancho_core::check::Fault;
+use sancho_core::shown::shown_within;
+
+/// The Secret with the key is not there, or holds none.
+pub(super) const CREDENTIALS_MISSING: &str = "DNSCredentialsMissing";
+/// Nothing says how the record is written.
+const NO_SOLVER: &str = "NoDNS01Solver";
+/// The server does not take the key.
+pub(super) const KEY_REFUSED: &str = "TSIGRefused";
+/// The server does not let this key write there.
+pub(super) const UPDATE_REFUSED: &str = "DNSUpdateRefused";
+/// The server has no such zone to be written to.
+pub(super) const ZONE_REFUSED: &str = "DNSZoneRefused";
+/// The domain does not exist.
+pub(super) const ZONE_NOT_FOUND: &str = "DNSZoneNotFound";
+/// CNAMEs lead round in a circle, or on for ever.
+pub(super) const CNAME_LOOP: &str = "CNAMELoop";
+/// A DNS server does not answer, or fails.
+pub(super) const SERVER_FAILS: &str = "DNSServerFails";
+
+/// Why a TXT record cannot be written, or a name's place in DNS not be found.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{words}")]
+pub struct DnsFault {
+    /// A CamelCase reason, for conditions and events.
+    pub reason: &'static str,
+    /// What is wrong and what can be done about it, bounded and escaped.
+    pub words: String,
+    /// May it be otherwise with another name of the same zone?
+    pub is_about_names: bool,
+}
+
+impl DnsFault {
+    pub(super) fn new(reason: &'static str, words: &str) -> Self {
+        Self {
+            reason,
+            words: shown_within(words, 384),
+            is_about_names: false,
+        }
+    }
+
+    /// Its issuer has no `dns01` for a name that has a record.
+    #[must_use]
+    pub fn no_solver(name: &str) -> Self {
+        Self::new(
+            NO_SOLVER,
+            &format!(
+                "no solver with dns01 is for {name} any more: add one to spec.acme.solvers of its issuer, or remove the \
+                 record by hand"
+            ),
+        )
+    }
+
+    /// A server that does not answer or fails, or a record that is not seen yet, may do so in a moment.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        self.reason == SERVER_FAILS
+    }
+}
+
+impl From<DnsFault> for Fault {
+    fn from(fault: DnsFault) -> Self {
+        let DnsFault { reason, words, .. } = fault;
+        Fault::NoRecord { reason, words }
+    }
+}

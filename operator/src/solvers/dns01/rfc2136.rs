@@ -1,0 +1,281 @@
+//! Dynamic updates (RFC 2136), signed by TSIG (RFC 8945).
+
+use std::net::{IpAddr, SocketAddr};
+
+use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::rdata::TXT;
+use hickory_proto::rr::rdata::tsig::TsigError;
+use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType, TSigner};
+use sancho_crds::{Rfc2136, UpdateProtocol};
+
+use super::TxtRecord;
+use super::exchange::send;
+use super::fault::{DnsFault, KEY_REFUSED, SERVER_FAILS, UPDATE_REFUSED, ZONE_REFUSED};
+use super::zone::absolute;
+use crate::clock;
+
+/// The most records in one update.
+pub(super) const MOST_RECORDS: usize = 100;
+/// How long resolvers may keep a record: CAs keep none, and what is answered must not be old for long.
+const TTL: u32 = 60;
+/// A value that no challenge has.
+const NOTHING: &str = "sancho-look";
+
+/// What is to become of a zone's records.
+pub(super) struct Change {
+    records: Vec<Record>,
+}
+
+impl Change {
+    /// These are there. Others under the same names stay.
+    pub(super) fn add(records: &[&TxtRecord]) -> Self {
+        let record = |record: &&TxtRecord| txt(&record.name, &record.value, TTL);
+        Self {
+            records: records.iter().filter_map(record).collect(),
+        }
+    }
+
+    /// These are not there (§2.5.4). Others under the same names stay.
+    pub(super) fn remove(records: &[&TxtRecord]) -> Self {
+        let values = records
+            .iter()
+            .map(|record| (record.name.as_str(), record.value.as_str()));
+        Self::without(values)
+    }
+
+    /// Nothing changes: what is removed under these names is not there.
+    pub(super) fn nothing(names: &[&str]) -> Self {
+        Self::without(names.iter().map(|name| (*name, NOTHING)))
+    }
+
+    fn without<'a>(values: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+        let gone = values.filter_map(|(name, value)| {
+            let mut record = txt(name, value, 0)?;
+            record.dns_class = DNSClass::NONE;
+            Some(record)
+        });
+        Self {
+            records: gone.collect(),
+        }
+    }
+}
+
+fn txt(name: &str, value: &str, ttl: u32) -> Option<Record> {
+    let data = RData::TXT(TXT::new(vec![value.to_owned()]));
+    Some(Record::from_rdata(absolute(name)?, ttl, data))
+}
+
+/// Sends updates to one server.
+pub(super) struct Updater {
+    server: SocketAddr,
+    /// As the issuer has it.
+    word: String,
+    tcp: bool,
+    key: Option<TSigner>,
+}
+
+impl Updater {
+    /// To the server of `settings`, signed with `key`.
+    ///
+    /// # Errors
+    /// [`DnsFault`] if the server's name has no address.
+    pub(super) async fn new(settings: &Rfc2136, key: Option<TSigner>) -> Result<Self, DnsFault> {
+        let server = address(&settings.nameserver).await.ok_or_else(|| {
+            let words = format!(
+                "dns01.rfc2136.nameserver {} has no address: write one that can be looked up, or an IP address",
+                settings.nameserver
+            );
+            DnsFault::new(SERVER_FAILS, &words)
+        })?;
+        Ok(Self {
+            server,
+            word: settings.nameserver.clone(),
+            tcp: settings.protocol == Some(UpdateProtocol::Tcp),
+            key,
+        })
+    }
+
+    /// Carries `change` out in `zone`, all of it or nothing (§3.4.2.7).
+    ///
+    /// # Errors
+    /// [`DnsFault`] says what the server does not like.
+    pub(super) async fn update(&self, zone: &str, change: &Change) -> Result<(), DnsFault> {
+        let word = &self.word;
+        let fails = |words: String| DnsFault::new(SERVER_FAILS, &words);
+        let name = absolute(zone).ok_or_else(|| fails(format!("{zone} is no zone")))?;
+        let mut message = update(name, change);
+        let mut verifier = None;
+        if let Some(key) = &self.key {
+            // A clock before 1970 cannot sign.
+            let now = u64::try_from(clock::now().as_second()).unwrap_or_default();
+            verifier = message
+                .finalize(key, now)
+                .map_err(|error| fails(format!("an update could not be signed: {error}")))?;
+        }
+        let bytes = message
+            .to_vec()
+            .map_err(|error| fails(format!("an update could not be written: {error}")))?;
+        let answer = send(self.server, &bytes, self.tcp).await.map_err(|no_answer| {
+            fails(format!(
+                "the DNS server {word}, which is to be updated, fails: {no_answer}. Check \
+                 dns01.rfc2136.nameserver, and that it can be reached from here"
+            ))
+        })?;
+        let parsed = Message::from_vec(&answer)
+            .ok()
+            .filter(|parsed| parsed.id == message.id && parsed.message_type == MessageType::Response);
+        let Some(parsed) = parsed else {
+            return Err(fails(format!(
+                "the DNS server {word} answers an update with what is no answer"
+            )));
+        };
+        if parsed.response_code != ResponseCode::NoError {
+            return Err(self.refusal(zone, &parsed));
+        }
+        match verifier.map(|mut verifier| verifier.verify(&answer)) {
+            None | Some(Ok(_)) => Ok(()),
+            Some(Err(_)) => Err(DnsFault::new(
+                KEY_REFUSED,
+                &format!(
+                    "the answer of the DNS server {word} is not signed with the TSIG key: somebody else answers in \
+                     its place, or it does not know the key"
+                ),
+            )),
+        }
+    }
+
+    fn refusal(&self, zone: &str, answer: &Message) -> DnsFault {
+        let word = &self.word;
+        let error = answer
+            .signature()
+            .and_then(|signature| signature.data.error.clone());
+        let bad_key = |what: &str, mend: &str| {
+            DnsFault::new(KEY_REFUSED, &format!("the DNS server {word} {what}: {mend}"))
+        };
+        match (error, answer.response_code) {
+            (Some(TsigError::BadKey), _) => bad_key(
+                "does not know the TSIG key of this name and algorithm (BADKEY)",
+                "make dns01.rfc2136.tsigKeyName and tsigAlgorithm those of its configuration",
+            ),
+            (Some(TsigError::BadSig), _) => bad_key(
+                "has another TSIG key of this name (BADSIG)",
+                "put the key of its configuration into the Secret of dns01.rfc2136.tsigSecretSecretRef",
+            ),
+            (Some(TsigError::BadTime), _) => bad_key(
+                "says that the time is wrong (BADTIME)",
+                "its clock and that of this machine are more than 5 min apart; set both",
+            ),
+            (_, ResponseCode::Refused) => DnsFault {
+                is_about_names: true,
+                ..DnsFault::new(
+                    UPDATE_REFUSED,
+                    &format!(
+                        "the DNS server {word} does not let this key write TXT records in the zone {zone} (REFUSED): \
+                         grant it in the zone's update-policy or allow-update"
+                    ),
+                )
+            },
+            (_, ResponseCode::NotAuth | ResponseCode::NotZone | ResponseCode::NotImp) => DnsFault::new(
+                ZONE_REFUSED,
+                &format!(
+                    "the DNS server {word} is no primary of the zone {zone} (it answers {}): name the zone's primary \
+                     in dns01.rfc2136.nameserver, or choose another solver for its names by a selector",
+                    answer.response_code
+                ),
+            ),
+            (_, code) => DnsFault::new(
+                SERVER_FAILS,
+                &format!(
+                    "the DNS server {word} fails to update the zone {zone} (it answers {code}): see its log"
+                ),
+            ),
+        }
+    }
+}
+
+fn update(zone: Name, change: &Change) -> Message {
+    let mut message = Message::query();
+    message.metadata.op_code = OpCode::Update;
+    message.metadata.recursion_desired = false;
+    // The zone stands in the question's place, and what is to change in that of the authorities (§2).
+    let mut question = Query::new();
+    question
+        .set_name(zone)
+        .set_query_class(DNSClass::IN)
+        .set_query_type(RecordType::SOA);
+    message.add_query(question);
+    message.add_authorities(change.records.iter().cloned());
+    message
+}
+
+/// The address that a nameserver stands for.
+async fn address(nameserver: &str) -> Option<SocketAddr> {
+    let (host, port) = parts(nameserver)?;
+    match host.parse::<IpAddr>() {
+        Ok(address) => Some((address, port).into()),
+        Err(_) => tokio::net::lookup_host((host, port)).await.ok()?.next(),
+    }
+}
+
+/// Host and port of `HOST`, `HOST:PORT`, `[ADDRESS]:PORT` or a bare IPv6 address.
+fn parts(nameserver: &str) -> Option<(&str, u16)> {
+    const PORT: u16 = 53;
+    if nameserver.parse::<IpAddr>().is_ok() {
+        return Some((nameserver, PORT));
+    }
+    let (host, port) = match nameserver.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
+        _ => (nameserver, PORT),
+    };
+    let host = match host.strip_prefix('[') {
+        Some(inner) => inner.strip_suffix(']')?,
+        None => host,
+    };
+    (!host.is_empty()).then_some((host, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nameserver_has_port_53_unless_it_says_otherwise() {
+        for (text, host, port) in [
+            ("192.0.2.53", "192.0.2.53", 53),
+            ("192.0.2.53:5353", "192.0.2.53", 5353),
+            ("2001:db8::53", "2001:db8::53", 53),
+            ("[2001:db8::53]", "2001:db8::53", 53),
+            ("[2001:db8::53]:5353", "2001:db8::53", 5353),
+            ("ns.example.com", "ns.example.com", 53),
+            ("ns.example.com:5353", "ns.example.com", 5353),
+        ] {
+            assert_eq!(parts(text), Some((host, port)), "{text}");
+        }
+        for text in [":53", "ns.example.com:port", "[2001:db8::53", "ns:99999"] {
+            assert_eq!(parts(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_update_adds_values_and_removes_one_alone() {
+        let record = TxtRecord {
+            zone: "example.com".into(),
+            name: "_acme-challenge.example.com".into(),
+            value: "v".into(),
+        };
+        let zone = absolute("example.com").unwrap();
+        let added = update(zone.clone(), &Change::add(&[&record]));
+        let removed = update(zone, &Change::remove(&[&record]));
+        for (message, class, ttl) in [(added, DNSClass::IN, TTL), (removed, DNSClass::NONE, 0)] {
+            let message = Message::from_vec(&message.to_vec().unwrap()).unwrap();
+            assert_eq!(message.op_code, OpCode::Update);
+            assert_eq!(message.queries[0].query_type(), RecordType::SOA);
+            let [change] = &message.authorities[..] else {
+                panic!("{message}")
+            };
+            assert_eq!((change.dns_class, change.ttl), (class, ttl));
+            assert_eq!(change.name.to_ascii(), "_acme-challenge.example.com.");
+            assert_eq!(change.data, RData::TXT(TXT::new(vec!["v".into()])));
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Whether records are seen at all servers of their zone, or at the recursive ones alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::{Name, RData, RecordType};
+
+use super::exchange::ask;
+use super::fault::{DnsFault, SERVER_FAILS};
+use super::zone::{absolute, recursive, text};
+use super::{Inner, TxtRecord};
+
+/// The most servers of a zone that are asked; no registry takes more than 13.
+const MOST_SERVERS: usize = 13;
+/// The most addresses of one server that are tried.
+const MOST_ADDRESSES: usize = 4;
+
+/// The servers that a zone's records are looked for at.
+pub(super) struct Servers {
+    servers: Vec<Server>,
+    /// Whether they are the zone's own.
+    are_own: bool,
+}
+
+struct Server {
+    /// As it is told.
+    word: String,
+    /// One of these is to answer.
+    addresses: Vec<SocketAddr>,
+}
+
+impl Servers {
+    /// Those of `zone`.
+    pub(super) async fn of(inner: &Inner, zone: &str) -> Result<Self, DnsFault> {
+        if inner.settings.recursive_only {
+            let recursive = inner.recursive.iter().flatten().map(|server| Server {
+                word: server.to_string(),
+                addresses: vec![*server],
+            });
+            return Ok(Self {
+                servers: recursive.collect(),
+                are_own: false,
+            });
+        }
+        let no_servers = |words: String| DnsFault::new(SERVER_FAILS, &words);
+        let name = absolute(zone).ok_or_else(|| no_servers(format!("{zone} is no zone")))?;
+        let answer = recursive(inner, &name, RecordType::NS).await?;
+        let names: BTreeSet<Name> = answer
+            .answers
+            .iter()
+            .filter_map(|record| match &record.data {
+                RData::NS(server) if record.name == name => Some(server.0.clone()),
+                _ => None,
+            })
+            .take(MOST_SERVERS)
+            .collect();
+        if names.is_empty() {
+            return Err(no_servers(format!(
+                "the zone {zone} has no NS records: check its delegation"
+            )));
+        }
+        let servers = names.into_iter().map(|name| Server::named(inner, name));
+        Ok(Self {
+            servers: futures::future::join_all(servers)
+                .await
+                .into_iter()
+                .collect::<Result<_, _>>()?,
+            are_own: true,
+        })
+    }
+
+    /// Which of `records` one of these servers lacks: by the record's name, which one and how, in words.
+    pub(super) async fn unseen(&self, inner: &Inner, records: &[&TxtRecord]) -> BTreeMap<String, String> {
+        let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for record in records {
+            values.entry(&record.name).or_default().insert(&record.value);
+        }
+        let questions = values
+            .iter()
+            .flat_map(|(name, values)| self.servers.iter().map(move |server| (*name, values, server)));
+        let looks = questions.map(|(name, values, server)| async move {
+            let lacks = self.lacks(inner, server, name, values).await?;
+            Some((name.to_owned(), format!("{} {lacks}", server.word)))
+        });
+        let found = futures::future::join_all(looks).await;
+        let mut unseen: BTreeMap<String, String> = BTreeMap::new();
+        for (name, words) in found.into_iter().flatten() {
+            let told = unseen.entry(name).or_default();
+            if !told.is_empty() {
+                told.push_str(", ");
+            }
+            told.push_str(&words);
+        }
+        unseen
+    }
+
+    /// Why this server is not seen to have all these values; nothing if it is.
+    async fn lacks(
+        &self,
+        inner: &Inner,
+        server: &Server,
+        name: &str,
+        values: &BTreeSet<&str>,
+    ) -> Option<String> {
+        let Some(question) = absolute(name) else {
+            return Some("cannot be asked".into());
+        };
+        let mut last = "has no address".to_owned();
+        for address in &server.addresses {
+            let _place = inner.places.acquire().await;
+            let answer = match ask(*address, &question, RecordType::TXT, !self.are_own).await {
+                Ok(answer) => answer,
+                Err(no_answer) => {
+                    last = format!("is silent: {no_answer}");
+                    continue;
+                }
+            };
+            let is_told = matches!(
+                answer.response_code,
+                ResponseCode::NoError | ResponseCode::NXDomain
+            );
+            if !is_told || (self.are_own && !answer.authoritative) {
+                last = format!("does not serve the zone (it answers {})", answer.response_code);
+                continue;
+            }
+            let there: BTreeSet<String> = answer
+                .answers
+                .iter()
+                .filter_map(|record| match &record.data {
+                    RData::TXT(text) => Some(String::from_utf8_lossy(&text.txt_data.concat()).into_owned()),
+                    _ => None,
+                })
+                .collect();
+            return (!values.iter().all(|value| there.contains(*value)))
+                .then(|| "lacks the record".to_owned());
+        }
+        Some(last)
+    }
+}
+
+impl Server {
+    async fn named(inner: &Inner, name: Name) -> Result<Self, DnsFault> {
+        let (four, six) = tokio::join!(
+            recursive(inner, &name, RecordType::A),
+            recursive(inner, &name, RecordType::AAAA)
+        );
+        // A family that cannot be asked for does not matter if the other has an address.
+        let records = [four?, six?].into_iter().flat_map(|answer| answer.answers);
+        let addresses = records.filter_map(|record| match record.data {
+            RData::A(address) => Some((address.0, inner.settings.port).into()),
+            RData::AAAA(address) => Some((address.0, inner.settings.port).into()),
+            _ => None,
+        });
+        let addresses: Vec<SocketAddr> = addresses.take(MOST_ADDRESSES).collect();
+        let shown = addresses.first().map(|address| format!(" ({})", address.ip()));
+        Ok(Self {
+            word: format!("{}{}", text(&name), shown.unwrap_or_default()),
+            addresses,
+        })
+    }
+}

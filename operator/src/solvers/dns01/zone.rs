@@ -1,0 +1,196 @@
+//! Where a TXT record is to be written: CNAMEs are followed, then the zone is found by its SOA.
+
+use std::net::SocketAddr;
+
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::{Name, RData, RecordType};
+use sancho_core::names::is_public_suffix;
+
+use super::Inner;
+use super::exchange::{NoAnswer, ask};
+use super::fault::{CNAME_LOOP, DnsFault, SERVER_FAILS, ZONE_NOT_FOUND};
+
+/// The most CNAMEs that are followed.
+pub(super) const MOST_CNAMES: usize = 8;
+
+/// Where a TXT record is to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The name that it stands at, without a final dot.
+    pub record: String,
+    /// The zone that this is in, without a final dot.
+    pub zone: String,
+}
+
+/// Where the record that is looked for at `record` is to be written.
+///
+/// # Errors
+/// [`DnsFault`] if CNAMEs lead nowhere, if the domain does not exist, or if no server answers.
+pub(super) async fn place(inner: &Inner, record: &str) -> Result<Place, DnsFault> {
+    let asked = absolute(record).ok_or_else(|| {
+        DnsFault::new(
+            ZONE_NOT_FOUND,
+            &format!("{record} is longer than a DNS name can be: take the name out of spec.dnsNames"),
+        )
+    })?;
+    let name = end_of_chain(inner, asked).await?;
+    let zone = zone_of(inner, &name).await?;
+    if is_public(&zone) {
+        let told = text(&name);
+        return Err(DnsFault::new(
+            ZONE_NOT_FOUND,
+            &format!(
+                "the domain of {told} does not exist in DNS (NXDOMAIN): register or delegate it, mend the CNAME that \
+                 leads there, or take the name out of spec.dnsNames"
+            ),
+        ));
+    }
+    Ok(Place {
+        record: text(&name),
+        zone: text(&zone),
+    })
+}
+
+/// Where the CNAMEs at `name` lead.
+async fn end_of_chain(inner: &Inner, name: Name) -> Result<Name, DnsFault> {
+    let mut chain = vec![name];
+    loop {
+        let at = &chain[chain.len() - 1];
+        let answer = recursive(inner, at, RecordType::CNAME).await?;
+        let target = answer.answers.iter().find_map(|record| match &record.data {
+            RData::CNAME(target) if record.name == *at => Some(target.0.clone()),
+            _ => None,
+        });
+        let Some(target) = target else {
+            return Ok(at.clone());
+        };
+        if chain.contains(&target) || chain.len() > MOST_CNAMES {
+            let links: Vec<String> = chain.iter().chain([&target]).map(text).collect();
+            return Err(DnsFault::new(
+                CNAME_LOOP,
+                &format!(
+                    "the CNAMEs of {} lead round in a circle, or on for more than {MOST_CNAMES}: mend them ({})",
+                    links[0],
+                    links.join(" -> ")
+                ),
+            ));
+        }
+        chain.push(target);
+    }
+}
+
+/// The zone that `name` is in: the nearest name above it, or itself, with an SOA record.
+async fn zone_of(inner: &Inner, name: &Name) -> Result<Name, DnsFault> {
+    let mut at = name.clone();
+    loop {
+        let answer = recursive(inner, &at, RecordType::SOA).await?;
+        // A negative answer has the zone's SOA beside it (RFC 2308 §3), which saves the walk.
+        let records = answer.answers.iter().chain(&answer.authorities);
+        let mut zones = records.filter_map(|record| match record.data {
+            RData::SOA(_) if record.name.zone_of(&at) => Some(record.name.clone()),
+            _ => None,
+        });
+        if let Some(zone) = zones.next() {
+            return Ok(zone);
+        }
+        if at.is_root() {
+            return Ok(at);
+        }
+        at = at.base_name();
+    }
+}
+
+/// The root, or a domain under which others are registered: nobody has their records written there.
+fn is_public(zone: &Name) -> bool {
+    let text = text(zone);
+    zone.is_root() || is_public_suffix(&text)
+}
+
+/// Asks the recursive servers in turn until one has an answer.
+pub(super) async fn recursive(inner: &Inner, name: &Name, kind: RecordType) -> Result<Message, DnsFault> {
+    let servers = inner.recursive.as_ref().map_err(|words| {
+        DnsFault::new(
+            SERVER_FAILS,
+            &format!("{words}: name one with --dns01-recursive-nameservers"),
+        )
+    })?;
+    let mut last = None;
+    for server in servers {
+        let asked = {
+            let _place = inner.places.acquire().await;
+            ask(*server, name, kind, true).await
+        };
+        match asked {
+            Ok(answer)
+                if matches!(
+                    answer.response_code,
+                    ResponseCode::NoError | ResponseCode::NXDomain
+                ) =>
+            {
+                return Ok(answer);
+            }
+            Ok(answer) => last = Some(failed(*server, &format!("it answers {}", answer.response_code))),
+            Err(no_answer) => last = Some(silent(*server, &no_answer)),
+        }
+    }
+    let words = last.unwrap_or_else(|| "there is none".into());
+    Err(DnsFault::new(
+        SERVER_FAILS,
+        &format!(
+            "the recursive DNS server fails for {kind} {}: {words}: check the domain's delegation and servers, and \
+             --dns01-recursive-nameservers",
+            text(name)
+        ),
+    ))
+}
+
+fn silent(server: SocketAddr, no_answer: &NoAnswer) -> String {
+    failed(server, &no_answer.to_string())
+}
+
+fn failed(server: SocketAddr, words: &str) -> String {
+    format!("{server}: {words}")
+}
+
+/// The name with its root.
+pub(super) fn absolute(name: &str) -> Option<Name> {
+    let mut parsed = Name::from_ascii(name).ok()?;
+    parsed.set_fqdn(true);
+    Some(parsed)
+}
+
+/// The name in lower case, without a final dot.
+pub(super) fn text(name: &Name) -> String {
+    let text = name.to_ascii().to_ascii_lowercase();
+    match text.strip_suffix('.') {
+        Some(short) if !short.is_empty() => short.to_owned(),
+        _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_not_written_to_what_others_register_under() {
+        for (zone, public) in [
+            (".", true),
+            ("com.", true),
+            ("co.uk.", true),
+            ("example.com.", false),
+            ("internal.", false),
+            ("example.co.uk.", false),
+        ] {
+            assert_eq!(is_public(&Name::from_ascii(zone).unwrap()), public, "{zone}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_told_in_lower_case_and_without_its_root() {
+        assert_eq!(text(&Name::from_ascii("A.Example.").unwrap()), "a.example");
+        assert_eq!(text(&Name::root()), ".");
+        assert_eq!(absolute("a.example").unwrap().to_ascii(), "a.example.");
+        assert!(absolute(&format!("_acme-challenge.{}", "a.".repeat(124))).is_none());
+    }
+}
