@@ -6,6 +6,7 @@
 //! Every field of a spec is carried over, is one that makes no difference, or is named in the remarks.
 
 mod certificate;
+mod dns01;
 mod fields;
 mod issuer;
 mod read;

@@ -57,8 +57,9 @@ pub fn manifest(object: &Value, spec: &mut Fields, remarks: &mut Vec<String>) ->
         return None;
     }
     if let Some(wildcard) = names.iter().find(|name| name.starts_with("*.")) {
-        remarks.push(format!("{wildcard} needs DNS-01, which Sancho does not have yet"));
-        return None;
+        remarks.push(format!(
+            "{wildcard} needs a solver with dns01 in its issuer: see what is said of that above"
+        ));
     }
     let count = names.len() + addresses.len();
     if count > MOST_NAMES {

@@ -1,0 +1,106 @@
+//! A solver of cert-manager that answers by DNS. Pure.
+
+use serde_json::{Value, json};
+
+use super::fields::Fields;
+
+/// The solver, if Sancho has such a one: dynamic updates (RFC 2136). `None` with a remark if not, or if it is none by DNS.
+pub fn solver(solver: &Value, kind: &str, path: &str, remarks: &mut Vec<String>) -> Option<Value> {
+    let dns01 = solver["dns01"].as_object()?;
+    let Some(theirs) = dns01.get("rfc2136") else {
+        let mut providers = dns01.keys().filter(|key| *key != "cnameStrategy");
+        let provider = providers.next().map_or("no provider", String::as_str);
+        remarks.push(format!(
+            "{path}: DNS-01 ({provider}) does not carry over; its names must be reachable by HTTP, or stay with \
+             cert-manager"
+        ));
+        return None;
+    };
+    let mut fields = Fields::of(theirs);
+    let mut rfc2136 = json!({});
+    for field in ["nameserver", "protocol", "tsigKeyName", "tsigSecretSecretRef"] {
+        if let Some(value) = fields.take(field) {
+            rfc2136[field] = value;
+        }
+    }
+    let is_signed = rfc2136["tsigKeyName"].is_string();
+    match fields.take_text("tsigAlgorithm") {
+        Some(known) if matches!(known.as_str(), "HMACSHA256" | "HMACSHA512") => {
+            rfc2136["tsigAlgorithm"] = known.into();
+        }
+        // The default there is HMACMD5.
+        other if is_signed => remarks.push(format!(
+            "{path}.dns01.rfc2136.tsigAlgorithm: {} is not to be had here: give the DNS server a key for HMACSHA256, and \
+             put it into the Secret",
+            other.unwrap_or_else(|| "HMACMD5, cert-manager's default,".into())
+        )),
+        _ => {}
+    }
+    if kind == "ClusterIssuer"
+        && let Some(name) = rfc2136["tsigSecretSecretRef"]["name"].as_str()
+    {
+        remarks.push(format!(
+            "{path}.dns01: copy Secret {name} from cert-manager's namespace to the operator's"
+        ));
+    }
+    remarks.extend(fields.rest(&format!("{path}.dns01.rfc2136")));
+    if dns01.get("cnameStrategy").and_then(Value::as_str) != Some("Follow") {
+        remarks.push(format!(
+            "{path}.dns01: a CNAME at _acme-challenge.NAME is followed always, as with cnameStrategy: Follow"
+        ));
+    }
+    let mut wanted = json!({ "dns01": { "rfc2136": rfc2136 } });
+    if solver["selector"]
+        .as_object()
+        .is_some_and(|selector| !selector.is_empty())
+    {
+        wanted["selector"] = solver["selector"].clone();
+    }
+    Some(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use sancho_crds::Solver;
+
+    use super::*;
+
+    #[test]
+    fn dynamic_updates_carry_over_with_their_selector() {
+        let theirs = json!({
+            "selector": { "dnsZones": ["shop.example"] },
+            "dns01": { "cnameStrategy": "Follow", "rfc2136": {
+                "nameserver": "192.0.2.53:5353", "tsigKeyName": "k", "tsigAlgorithm": "HMACSHA512",
+                "tsigSecretSecretRef": { "name": "tsig", "key": "key" }, "new": 1,
+            } },
+        });
+        let mut remarks = Vec::new();
+        let ours = solver(&theirs, "ClusterIssuer", "solvers[0]", &mut remarks).unwrap();
+        let mut expected = theirs;
+        expected["dns01"].as_object_mut().unwrap().remove("cnameStrategy");
+        expected["dns01"]["rfc2136"]
+            .as_object_mut()
+            .unwrap()
+            .remove("new");
+        assert_eq!(ours, expected);
+        serde_json::from_value::<Solver>(ours).unwrap();
+        assert_eq!(remarks.len(), 2, "{remarks:?}");
+        assert!(remarks[0].contains("copy Secret tsig"), "{remarks:?}");
+        assert!(remarks[1].contains("solvers[0].dns01.rfc2136.new"), "{remarks:?}");
+    }
+
+    #[test]
+    fn an_algorithm_that_is_not_to_be_had_is_told() {
+        let theirs = json!({ "dns01": { "rfc2136": {
+            "nameserver": "192.0.2.53", "tsigKeyName": "k", "tsigSecretSecretRef": { "name": "tsig", "key": "key" },
+        } } });
+        let mut remarks = Vec::new();
+        let ours = solver(&theirs, "Issuer", "solvers[0]", &mut remarks).unwrap();
+        assert_eq!(ours["dns01"]["rfc2136"]["tsigAlgorithm"], Value::Null);
+        assert!(
+            remarks[0].contains("HMACMD5, cert-manager's default"),
+            "{remarks:?}"
+        );
+        assert!(remarks[1].contains("cnameStrategy"), "{remarks:?}");
+    }
+}
