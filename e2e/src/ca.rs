@@ -43,6 +43,8 @@ pub struct PebbleOptions {
     /// The profiles that are offered beside `default`: name, description, and how long their certificates are
     /// valid, in whole seconds. Pebble takes any of them for an order that asks for none.
     pub profiles: Vec<(String, String, Duration)>,
+    /// The DNS server that it asks in the place of its own.
+    pub dns_server: Option<SocketAddr>,
     /// A key ID and its MAC key in base64url: accounts must be bound by it.
     pub external_account: Option<(String, String)>,
 }
@@ -57,6 +59,7 @@ impl Default for PebbleOptions {
             retry_after: Duration::from_secs(3),
             blocked_domains: Vec::new(),
             profiles: Vec::new(),
+            dns_server: None,
             external_account: None,
         }
     }
@@ -71,7 +74,7 @@ pub struct Pebble {
     ca_pem: String,
     port: u16,
     management_port: u16,
-    dns_port: u16,
+    dns_server: SocketAddr,
     dns_management_port: u16,
     client: reqwest::Client,
 }
@@ -144,11 +147,13 @@ impl Pebble {
             },
             "profiles": profiles,
         }});
+        let own_dns = SocketAddr::from(([127, 0, 0, 1], dns_port));
+        let dns_server = options.dns_server.unwrap_or(own_dns);
         let config_file = dir.join("pebble.json");
         fs::write(&config_file, config.to_string())?;
         let mut launch = Launch::new(program)
             .args(["-config".to_owned(), config_file.display().to_string()])
-            .args(["-dnsserver".to_owned(), format!("127.0.0.1:{dns_port}")]);
+            .args(["-dnsserver".to_owned(), dns_server.to_string()]);
         launch = match options.validation_sleep.as_secs() {
             0 => launch.env("PEBBLE_VA_NOSLEEP", "1"),
             seconds => launch.env("PEBBLE_VA_SLEEPTIME", seconds.to_string()),
@@ -175,7 +180,7 @@ impl Pebble {
             ca_pem: authority.pem().to_owned(),
             port,
             management_port,
-            dns_port,
+            dns_server,
             dns_management_port,
             client,
         };
@@ -313,9 +318,9 @@ impl Pebble {
         Ok(request.send().await?.error_for_status()?.json().await?)
     }
 
-    /// Where its DNS answers.
+    /// Where the DNS server answers that it asks.
     pub fn dns_address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.dns_port))
+        self.dns_server
     }
 
     /// The server process, to be stopped or killed.

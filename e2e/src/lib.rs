@@ -11,6 +11,7 @@
 pub mod api_proxy;
 pub mod arrivals;
 pub mod binaries;
+pub mod bind;
 pub mod ca;
 pub mod certificates;
 pub mod checker;

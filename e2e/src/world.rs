@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use crate::binaries;
+use crate::bind::{Bind, BindOptions};
 use crate::ca::{Pebble, PebbleOptions};
 use crate::cluster::{Cluster, ClusterOptions, Write};
 use crate::front::{Front, FrontOptions};
@@ -40,6 +41,8 @@ pub struct CaOptions {
     pub pebble: PebbleOptions,
     /// What its front refuses.
     pub front: FrontOptions,
+    /// BIND as the DNS of the names, for the CA and for Sancho. `None`: pebble-challtestsrv.
+    pub bind: Option<BindOptions>,
 }
 
 impl Default for WorldOptions {
@@ -77,6 +80,8 @@ pub struct Ca {
     pub front: Front,
     /// What stands behind it.
     pub pebble: Pebble,
+    /// The names' DNS, if that is BIND.
+    pub bind: Option<Bind>,
 }
 
 impl World {
@@ -162,10 +167,15 @@ impl World {
     /// How its replicas look at names: as Pebble does. Of a CA that runs elsewhere nobody knows where it looks.
     fn self_check(&self) -> Vec<String> {
         match &self.ca {
-            Some(ca) => vec![
-                format!("--self-check-resolvers={}", ca.pebble.dns_address()),
-                format!("--self-check-port={}", self.router.address().port()),
-            ],
+            Some(ca) => {
+                let resolver = ca.bind.as_ref().map_or(ca.pebble.dns_address(), Bind::primary);
+                vec![
+                    format!("--self-check-resolvers={resolver}"),
+                    format!("--self-check-port={}", self.router.address().port()),
+                    format!("--dns01-recursive-nameservers={resolver}"),
+                    format!("--dns01-port={}", resolver.port()),
+                ]
+            }
             None => vec!["--self-check=false".to_owned()],
         }
     }
@@ -202,6 +212,16 @@ impl World {
             .as_ref()
             .map(|ca| &ca.pebble)
             .context("the CA of this world runs elsewhere")
+    }
+
+    /// BIND.
+    ///
+    /// # Errors
+    ///
+    /// When the names' DNS is another.
+    pub fn bind(&self) -> Result<&Bind> {
+        let bind = self.ca.as_ref().and_then(|ca| ca.bind.as_ref());
+        bind.context("the DNS of this world is not BIND")
     }
 
     /// What Sancho's service account has written since then; see [`Cluster::writes_by`].
@@ -244,9 +264,21 @@ pub fn repository() -> &'static Path {
 }
 
 async fn start_ca(dir: &Dir, http01_port: u16, options: CaOptions) -> Result<Ca> {
-    let pebble = Pebble::start(&dir.path().join("ca"), &dir.logs(), http01_port, &options.pebble).await?;
-    let front = Front::start_anywhere(&pebble.upstream(), options.front).await?;
-    Ok(Ca { front, pebble })
+    let CaOptions {
+        mut pebble,
+        front,
+        bind,
+    } = options;
+    let bind = match bind {
+        Some(options) => Some(Bind::start(&dir.path().join("dns"), &dir.logs(), &options).await?),
+        None => None,
+    };
+    if let Some(bind) = &bind {
+        pebble.dns_server = Some(bind.of_ca());
+    }
+    let pebble = Pebble::start(&dir.path().join("ca"), &dir.logs(), http01_port, &pebble).await?;
+    let front = Front::start_anywhere(&pebble.upstream(), front).await?;
+    Ok(Ca { front, pebble, bind })
 }
 
 /// A temporary folder that stays when a test fails.

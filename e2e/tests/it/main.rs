@@ -12,6 +12,7 @@ mod cluster_starts;
 mod crashes;
 mod deletions;
 mod discovery;
+mod dns01;
 mod durations;
 mod edits;
 mod expiry;

@@ -38,9 +38,14 @@ pub fn refused_certificates() -> Vec<Refused> {
             "'*' may only be the leftmost label",
         ),
         (
-            "a wildcard",
-            names(&["www.example.com", "*.example.com"]),
-            r#"spec.dnsNames[1]: Invalid value: "*.example.com": wildcards need DNS-01, which this version does not have yet: list the host names one by one"#,
+            "two '*'",
+            names(&["www.example.com", "*.*.example.com"]),
+            r#"spec.dnsNames[1]: Invalid value: "*.*.example.com": '*' may only be the leftmost label"#,
+        ),
+        (
+            "a wildcard of one label",
+            names(&["*.com"]),
+            "not a full name: write at least two labels",
         ),
         (
             "an IPv4 address",
@@ -397,7 +402,44 @@ pub fn refused_issuers() -> Vec<Refused> {
         (
             "a solver without a way",
             issuer("solvers", "[{ selector: { dnsZones: [example.com] } }]"),
-            "a solver answers by http01: write http01: { external: {} }",
+            "a solver answers in one way: write http01: { external: {} }, or dns01: { rfc2136: … }",
+        ),
+        (
+            "a solver with two ways",
+            issuer(
+                "solvers",
+                "[{ http01: { external: {} }, dns01: { rfc2136: { nameserver: 192.0.2.53 } } }]",
+            ),
+            "a solver answers in one way",
+        ),
+        (
+            "a way by DNS that does not exist yet",
+            issuer("solvers", "[{ dns01: { route53: { region: eu } } }]"),
+            "say how records are written: write rfc2136",
+        ),
+        (
+            "a TSIG key without its Secret",
+            issuer(
+                "solvers",
+                "[{ dns01: { rfc2136: { nameserver: 192.0.2.53, tsigKeyName: sancho } } }]",
+            ),
+            "tsigKeyName and tsigSecretSecretRef belong together: write both",
+        ),
+        (
+            "a TSIG algorithm of old",
+            issuer(
+                "solvers",
+                "[{ dns01: { rfc2136: { nameserver: 192.0.2.53, tsigAlgorithm: HMACMD5 } } }]",
+            ),
+            "supported values: \"HMACSHA256\", \"HMACSHA384\", \"HMACSHA512\"",
+        ),
+        (
+            "a nameserver that is a URL",
+            issuer(
+                "solvers",
+                "[{ dns01: { rfc2136: { nameserver: \"dns://192.0.2.53\" } } }]",
+            ),
+            "an address or a host name, with the port if it is not 53",
         ),
         (
             "a zone with a wildcard",
@@ -459,6 +501,18 @@ pub fn refused_issuers() -> Vec<Refused> {
 pub fn accepted() -> Vec<(&'static str, String)> {
     vec![
         ("one name", names(&["www.example.com"])),
+        (
+            "wildcards",
+            names(&["*.example.com", "example.com", "*.a.example.com"]),
+        ),
+        (
+            "a solver by DNS",
+            issuer(
+                "solvers",
+                "[{ dns01: { rfc2136: { nameserver: \"[2001:db8::53]:5353\", protocol: TCP, tsigKeyName: sancho, \
+                 tsigAlgorithm: HMACSHA512, tsigSecretSecretRef: { name: tsig, key: key } } } }]",
+            ),
+        ),
         (
             "a label of 63 characters",
             names(&[&format!("{}.example.com", "a".repeat(63))]),

@@ -1,0 +1,327 @@
+//! BIND 9 as the DNS of the test's zones: a primary that takes signed updates, and a secondary that gets them from there,
+//! at once or late. Real servers, as on a machine with Debian's `bind9`.
+//!
+//! Both listen at one port, at 127.0.0.1 and ::1, since a zone's servers are found by their addresses alone, and named
+//! listens at nothing but what an interface has. They are authoritative for the root too, so that what does not exist is NXDOMAIN.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use hickory_proto::op::{Message, Query};
+use hickory_proto::rr::{Name, RData, RecordType};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::process::{Launch, Process, free_port, wait_for};
+
+/// The name of the key that may update all zones.
+pub const KEY_NAME: &str = "sancho-test";
+/// That key, hmac-sha256, in base64.
+pub const KEY: &str = "c2FuY2hvIHRlc3Qga2V5LCBvZiBubyB1c2UgZWxzZXdoZXJl";
+/// Another key of both servers, which may update nothing.
+pub const STRANGER_NAME: &str = "stranger";
+
+/// What stands under `_acme-challenge` of each zone from the beginning: somebody else's, and to stay.
+pub const OF_ANOTHER: &str = "of-somebody-else";
+
+/// How long both may take to start.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+const PRIMARY: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const SECONDARY: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+
+/// The zones, and how they are served.
+#[derive(Debug, Clone, Default)]
+pub struct BindOptions {
+    /// Zones that the key may update. Every name in them has the address 127.0.0.1.
+    pub zones: Vec<String>,
+    /// Zones that nobody may update, with further records in the master file's syntax.
+    pub fixed_zones: Vec<(String, String)>,
+    /// The secondary is told nothing and looks for news this often, in whole seconds. `None`: it is told at once.
+    pub lag: Option<Duration>,
+    /// Whether the CA asks the primary. If not, it asks the secondary, which hears of news last.
+    pub ca_asks_primary: bool,
+}
+
+/// Both servers. They end when dropped.
+pub struct Bind {
+    primary: Process,
+    secondary: Process,
+    port: u16,
+    zones: Vec<String>,
+    ca_asks_primary: bool,
+}
+
+impl Bind {
+    /// Starts both, with their files in `dir` and their logs in `log_dir`.
+    ///
+    /// # Errors
+    ///
+    /// When there is no `named`, or one does not start; the end of its log is told.
+    pub async fn start(dir: &Path, log_dir: &Path, options: &BindOptions) -> Result<Self> {
+        let named = named()?;
+        let port = free_port()?;
+        let zones: Vec<String> = options.zones.clone();
+        let run = |name: &str, address: IpAddr, zones: String| -> Result<Process> {
+            let home = dir.join(name);
+            fs::create_dir_all(&home)?;
+            let config = home.join("named.conf");
+            fs::write(&config, configuration(&home, address, port) + &zones)?;
+            let launch = Launch::new(&named)
+                .args(["-g", "-n", "1", "-c"])
+                .arg(config.display().to_string());
+            Process::spawn(name, &launch, log_dir)
+        };
+        let primary = run("named-primary", PRIMARY, primary_zones(dir, port, options)?)?;
+        let secondary = run("named-secondary", SECONDARY, secondary_zones(port, options))?;
+        let bind = Bind {
+            primary,
+            secondary,
+            port,
+            zones,
+            ca_asks_primary: options.ca_asks_primary,
+        };
+        let both = [&bind.primary, &bind.secondary];
+        wait_for("both DNS servers", START_TIMEOUT, &both, async || {
+            for zone in &bind.zones {
+                for server in [bind.primary(), bind.secondary()] {
+                    transfer(server, zone).await?;
+                }
+            }
+            Ok(Some(()))
+        })
+        .await?;
+        Ok(bind)
+    }
+
+    /// Where the primary answers.
+    pub fn primary(&self) -> SocketAddr {
+        (PRIMARY, self.port).into()
+    }
+
+    /// Where the secondary answers.
+    pub fn secondary(&self) -> SocketAddr {
+        (SECONDARY, self.port).into()
+    }
+
+    /// The one that the CA is to ask.
+    pub fn of_ca(&self) -> SocketAddr {
+        if self.ca_asks_primary {
+            self.primary()
+        } else {
+            self.secondary()
+        }
+    }
+
+    /// The secondary's process, to be stopped.
+    pub fn secondary_process(&self) -> &Process {
+        &self.secondary
+    }
+
+    /// All TXT records of others than [`OF_ANOTHER`] that the primary has in the zones that can be updated: names
+    /// without a final dot, and values.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer, or somebody's own record is gone.
+    pub async fn texts(&self) -> Result<BTreeSet<(String, String)>> {
+        let mut texts = BTreeSet::new();
+        for zone in &self.zones {
+            for answer in transfer(self.primary(), zone).await? {
+                for record in answer.answers {
+                    if let RData::TXT(text) = record.data {
+                        let name = record.name.to_ascii();
+                        let value = String::from_utf8_lossy(&text.txt_data.concat()).into_owned();
+                        texts.insert((name.trim_end_matches('.').to_owned(), value));
+                    }
+                }
+            }
+            let of_another = (format!("_acme-challenge.{zone}"), OF_ANOTHER.to_owned());
+            if !texts.remove(&of_another) {
+                bail!("the record of another is gone from {zone}");
+            }
+        }
+        Ok(texts)
+    }
+
+    /// The serial number of a zone at the primary: it began with 1, and grows with each update that changed something.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer.
+    pub async fn serial(&self, zone: &str) -> Result<u32> {
+        let answers = transfer(self.primary(), zone).await?;
+        let mut records = answers.into_iter().flat_map(|answer| answer.answers);
+        records
+            .find_map(|record| match record.data {
+                RData::SOA(soa) => Some(soa.serial),
+                _ => None,
+            })
+            .with_context(|| format!("{zone} has no SOA"))
+    }
+}
+
+/// The program: what `SANCHO_NAMED` says, else where packages put it.
+fn named() -> Result<PathBuf> {
+    if let Some(path) = env::var_os("SANCHO_NAMED") {
+        let path = PathBuf::from(path);
+        if !path.is_file() {
+            bail!("SANCHO_NAMED is {}, where there is no file", path.display());
+        }
+        return Ok(path);
+    }
+    let in_path = env::var_os("PATH").unwrap_or_default();
+    let folders = env::split_paths(&in_path).chain(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from));
+    folders
+        .map(|folder| folder.join("named"))
+        .find(|path| path.is_file())
+        .context(
+            "these tests need BIND 9, and there is no `named`: `apt-get install bind9` on Debian, or name the program \
+             with SANCHO_NAMED",
+        )
+}
+
+fn configuration(home: &Path, address: IpAddr, port: u16) -> String {
+    let home = home.display();
+    let (four, six) = match address {
+        IpAddr::V4(_) => (address.to_string(), "none".to_owned()),
+        IpAddr::V6(_) => ("none".to_owned(), address.to_string()),
+    };
+    format!(
+        r#"
+options {{
+    directory "{home}";
+    pid-file none;
+    session-keyfile "{home}/session.key";
+    managed-keys-directory "{home}";
+    listen-on port {port} {{ {four}; }};
+    listen-on-v6 port {port} {{ {six}; }};
+    recursion yes;
+    allow-recursion {{ any; }};
+    dnssec-validation no;
+    allow-query {{ any; }};
+    allow-transfer {{ any; }};
+    allow-notify {{ any; }};
+    notify no;
+    notify-delay 0;
+    notify-rate 1000;
+    startup-notify-rate 1000;
+    serial-query-rate 1000;
+    min-refresh-time 1;
+    min-retry-time 1;
+    transfer-source 127.0.0.1;
+    transfers-per-ns 100;
+}};
+controls {{ }};
+key "{KEY_NAME}" {{ algorithm hmac-sha256; secret "{KEY}"; }};
+key "{STRANGER_NAME}" {{ algorithm hmac-sha256; secret "{KEY}"; }};
+"#
+    )
+}
+
+fn primary_zones(dir: &Path, port: u16, options: &BindOptions) -> Result<String> {
+    let refresh = options.lag.map_or(3600, |lag| lag.as_secs().max(1));
+    let home = dir.join("named-primary");
+    fs::create_dir_all(&home)?;
+    let head = format!(
+        "$TTL 60\n@ SOA ns1 hostmaster 1 {refresh} 1 86400 1\n@ NS ns1\n@ NS ns2\nns1 A {PRIMARY}\nns2 AAAA {SECONDARY}\n"
+    );
+    let notify = match options.lag {
+        None => format!("notify explicit; also-notify port {port} {{ {SECONDARY}; }};"),
+        Some(_) => String::new(),
+    };
+    let mut text = String::new();
+    let mut add = |zone: &str, records: &str, rest: &str| -> Result<()> {
+        let file = match zone {
+            "." => home.join("root.zone"),
+            zone => home.join(format!("{zone}.zone")),
+        };
+        fs::write(&file, format!("{head}{records}\n"))?;
+        writeln!(
+            text,
+            "zone \"{zone}\" {{ type primary; file \"{}\"; {rest} }};",
+            file.display()
+        )?;
+        Ok(())
+    };
+    add(".", "", "")?;
+    for (number, zone) in options.zones.iter().enumerate() {
+        // Either way that BIND has to give leave.
+        let update = match number % 2 {
+            0 => format!("allow-update {{ key {KEY_NAME}; }}; {notify}"),
+            _ => format!("update-policy {{ grant {KEY_NAME} subdomain {zone}. TXT; }}; {notify}"),
+        };
+        let others = format!("_acme-challenge TXT \"{OF_ANOTHER}\"");
+        add(zone, &format!("@ A 127.0.0.1\n* A 127.0.0.1\n{others}"), &update)?;
+    }
+    for (zone, records) in &options.fixed_zones {
+        add(zone, &format!("@ A 127.0.0.1\n{records}"), "")?;
+    }
+    Ok(text)
+}
+
+fn secondary_zones(port: u16, options: &BindOptions) -> String {
+    let root = ["."].into_iter();
+    let fixed = options.fixed_zones.iter().map(|(zone, _)| zone.as_str());
+    let all = root.chain(options.zones.iter().map(String::as_str)).chain(fixed);
+    all.enumerate()
+        .map(|(number, zone)| {
+            format!(
+                "zone \"{zone}\" {{ type secondary; file \"{number}.zone\"; primaries port {port} {{ {PRIMARY}; }}; \
+                 masterfile-format text; }};\n"
+            )
+        })
+        .collect()
+}
+
+/// The whole zone, as a server sends it (AXFR, RFC 5936).
+async fn transfer(server: SocketAddr, zone: &str) -> Result<Vec<Message>> {
+    let zone = Name::from_ascii(format!("{zone}."))?;
+    let mut question = Message::query();
+    question.add_query(Query::query(zone.clone(), RecordType::AXFR));
+    let bytes = question.to_vec()?;
+    let mut stream = TcpStream::connect(server).await?;
+    stream.write_u16(u16::try_from(bytes.len())?).await?;
+    stream.write_all(&bytes).await?;
+    let mut answers = Vec::new();
+    let mut ends = 0;
+    // It begins and ends with the SOA.
+    while ends < 2 {
+        let mut answer = vec![0; usize::from(stream.read_u16().await?)];
+        stream.read_exact(&mut answer).await?;
+        let answer = Message::from_vec(&answer)?;
+        if answer.answers.is_empty() {
+            bail!("{server} does not transfer {zone}: {}", answer.response_code);
+        }
+        let is_soa = |record: &&hickory_proto::rr::Record| record.record_type() == RecordType::SOA;
+        ends += answer.answers.iter().filter(is_soa).count();
+        answers.push(answer);
+    }
+    Ok(answers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn both_serve_the_zones() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = BindOptions {
+            zones: vec!["shop.example".to_owned()],
+            ..BindOptions::default()
+        };
+        let bind = Bind::start(dir.path(), &dir.path().join("logs"), &options)
+            .await
+            .unwrap();
+        assert_eq!(bind.texts().await.unwrap(), BTreeSet::new());
+        assert_eq!(bind.serial("shop.example").await.unwrap(), 1);
+        let answers = transfer(bind.secondary(), "shop.example").await.unwrap();
+        assert!(answers[0].answers.len() > 3);
+    }
+}

@@ -1,0 +1,292 @@
+//! DNS-01 by dynamic updates, with BIND as the names' DNS and Pebble validating through its secondary.
+
+mod mistakes;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use kube::Api;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use sancho_crds::{Certificate, CertificateShard};
+use sancho_e2e::bind::{Bind, BindOptions, KEY, KEY_NAME};
+use sancho_e2e::ca::PebbleOptions;
+use sancho_e2e::manifests::{Budget, certificate, cluster_issuer};
+use sancho_e2e::process::wait_for;
+use sancho_e2e::replica::ReplicaOptions;
+use sancho_e2e::world::{CaOptions, World, WorldOptions};
+use serde_json::{Value, json};
+
+use crate::stories::{
+    FAST, SLOW, apply_certificate, issuer_ready, judged, orders, ready, secrets, shards, world,
+};
+
+const SHOP: &str = "shop.example";
+const BLOG: &str = "blog.example";
+
+/// A CA whose names are in two zones of BIND.
+fn by_bind(lag: Option<Duration>) -> CaOptions {
+    CaOptions {
+        bind: Some(BindOptions {
+            zones: vec![SHOP.to_owned(), BLOG.to_owned()],
+            lag,
+            ..BindOptions::default()
+        }),
+        pebble: PebbleOptions {
+            nonce_reject_percent: Some(0),
+            authz_reuse_percent: Some(0),
+            ..PebbleOptions::default()
+        },
+        ..CaOptions::default()
+    }
+}
+
+/// A solver that updates BIND's primary with this key, which is in the Secret `tsig`.
+fn solver(bind: &Bind, key_name: &str) -> Value {
+    json!({ "dns01": { "rfc2136": {
+        "nameserver": bind.primary().to_string(),
+        "tsigKeyName": key_name,
+        "tsigSecretSecretRef": { "name": "tsig", "key": "key" },
+    } } })
+}
+
+/// Applies the ClusterIssuer `ca` with the solver for all names, and its key.
+async fn apply_issuer(world: &World, budget: Budget) {
+    apply_key(world, "tsig", KEY).await;
+    let front = world.front().unwrap();
+    let mut issuer = cluster_issuer("ca", &front.directory_url(), front.ca_pem(), budget);
+    issuer["spec"]["acme"]["solvers"] = json!([solver(world.bind().unwrap(), KEY_NAME)]);
+    world.cluster.apply_yaml(&issuer.to_string()).await.unwrap();
+}
+
+async fn apply_key(world: &World, name: &str, key: &str) {
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name, "namespace": "sancho-system" },
+        "stringData": { "key": key },
+    });
+    world.cluster.apply_yaml(&secret.to_string()).await.unwrap();
+}
+
+/// So many names, half of them in each zone: each domain with its wildcard, two more wildcards each, and hosts.
+fn names(count: usize) -> Vec<String> {
+    let of_zone = |zone: &str| {
+        let mut names = vec![
+            zone.to_owned(),
+            format!("*.{zone}"),
+            format!("*.a.{zone}"),
+            format!("*.b.{zone}"),
+        ];
+        names.extend((5..=count / 2).map(|number| format!("host-{number:03}.{zone}")));
+        names
+    };
+    [SHOP, BLOG].into_iter().flat_map(of_zone).collect()
+}
+
+/// All names that stand in a Secret's certificate.
+async fn issued(world: &World) -> BTreeSet<String> {
+    let secrets = secrets(world).await;
+    secrets.into_values().flat_map(|(names, _)| names).collect()
+}
+
+/// Waits until BIND has a TXT record of Sancho's.
+async fn some_record(world: &World) {
+    let bind = world.bind().unwrap();
+    wait_for("a TXT record", Duration::from_secs(60), &[], async || {
+        Ok((!bind.texts().await?.is_empty()).then_some(()))
+    })
+    .await
+    .unwrap();
+}
+
+/// Waits until BIND has none, and no shard speaks of one.
+async fn no_record_left(world: &World) {
+    let bind = world.bind().unwrap();
+    wait_for(
+        "no TXT record to be left",
+        Duration::from_secs(60),
+        &[],
+        async || {
+            let texts = bind.texts().await?;
+            anyhow::ensure!(texts.is_empty(), "{texts:?}");
+            let shards = shards(world).await;
+            let records = shards
+                .iter()
+                .filter_map(|shard| Some(&shard.status.as_ref()?.dns_records));
+            Ok((records.map(Vec::len).sum::<usize>() == 0).then_some(()))
+        },
+    )
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn forty_two_names_with_six_wildcards_over_two_zones_although_a_replica_is_killed() {
+    let world = world(3, SLOW, by_bind(None)).await;
+    apply_issuer(&world, SLOW).await;
+    let asked = names(42);
+    assert_eq!(asked.iter().filter(|name| name.starts_with('*')).count(), 6);
+    apply_certificate(&world, "shop", &asked, 20).await;
+    some_record(&world).await;
+    // The one that wrote it.
+    let holder = wait_for("a claim", Duration::from_secs(30), &[], async || {
+        let shards = shards(&world).await;
+        let mut claims = shards.iter().filter_map(|shard| {
+            let status = shard.status.as_ref()?;
+            let claim = status.claim.as_ref().filter(|_| !status.dns_records.is_empty())?;
+            Some(claim.holder.clone())
+        });
+        let holder = claims.next();
+        let is_its = |name: &str| holder.as_ref().is_some_and(|holder| holder.starts_with(name));
+        Ok(world.replicas.iter().find(|replica| is_its(replica.name())))
+    })
+    .await
+    .unwrap();
+    holder.process().kill();
+
+    ready(&world, "shop", Duration::from_secs(180)).await;
+    let all: BTreeSet<String> = asked.into_iter().collect();
+    assert_eq!(issued(&world).await, all);
+    assert!(orders(&world).await <= 3, "a recorded order was made again");
+    no_record_left(&world).await;
+    judged(&world, SLOW);
+}
+
+#[tokio::test]
+async fn two_hundred_names_wait_for_a_lagging_secondary_and_cost_no_request_more_than_other_names() {
+    let world = world(2, FAST, by_bind(Some(Duration::from_secs(6)))).await;
+    apply_issuer(&world, FAST).await;
+    issuer_ready(&world).await;
+    let asked = names(200);
+    let before = world.front().unwrap().log().arrivals.len();
+    apply_certificate(&world, "shop", &asked, 100).await;
+    ready(&world, "shop", Duration::from_secs(150)).await;
+    let all: BTreeSet<String> = asked.into_iter().collect();
+    assert_eq!(issued(&world).await, all);
+    let requests = world.front().unwrap().log().arrivals.len() - before;
+    println!("{requests} requests");
+    assert_eq!(orders(&world).await, 2);
+    // Each replica may have to ask for the directory and a nonce of its own.
+    assert!(requests <= 2 * 200 + 2 * 6 + 4, "{requests} requests");
+    no_record_left(&world).await;
+    for zone in [SHOP, BLOG] {
+        let updates = world.bind().unwrap().serial(zone).await.unwrap() - 1;
+        assert!(updates <= 4, "{updates} updates of {zone} by two orders");
+    }
+    judged(&world, FAST);
+}
+
+#[tokio::test]
+async fn a_cname_is_followed_to_the_zone_that_can_be_written() {
+    let mut options = by_bind(None);
+    let alias = format!("www A 127.0.0.1\n_acme-challenge.www CNAME www.acme.{SHOP}.");
+    options.bind.as_mut().unwrap().fixed_zones = vec![("alias.example".to_owned(), alias)];
+    let world = world(1, FAST, options).await;
+    apply_issuer(&world, FAST).await;
+    let asked = ["www.alias.example", "*.www.alias.example"].map(str::to_owned);
+    apply_certificate(&world, "shop", &asked, 20).await;
+    some_record(&world).await;
+    ready(&world, "shop", Duration::from_secs(60)).await;
+    assert_eq!(issued(&world).await, asked.into_iter().collect());
+    no_record_left(&world).await;
+}
+
+#[tokio::test]
+async fn http_and_dns_answer_side_by_side_each_for_its_names() {
+    let world = world(1, FAST, by_bind(None)).await;
+    apply_key(&world, "tsig", KEY).await;
+    let front = world.front().unwrap();
+    let mut issuer = cluster_issuer("ca", &front.directory_url(), front.ca_pem(), FAST);
+    let by_dns = solver(world.bind().unwrap(), KEY_NAME);
+    issuer["spec"]["acme"]["solvers"] = json!([{ "http01": { "external": {} } }, by_dns]);
+    world.cluster.apply_yaml(&issuer.to_string()).await.unwrap();
+    let wildcard = format!("*.{SHOP}");
+    let asked = [SHOP.to_owned(), format!("www.{SHOP}"), wildcard];
+    apply_certificate(&world, "shop", &asked, 20).await;
+    some_record(&world).await;
+    assert_eq!(world.bind().unwrap().texts().await.unwrap().len(), 1);
+    ready(&world, "shop", Duration::from_secs(60)).await;
+    assert_eq!(issued(&world).await, asked.into_iter().collect());
+    no_record_left(&world).await;
+}
+
+/// A world whose secondary does not answer, with these flags, and a Certificate whose record waits for it.
+async fn with_silent_secondary(flags: &[&str], ca_asks_primary: bool) -> World {
+    let mut ca = by_bind(None);
+    ca.bind.as_mut().unwrap().ca_asks_primary = ca_asks_primary;
+    let world = World::start(WorldOptions {
+        ca: Some(ca),
+        replicas: 1,
+        replica: ReplicaOptions {
+            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+            ..ReplicaOptions::default()
+        },
+        ..WorldOptions::default()
+    })
+    .await
+    .unwrap();
+    world.bind().unwrap().secondary_process().stop().unwrap();
+    apply_issuer(&world, FAST).await;
+    apply_certificate(&world, "shop", &[format!("*.{SHOP}")], 20).await;
+    some_record(&world).await;
+    world
+}
+
+#[tokio::test]
+async fn a_record_that_is_not_seen_in_time_is_told_with_the_server_that_lacks_it() {
+    let world = with_silent_secondary(&["--dns01-propagation-timeout=5"], false).await;
+    crate::stories::not_ready(&world, "shop", "DNSRecordNotSeen", "ns2.shop.example (::1)").await;
+    no_record_left(&world).await;
+
+    world.bind().unwrap().secondary_process().resume().unwrap();
+    ready(&world, "shop", Duration::from_secs(180)).await;
+    no_record_left(&world).await;
+}
+
+#[tokio::test]
+async fn recursive_servers_alone_are_asked_if_that_is_wanted() {
+    let world = with_silent_secondary(&["--dns01-recursive-nameservers-only"], true).await;
+    ready(&world, "shop", Duration::from_secs(60)).await;
+    no_record_left(&world).await;
+}
+
+#[tokio::test]
+async fn records_of_a_deleted_certificate_are_removed() {
+    let world = with_silent_secondary(&[], false).await;
+    let certificates: Api<Certificate> = Api::namespaced(world.cluster.client(), "default");
+    let shards: Api<CertificateShard> = Api::namespaced(world.cluster.client(), "default");
+    certificates
+        .delete("shop", &DeleteParams::default())
+        .await
+        .unwrap();
+    // What the garbage collector does.
+    shards
+        .delete_collection(&DeleteParams::default(), &Default::default())
+        .await
+        .unwrap();
+    no_record_left(&world).await;
+}
+
+#[tokio::test]
+async fn records_are_swept_up_by_a_process_that_comes_after_a_killed_one() {
+    let mut world = with_silent_secondary(&[], false).await;
+    let before = world.bind().unwrap().texts().await.unwrap();
+    world.replicas[0].process().kill();
+    // While nobody runs the name is taken out, so that no order needs its record any more.
+    let other = certificate("shop", "ca", &[format!("www.{SHOP}")], 20);
+    world.cluster.apply_yaml(&other.to_string()).await.unwrap();
+    world.bind().unwrap().secondary_process().resume().unwrap();
+    assert_eq!(world.bind().unwrap().texts().await.unwrap(), before);
+    world.replicas[0].restart().await.unwrap();
+    ready(&world, "shop", Duration::from_secs(90)).await;
+    assert_eq!(issued(&world).await, [format!("www.{SHOP}")].into());
+    no_record_left(&world).await;
+}
+
+/// Sets the annotation that has a Certificate tried again at once.
+async fn retry_now(world: &World, name: &str) {
+    let certificates: Api<Certificate> = Api::namespaced(world.cluster.client(), "default");
+    let patch = json!({ "metadata": { "annotations": { "sancho.dev/retry": "now" } } });
+    certificates
+        .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+        .await
+        .unwrap();
+}
