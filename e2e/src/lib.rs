@@ -34,5 +34,6 @@ pub mod router;
 pub mod screen;
 pub mod secret_watch;
 pub mod soak;
+pub mod test_router;
 pub mod tools;
 pub mod world;

@@ -57,6 +57,24 @@ pub fn certificate(name: &str, issuer: &str, dns_names: &[String], max_names: u3
     })
 }
 
+/// An EndpointSlice that says that `port` of this machine is an endpoint of a Service's port `http`, under the name
+/// `pod`. Nobody else writes any, since no Pod runs. Loopback addresses are refused there, so it says a name that
+/// stands for one (RFC 6761 §6.3).
+pub fn endpoint_slice(namespace: &str, service: &str, pod: &str, port: u16) -> Value {
+    json!({
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": format!("{service}-{pod}"),
+            "namespace": namespace,
+            "labels": { "kubernetes.io/service-name": service },
+        },
+        "addressType": "FQDN",
+        "endpoints": [{ "addresses": [format!("{pod}.localhost")], "conditions": { "ready": true } }],
+        "ports": [{ "name": "http", "port": port }],
+    })
+}
+
 /// `count` names of one registered domain.
 pub fn names(count: u32) -> Vec<String> {
     (1..=count).map(|n| format!("shop-{n:04}.demo.example")).collect()

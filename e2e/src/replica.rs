@@ -23,6 +23,9 @@ pub const SERVICE_ACCOUNT: &str = "sancho";
 /// The service account of the responder's own Pods.
 pub const RESPONDER_ACCOUNT: &str = "sancho-responder";
 
+/// The Service in [`NAMESPACE`] that leads to the responders.
+pub const RESPONDER_SERVICE: &str = "sancho-responder";
+
 /// How long a replica may take to be ready.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 

@@ -14,7 +14,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 
-pub use published::prometheus_crds;
+pub use published::{gateway_crds, prometheus_crds};
 
 /// One program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

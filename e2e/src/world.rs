@@ -13,8 +13,10 @@ use crate::bind::{Bind, BindOptions};
 use crate::ca::{Pebble, PebbleOptions};
 use crate::cluster::{Cluster, ClusterOptions, Write};
 use crate::front::{Front, FrontOptions};
-use crate::replica::{NAMESPACE, Replica, ReplicaOptions, SERVICE_ACCOUNT};
+use crate::manifests::endpoint_slice;
+use crate::replica::{NAMESPACE, RESPONDER_SERVICE, Replica, ReplicaOptions, SERVICE_ACCOUNT};
 use crate::router::Router;
+use crate::test_router::TestRouter;
 
 /// What to start.
 #[derive(Debug, Clone)]
@@ -26,6 +28,9 @@ pub struct WorldOptions {
     /// Where the router to the replicas' HTTP-01 responders listens. `None`: a free port, which
     /// Pebble is told.
     pub http01_listen: Option<SocketAddr>,
+    /// Whether a [`TestRouter`] stands between the CA and the replicas: then a name leads to them once an Ingress or
+    /// HTTPRoute says so.
+    pub test_router: bool,
     /// Whether `install.yaml` is applied. If not, the test installs Sancho before it adds replicas.
     pub manifests: bool,
     /// How many replicas.
@@ -52,6 +57,7 @@ impl Default for WorldOptions {
             cluster: ClusterOptions::default(),
             ca: Some(CaOptions::default()),
             http01_listen: None,
+            test_router: false,
             manifests: true,
             replicas: 3,
             replica: ReplicaOptions::default(),
@@ -67,6 +73,8 @@ pub struct World {
     pub replicas: Vec<Replica>,
     /// The router to their responders.
     pub router: Router,
+    /// What leads to them in its place, if it was asked for.
+    pub test_router: Option<TestRouter>,
     /// The CA with its front, unless it runs elsewhere.
     pub ca: Option<Ca>,
     /// The control plane.
@@ -95,6 +103,7 @@ impl World {
             cluster,
             ca,
             http01_listen,
+            test_router,
             manifests,
             replicas,
             replica,
@@ -104,6 +113,11 @@ impl World {
             Some(address) => Router::start(address).await?,
             None => Router::start_anywhere().await?,
         };
+        let mut test_router = match test_router {
+            true => Some(TestRouter::start().await?),
+            false => None,
+        };
+        let http01 = test_router.as_ref().map_or(router.address(), TestRouter::address);
         let ((), cluster, ca) = tokio::try_join!(
             async {
                 // Built while the servers start.
@@ -115,14 +129,18 @@ impl World {
             async { Cluster::start(&dir.path().join("cluster"), &dir.logs(), &cluster).await },
             async {
                 match ca {
-                    Some(ca) => start_ca(&dir, router.address().port(), ca).await.map(Some),
+                    Some(ca) => start_ca(&dir, http01.port(), ca).await.map(Some),
                     None => Ok(None),
                 }
             }
         )?;
+        if let Some(test_router) = &mut test_router {
+            test_router.follow(cluster.client());
+        }
         let mut world = World {
             replicas: Vec::new(),
             router,
+            test_router,
             ca,
             cluster: Arc::new(cluster),
             dir,
@@ -161,6 +179,16 @@ impl World {
         self.replicas.push(replica);
         self.router
             .set_responders(self.replicas.iter().map(Replica::responder).collect());
+        if self.test_router.is_some() {
+            let replica = &self.replicas[index];
+            let slice = endpoint_slice(
+                NAMESPACE,
+                RESPONDER_SERVICE,
+                replica.name(),
+                replica.responder().port(),
+            );
+            self.cluster.apply_yaml(&slice.to_string()).await?;
+        }
         Ok(&mut self.replicas[index])
     }
 
@@ -171,13 +199,19 @@ impl World {
                 let resolver = ca.bind.as_ref().map_or(ca.pebble.dns_address(), Bind::primary);
                 vec![
                     format!("--self-check-resolvers={resolver}"),
-                    format!("--self-check-port={}", self.router.address().port()),
+                    format!("--self-check-port={}", self.http01().port()),
                     format!("--dns01-recursive-nameservers={resolver}"),
                     format!("--dns01-port={}", resolver.port()),
                 ]
             }
             None => vec!["--self-check=false".to_owned()],
         }
+    }
+
+    /// Where the CA asks for answers.
+    pub fn http01(&self) -> SocketAddr {
+        let test_router = self.test_router.as_ref();
+        test_router.map_or(self.router.address(), TestRouter::address)
     }
 
     /// The replica of this name.

@@ -6,9 +6,6 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use tokio::process::Command;
 
-/// The module that has them, pinned in `e2e/tools/prometheus-operator`.
-const PROMETHEUS_OPERATOR: &str = "github.com/prometheus-operator/prometheus-operator";
-
 /// A folder with the Prometheus Operator's definitions, a file each: ServiceMonitor, PodMonitor,
 /// PrometheusRule and the rest. Downloaded if need be.
 ///
@@ -16,22 +13,42 @@ const PROMETHEUS_OPERATOR: &str = "github.com/prometheus-operator/prometheus-ope
 ///
 /// When Go is missing, or the module is not what go.sum says.
 pub async fn prometheus_crds() -> Result<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/prometheus-operator");
+    let module = module(
+        "prometheus-operator",
+        "github.com/prometheus-operator/prometheus-operator",
+    );
+    Ok(module.await?.join("example/prometheus-operator-crd"))
+}
+
+/// A folder with the definitions of the Gateway API's standard channel, a file each: GatewayClass, Gateway,
+/// HTTPRoute and the rest. Downloaded if need be.
+///
+/// # Errors
+///
+/// When Go is missing, or the module is not what go.sum says.
+pub async fn gateway_crds() -> Result<PathBuf> {
+    let module = module("gateway-api", "sigs.k8s.io/gateway-api");
+    Ok(module.await?.join("config/crd/standard"))
+}
+
+/// The folder of a module that is pinned in a folder of `e2e/tools`.
+async fn module(folder: &str, path: &str) -> Result<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(folder);
     let output = Command::new("go")
-        .args(["mod", "download", "-json", PROMETHEUS_OPERATOR])
+        .args(["mod", "download", "-json", path])
         .current_dir(folder)
         .output()
         .await
         .context("Go is missing: install it from https://go.dev/dl/")?;
     if !output.status.success() {
         bail!(
-            "go mod download {PROMETHEUS_OPERATOR}: {}{}",
+            "go mod download {path}: {}{}",
             String::from_utf8_lossy(&output.stdout).trim_end(),
             String::from_utf8_lossy(&output.stderr).trim_end()
         );
     }
     let module: Module = serde_json::from_slice(&output.stdout).context("go mod download")?;
-    Ok(module.dir.join("example/prometheus-operator-crd"))
+    Ok(module.dir)
 }
 
 #[derive(Deserialize)]
