@@ -11,6 +11,7 @@ mod dns01;
 mod issuer;
 mod private_key;
 mod revocation;
+mod route;
 mod rules;
 mod secret_form;
 mod shard;
@@ -31,6 +32,7 @@ pub use private_key::{KeyAlgorithm, PrivateKey, RotationPolicy};
 pub use revocation::{
     REVOKE_ANNOTATION, RevocationAskedBy, RevocationReason, RevocationStatus, UnknownReason,
 };
+pub use route::{GatewayRoute, IngressRoute, IngressTemplate, ParentRef, RouteMetadata};
 pub use secret_form::{
     AdditionalOutputFormat, KeystorePasswordRef, Keystores, OutputFormat, Pkcs12Keystore, Pkcs12Profile,
     SecretTemplate,

@@ -184,6 +184,38 @@ pub(crate) fn object_name(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// The name of an object that may be left out.
+pub(crate) fn optional_object_name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "nullable": true,
+        "minLength": 1,
+        "maxLength": NAME_LENGTH_MAX,
+        "x-kubernetes-validations": [rule(OBJECT_NAME_RULE)],
+    })
+}
+
+/// Labels that go to Ingresses and HTTPRoutes.
+pub(crate) fn route_labels(_: &mut SchemaGenerator) -> Schema {
+    route_template(63)
+}
+
+/// Annotations that go to Ingresses.
+pub(crate) fn route_annotations(_: &mut SchemaGenerator) -> Schema {
+    route_template(4096)
+}
+
+/// What else there is to say of keys and values the API server says when the route is written.
+fn route_template(longest: usize) -> Schema {
+    let [own, _] = TEMPLATE_KEY_RULES;
+    json_schema!({
+        "type": "object",
+        "maxProperties": 32,
+        "additionalProperties": { "type": "string", "maxLength": longest },
+        "x-kubernetes-validations": [rule(own)],
+    })
+}
+
 /// The name of a CA's profile.
 pub(crate) fn profile(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

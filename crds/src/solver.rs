@@ -6,6 +6,7 @@ use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::dns01::Dns01;
+use crate::route::{GatewayRoute, IngressRoute};
 
 /// A way to answer challenges, and the names that it is for.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -47,12 +48,18 @@ pub struct SolverSelector {
 /// HTTP-01.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.external)")
-    .message("say how challenges reach Sancho: write external: {} and route the path yourself"))]
+#[x_kube(validation = Rule::new("[has(self.external), has(self.ingress), has(self.gatewayHTTPRoute)].filter(way, way).size() == 1")
+    .message("say in one way how challenges reach Sancho: ingress: { ingressClassName: … }, gatewayHTTPRoute: { parentRefs: … }, or external: {} if you route the path yourself"))]
 pub struct Http01 {
     /// You route `/.well-known/acme-challenge/` of each name to Sancho's Service yourself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<ExternalSolver>,
+    /// Sancho routes that path by an Ingress, for as long as an order is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ingress: Option<IngressRoute>,
+    /// Sancho routes that path by HTTPRoutes of the Gateway API, for as long as an order is under way.
+    #[serde(default, rename = "gatewayHTTPRoute", skip_serializing_if = "Option::is_none")]
+    pub gateway_http_route: Option<GatewayRoute>,
     /// Whether each name's path is looked at before the CA is asked about it. `Enabled` if left out, unless the
     /// operator runs with `--self-check=false`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -14,6 +14,7 @@ use crate::issuer::Issuers;
 use crate::metrics::Metrics;
 use crate::quotas::Quotas;
 use crate::responder::ChallengeTable;
+use crate::routes::Routes;
 use crate::self_check::SelfCheck;
 use crate::solvers::dns01::Dns;
 use crate::startup::told;
@@ -45,6 +46,8 @@ pub struct Context {
     pub dns: Dns,
     /// What the responder answers.
     pub challenges: ChallengeTable,
+    /// The routes that lead there.
+    pub routes: Routes,
     /// What the watches have seen.
     pub seen: AllSeen,
     /// Publishes events.

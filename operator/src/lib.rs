@@ -20,6 +20,7 @@ pub mod queue;
 pub mod quotas;
 pub mod renewal_info_status;
 pub mod responder;
+pub mod routes;
 pub mod secrets;
 pub mod self_check;
 pub mod shard;

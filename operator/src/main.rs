@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use sancho::cluster_issuers;
 use sancho::operator::{self, Settings};
 use sancho::responder::alone;
+use sancho::routes::Home;
 use sancho::self_check::SelfCheckSettings;
 use sancho::solvers::dns01::Dns01Settings;
 use tracing_subscriber::EnvFilter;
@@ -88,6 +89,10 @@ struct OperatorArgs {
     /// How many seconds a TXT record may take to be seen at all servers of its zone.
     #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..))]
     dns01_propagation_timeout: u32,
+    /// The Service in the operator's own namespace that leads to the responders, and its port: where the Ingresses and
+    /// HTTPRoutes lead that are written for challenges.
+    #[arg(long, default_value = "sancho-responder:80", value_parser = service)]
+    responder_service: (String, u16),
     /// The pod's name.
     #[arg(long, env = "POD_NAME", default_value = "sancho")]
     pod_name: String,
@@ -135,6 +140,21 @@ fn namespace(text: &str) -> Result<String, String> {
     }
 }
 
+/// A Service's name and one of its ports.
+fn service(text: &str) -> Result<(String, u16), String> {
+    let (name, port) = text
+        .split_once(':')
+        .ok_or("write the Service's name and port, as in sancho-responder:80")?;
+    let port: u16 = port.parse().map_err(|_| "a port is a number from 1 to 65535")?;
+    if port == 0 {
+        return Err("a port is a number from 1 to 65535".into());
+    }
+    Ok((
+        namespace(name).map_err(|words| words.replace("namespace", "Service"))?,
+        port,
+    ))
+}
+
 impl WatcherArgs {
     /// The namespaces, each once: one that is watched twice would be seen twice.
     fn namespaces(&self) -> Vec<String> {
@@ -172,6 +192,7 @@ impl From<OperatorArgs> for Settings {
             dns01_recursive_nameservers_only,
             dns01_port,
             dns01_propagation_timeout,
+            responder_service: (service, port),
             pod_name,
             pod_uid,
             container,
@@ -185,6 +206,11 @@ impl From<OperatorArgs> for Settings {
             http_listen,
             health_listen,
             watch_namespaces,
+            routes: Home {
+                namespace: namespace.clone(),
+                service,
+                port,
+            },
             namespace,
             metrics_per_certificate,
             self_check: SelfCheckSettings {
@@ -239,6 +265,23 @@ mod tests {
         match Cli::try_parse_from(words).ok()?.command {
             Command::Responder(args) => Some(alone::Settings::from(args).watch_namespaces),
             Command::Operator(_) | Command::ClusterIssuers { .. } => None,
+        }
+    }
+
+    #[test]
+    fn a_service_is_given_with_its_port() {
+        assert_eq!(
+            service("sancho-responder:80").unwrap(),
+            ("sancho-responder".into(), 80)
+        );
+        for wrong in [
+            "sancho-responder",
+            "sancho-responder:0",
+            "sancho-responder:http",
+            ":80",
+            "a/b:80",
+        ] {
+            assert!(service(wrong).is_err(), "{wrong}");
         }
     }
 

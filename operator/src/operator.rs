@@ -26,7 +26,7 @@ use crate::self_check::{SelfCheck, SelfCheckSettings};
 use crate::solvers::dns01::{Dns, Dns01Settings};
 use crate::startup::{api_server, listen, told, until};
 use crate::watching::{Seen, Watched, apis, watch};
-use crate::{certificate, clock, found_by, health, shard};
+use crate::{certificate, clock, found_by, health, routes, shard};
 
 /// What a replica is told on its command line and by its pod.
 #[derive(Debug, Clone)]
@@ -41,6 +41,8 @@ pub struct Settings {
     pub namespace: String,
     /// Whether there are metrics of each Certificate.
     pub metrics_per_certificate: bool,
+    /// Where routes for challenges are written, and where they lead.
+    pub routes: routes::Home,
     /// How names are looked at before a CA is asked about them.
     pub self_check: SelfCheckSettings,
     /// How DNS is asked for DNS-01.
@@ -111,6 +113,7 @@ pub async fn run(
     // First nothing new is begun, then the slots are given up, then everything ends.
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let metrics = Metrics::default();
+    let (routes, drives_ended) = routes::Routes::new(settings.routes.clone());
     let context = Context {
         budgets: Budgets::new(lease_client, settings.namespace.clone(), holder, metrics.clone()),
         issuers: Issuers::default(),
@@ -118,6 +121,7 @@ pub async fn run(
         self_check: SelfCheck::new(&settings.self_check),
         dns: Dns::new(settings.dns01.clone()),
         challenges: ChallengeTable::default(),
+        routes,
         seen: AllSeen {
             certificates: certificates_seen,
             shards: shards_seen,
@@ -159,6 +163,7 @@ pub async fn run(
     tasks.spawn(until(over(), issuer::run(context.clone(), issuers)));
     tasks.spawn(until(over(), issuer::run(context.clone(), cluster_issuers)));
     tasks.spawn(certificate::run(context.clone(), certificates, nudges, over()));
+    tasks.spawn(routes::sweep::run(context.clone(), drives_ended, over()));
     let (reform, reforms) = mpsc::unbounded_channel();
     tasks.spawn(shard::reform::run(context.clone(), reforms, over()));
     let drives = shard::watch::run(context.clone(), shards, secrets, nudge, reform, told(stopped));

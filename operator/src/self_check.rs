@@ -19,6 +19,7 @@ use hickory_resolver::TokioResolver;
 use sancho_core::challenge::Token;
 use sancho_core::check::{Fault, Finding, judged};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use self::dns::Addresses;
 use self::http::Fetcher;
@@ -30,6 +31,11 @@ const LOOKS: u32 = 2;
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long one look may take, redirects included.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// So long a route that was just written may take to count: controllers reload now and then only.
+const ROUTE_WITHIN: Duration = Duration::from_secs(30);
+/// So long it may take for a name when another name's counts already.
+const ROUTE_BEHIND: Duration = Duration::from_secs(5);
 
 /// How looks are made.
 #[derive(Debug, Clone)]
@@ -82,17 +88,54 @@ impl SelfCheck {
         self.inner.is_some()
     }
 
-    /// One finding for each of `names`: whether `answer` is what their path answers for `token`.
-    pub async fn round(&self, names: &[String], token: &Token, answer: &str) -> Vec<Finding> {
+    /// One finding for each of `names`: whether `answer` is what their path answers for `token`. Those whose route was
+    /// just written are looked at until it counts, within [`ROUTE_WITHIN`].
+    pub async fn round(
+        &self,
+        names: &[String],
+        token: &Token,
+        answer: &str,
+        is_just_routed: impl Fn(&str) -> bool,
+    ) -> Vec<Finding> {
         let Some(inner) = &self.inner else {
             return vec![Finding::Unknown("the check is turned off".into()); names.len()];
         };
         let looks = names.iter().map(|name| inner.look(name, token, answer));
-        judged(futures::future::join_all(looks).await)
+        let mut found = futures::future::join_all(looks).await;
+        let mut until = Instant::now() + ROUTE_WITHIN;
+        let mut counts = false;
+        loop {
+            let routed = || (0..names.len()).filter(|number| is_just_routed(&names[*number]));
+            if !counts && routed().any(|number| found[number] == Finding::Passed) {
+                counts = true;
+                until = until.min(Instant::now() + ROUTE_BEHIND);
+            }
+            let is_early = |finding: &Finding| match finding {
+                Finding::Failed(fault) => fault.may_be_early(),
+                Finding::Passed | Finding::Unknown(_) => false,
+            };
+            let open: Vec<usize> = routed().filter(|number| is_early(&found[*number])).collect();
+            if open.is_empty() || Instant::now() >= until {
+                return judged(found);
+            }
+            tokio::time::sleep(PAUSE).await;
+            let again = open
+                .iter()
+                .map(|number| inner.placed(&names[*number], token, answer));
+            for (number, finding) in open.iter().zip(futures::future::join_all(again).await) {
+                found[*number] = finding;
+            }
+        }
     }
 }
 
 impl Inner {
+    /// One look, in a place of its own.
+    async fn placed(&self, name: &str, token: &Token, answer: &str) -> Finding {
+        let _place = self.places.acquire().await;
+        self.once(name, token, answer).await
+    }
+
     async fn look(&self, name: &str, token: &Token, answer: &str) -> Finding {
         let _place = self.places.acquire().await;
         let mut finding = self.once(name, token, answer).await;

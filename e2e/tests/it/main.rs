@@ -38,6 +38,7 @@ mod renewals;
 mod retries;
 mod revocations;
 mod router_routes;
+mod routes;
 mod secret_form;
 mod seeing;
 mod soak;

@@ -34,6 +34,31 @@ pub enum Fault {
         /// What is wrong and what can be done about it, fit to be shown.
         words: String,
     },
+    /// It is an address, and its solver has Sancho write a route, which has names alone.
+    AddressNotRoutable,
+    /// Its route was not written.
+    RouteNotWritten {
+        /// The route.
+        route: String,
+        /// What the API server says, and what can be done about it.
+        words: String,
+    },
+    /// Its route was written, and no Gateway takes it.
+    RouteNotAccepted {
+        /// The route.
+        route: String,
+        /// What the Gateways say, and what can be done about it.
+        words: String,
+    },
+    /// Its route was written, and somebody else answers.
+    RouteNotServed {
+        /// The address.
+        address: IpAddr,
+        /// The HTTP status.
+        status: u16,
+        /// The route.
+        route: String,
+    },
     /// NXDOMAIN.
     NameNotFound,
     /// Neither an A nor an AAAA record.
@@ -106,6 +131,10 @@ impl Fault {
             Self::NoSolver => "NoSolver",
             Self::WildcardByHttp => "WildcardNeedsDNS01",
             Self::NoRecord { reason, .. } => reason,
+            Self::AddressNotRoutable => "AddressNotRoutable",
+            Self::RouteNotWritten { .. } => "RouteNotWritten",
+            Self::RouteNotAccepted { .. } => "RouteNotAccepted",
+            Self::RouteNotServed { .. } => "RouteNotServed",
             Self::NameNotFound => "NameNotFound",
             Self::NoAddress => "NoAddress",
             Self::DnsFailed { .. } => "DNSFailed",
@@ -119,6 +148,27 @@ impl Fault {
         }
     }
 
+    /// May it be that a route which was just written does not count yet?
+    pub fn may_be_early(&self) -> bool {
+        match self {
+            Self::Refused { .. }
+            | Self::TimedOut { .. }
+            | Self::Broken { .. }
+            | Self::Foreign { .. }
+            | Self::Ipv6Elsewhere { .. }
+            | Self::Redirect { .. } => true,
+            Self::NoSolver
+            | Self::AddressNotRoutable
+            | Self::RouteNotWritten { .. }
+            | Self::RouteNotAccepted { .. }
+            | Self::RouteNotServed { .. }
+            | Self::NameNotFound
+            | Self::NoAddress
+            | Self::DnsFailed { .. }
+            | Self::LinkLocal { .. } => false,
+        }
+    }
+
     fn doubt(&self) -> Doubt {
         match self {
             Self::DnsFailed { .. } => Doubt::Dns,
@@ -126,6 +176,10 @@ impl Fault {
             Self::NoSolver
             | Self::WildcardByHttp
             | Self::NoRecord { .. }
+            | Self::AddressNotRoutable
+            | Self::RouteNotWritten { .. }
+            | Self::RouteNotAccepted { .. }
+            | Self::RouteNotServed { .. }
             | Self::NameNotFound
             | Self::NoAddress
             | Self::LinkLocal { .. }
@@ -151,6 +205,22 @@ impl fmt::Display for Fault {
                  spec.acme.solvers of the issuer, with its domain under selector.dnsZones"
             ),
             Self::NoRecord { words, .. } => f.write_str(words),
+            Self::AddressNotRoutable => write!(
+                f,
+                "it is an address, which neither an Ingress nor a HTTPRoute can have for a host: route it yourself, and \
+                 add a solver with external: {{}} and a selector that lists it under dnsNames"
+            ),
+            Self::RouteNotWritten { route, words } => write!(f, "{route} could not be written: {words}"),
+            Self::RouteNotAccepted { route, words } => write!(f, "{route} is not accepted: {words}"),
+            Self::RouteNotServed {
+                address,
+                status,
+                route,
+            } => write!(
+                f,
+                "{address} answers HTTP {status} in place of Sancho, though {route} leads to it: see that its \
+                 controller runs and serves it on port 80, and that the name's record points there"
+            ),
             Self::NameNotFound => write!(
                 f,
                 "the name does not exist in DNS (NXDOMAIN): make its record, or take it out of spec.dnsNames"

@@ -35,12 +35,13 @@ fn dns() -> SocketAddr {
     address
 }
 
-/// An HTTP server that answers the right thing to the host `right.example`, redirects `moved.example` there, and
-/// knows nothing else.
+/// An HTTP server that answers the right thing to the host `right.example`, and to `late.example` from the fifth time
+/// on, redirects `moved.example` there, and knows nothing else.
 fn web() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
+        let mut asked = 0;
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             let mut head = Vec::new();
@@ -52,7 +53,9 @@ fn web() -> u16 {
                 head.push(byte[0]);
             }
             let head = String::from_utf8(head).unwrap().to_lowercase();
-            let answer = if head.contains("host: right.example") {
+            asked += u32::from(head.contains("host: late.example"));
+            let is_late = head.contains("host: late.example") && asked >= 5;
+            let answer = if head.contains("host: right.example") || is_late {
                 "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nright\n".to_owned()
             } else if head.contains("host: moved.example") {
                 format!(
@@ -68,13 +71,18 @@ fn web() -> u16 {
 }
 
 async fn round(port: u16, names: &[&str]) -> Vec<Finding> {
+    routed_round(port, names, false).await
+}
+
+async fn routed_round(port: u16, names: &[&str], is_just_routed: bool) -> Vec<Finding> {
     let check = SelfCheck::new(&SelfCheckSettings {
         enabled: true,
         resolvers: vec![dns()],
         port,
     });
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    check.round(&names, &Token::parse(TOKEN).unwrap(), "right").await
+    let token = Token::parse(TOKEN).unwrap();
+    check.round(&names, &token, "right", |_| is_just_routed).await
 }
 
 fn reasons(findings: &[Finding]) -> Vec<&str> {
@@ -100,6 +108,19 @@ async fn each_name_is_found_as_it_is() {
         reasons(&findings),
         ["Passed", "Passed", "ForeignAnswer", "NameNotFound", "DNSFailed"]
     );
+}
+
+#[tokio::test]
+async fn a_route_that_was_just_written_is_waited_for_but_not_much_longer_than_its_neighbours() {
+    let names = ["late.example", "foreign.example", "gone.example"];
+    assert_eq!(
+        reasons(&round(web(), &names).await),
+        ["ForeignAnswer", "ForeignAnswer", "NameNotFound"]
+    );
+    let began = Instant::now();
+    let findings = routed_round(web(), &names, true).await;
+    assert_eq!(reasons(&findings), ["Passed", "ForeignAnswer", "NameNotFound"]);
+    assert!(began.elapsed() < ROUTE_WITHIN, "{:?}", began.elapsed());
 }
 
 #[tokio::test]

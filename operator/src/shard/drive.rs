@@ -161,10 +161,16 @@ pub async fn drive(
         names,
         secret_gone,
         ordered_at: None,
+        is_routed: false,
         recorded_at: tokio::time::Instant::now(),
     };
     driven.claim().await?;
-    driven.run().await
+    let outcome = driven.run().await;
+    if driven.is_routed {
+        let uid = driven.recorder.shard().uid().unwrap_or_default();
+        context.routes.drive_ended(&uid);
+    }
+    outcome
 }
 
 /// Are the shards of this Certificate written as its plan says? Until then a name might still move.
@@ -194,6 +200,8 @@ struct Driven<'a> {
     secret_gone: bool,
     /// When newOrder was answered, if this drive saw it.
     ordered_at: Option<tokio::time::Instant>,
+    /// Routes were written, or may have been.
+    is_routed: bool,
     /// What events were published about.
     told: BTreeSet<String>,
     recorded_at: tokio::time::Instant,
@@ -227,7 +235,8 @@ impl Driven<'_> {
     }
 
     async fn run(&mut self) -> Result<(), Stop> {
-        if self.recorder.status().order.is_none() {
+        let is_resumed = self.recorder.status().order.is_some();
+        if !is_resumed {
             let account = self.issuer.session.kid();
             match finish::before_order(self.context, self.recorder.shard(), &self.target, account).await {
                 Finish::Go => {}
@@ -253,6 +262,9 @@ impl Driven<'_> {
                     return Ok(());
                 }
             }
+        }
+        if is_resumed {
+            self.route_open_challenges(&state).await?;
         }
         loop {
             let now = Timestamp::now();

@@ -1,6 +1,7 @@
 //! A round of looks at a shard's names, as far as their solvers have it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
@@ -11,37 +12,72 @@ use sancho_crds::{CertificateShard, IssuerKind, Rfc2136, SelfCheck, Solver};
 use super::present::{rfc2136, secrets};
 use crate::context::{Context, full_name};
 use crate::issuer::ReadyIssuer;
+use crate::routes::{self, write::Written};
 use crate::solvers::dns01::Place;
 use crate::solvers::{Labels, can_validate, solver_for};
 
+/// A route that nobody looks at gets so long to count: nothing tells when an Ingress does.
+const UNSEEN_ROUTE: Duration = Duration::from_secs(5);
+
+/// Writes the routes that `names` of the shard need. Its claim has to be recorded.
+pub(super) async fn route(
+    context: &Context,
+    shard: &CertificateShard,
+    names: &[String],
+) -> Result<Written, kube::Error> {
+    let (solvers, labels) = (solvers(context, shard), labels(context, shard));
+    routes::write::write(context, shard, &solvers, &labels, names).await
+}
+
 /// One finding for each of `names`, which are the shard's. Its claim has to be recorded: by that every replica knows
-/// what to answer. A name that no solver is for fails without a look.
+/// what to answer. A name that no solver is for fails without a look, and so does one that cannot have the route that
+/// its solver wants; routes have to be `written`.
 pub(super) async fn looks(
     context: &Context,
     issuer: &ReadyIssuer,
     shard: &CertificateShard,
     names: &[String],
+    written: &Written,
 ) -> Vec<Finding> {
     let (solvers, labels) = (solvers(context, shard), labels(context, shard));
-    let ways: Vec<Way<'_>> = names.iter().map(|name| way(&solvers, name, &labels)).collect();
+    let ways: Vec<Way<'_>> = names
+        .iter()
+        .map(|name| match written.of(name) {
+            Some(Err(_)) => Way::Unrouted,
+            Some(Ok(_)) | None => way(&solvers, name, &labels),
+        })
+        .collect();
     let looked_at: Vec<String> = names
         .iter()
         .zip(&ways)
         .filter_map(|(name, way)| (*way == Way::Look).then(|| name.clone()))
         .collect();
+    let is_routed = |name: &str| matches!(written.of(name), Some(Ok(_)));
+    let is_unseen =
+        |name: &str, way: &Way<'_>| is_routed(name) && (*way == Way::Trust || !context.self_check.is_enabled());
+    if names.iter().zip(&ways).any(|(name, way)| is_unseen(name, way)) {
+        tokio::time::sleep(UNSEEN_ROUTE).await;
+    }
     let thumbprint = issuer.session.thumbprint();
     let token = self_check_token(&shard.uid().unwrap_or_default(), &thumbprint);
     let answer = key_authorization(&token, &thumbprint);
-    let found = context.self_check.round(&looked_at, &token, &answer).await;
+    let found = context
+        .self_check
+        .round(&looked_at, &token, &answer, is_routed)
+        .await;
     if context.self_check.is_enabled() {
         warn_of_unknown(shard, &looked_at, &found);
     }
-    let mut written = may_write(context, shard, names, &ways).await;
+    let mut allowed = may_write(context, shard, names, &ways).await;
     let mut found = found.into_iter();
     let findings = names.iter().zip(ways).map(|(name, way)| match way {
-        Way::Look => found.next(),
-        Way::Write(_) => written.remove(name.as_str()),
+        Way::Look => found.next().map(|finding| with_route(finding, written.of(name))),
+        Way::Write(_) => allowed.remove(name.as_str()),
         Way::Trust => None,
+        Way::Unrouted => written
+            .of(name)
+            .and_then(|route| route.clone().err())
+            .map(Finding::Failed),
         Way::None(fault) => Some(Finding::Failed(fault)),
     });
     findings
@@ -100,6 +136,8 @@ enum Way<'a> {
     Write(&'a Rfc2136),
     /// The CA is asked without a look.
     Trust,
+    /// It has no route.
+    Unrouted,
     /// It cannot be.
     None(Fault),
 }
@@ -121,6 +159,20 @@ fn way<'a>(solvers: &'a [Solver], name: &str, labels: &Labels) -> Way<'a> {
     match &solver.http01 {
         Some(http01) if http01.self_check != Some(SelfCheck::Disabled) => Way::Look,
         _ => Way::Trust,
+    }
+}
+
+/// Says of which route it is that somebody else answers.
+fn with_route(finding: Finding, route: Option<&Result<String, Fault>>) -> Finding {
+    match (finding, route) {
+        (Finding::Failed(Fault::Foreign { address, status }), Some(Ok(route))) => {
+            Finding::Failed(Fault::RouteNotServed {
+                address,
+                status,
+                route: route.clone(),
+            })
+        }
+        (finding, _) => finding,
     }
 }
 

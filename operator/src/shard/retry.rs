@@ -5,6 +5,7 @@
 //! order that the name then joins finds it authorized already.
 
 use jiff::Timestamp;
+use kube::ResourceExt;
 use sancho_core::check;
 use sancho_core::names::Name;
 use sancho_core::order::{
@@ -15,7 +16,7 @@ use sancho_crds::{Claim, FoundBy, QuarantinePlace, QuarantinedName};
 
 use super::drive::Stop;
 use super::finish;
-use super::looks::looks;
+use super::looks::{looks, route};
 use super::present::{Presented, kinds, present};
 use super::quarantine::{self, Finding};
 use super::record::Recorder;
@@ -26,6 +27,7 @@ use crate::clock;
 use crate::context::{Context, full_name};
 use crate::issuer::ReadyIssuer;
 use crate::order_status::{from_status, to_status};
+use crate::routes::write::Written;
 
 /// What came of asking the CA about one name.
 enum Answer {
@@ -66,9 +68,32 @@ pub(super) async fn retry(
     // One that is served already tells whether anything can be reached from here.
     let mut rest = quarantine::rest_names(recorder.shard()).into_iter();
     names.extend(rest.find(|name| !due.iter().any(|entry| entry.name == *name)));
+    let written = tokio::select! {
+        biased;
+        written = route(context, recorder.shard(), &names) => written?,
+        () = issuer.budget.lost() => return Err(Stop::SlotsLost),
+    };
+    let outcome = try_names(context, issuer, &mut recorder, &due, &names, &written, now).await;
+    if written.any() {
+        let uid = recorder.shard().uid().unwrap_or_default();
+        context.routes.drive_ended(&uid);
+    }
+    outcome
+}
+
+/// The same once the routes are written. Of `names` those that are `due` come first.
+async fn try_names(
+    context: &Context,
+    issuer: &ReadyIssuer,
+    recorder: &mut Recorder,
+    due: &[QuarantinedName],
+    names: &[String],
+    written: &Written,
+    now: Timestamp,
+) -> Result<(), Stop> {
     let found = tokio::select! {
         biased;
-        found = looks(context, issuer, recorder.shard(), &names) => found,
+        found = looks(context, issuer, recorder.shard(), names, written) => found,
         () = context.is_ending() => return Err(Stop::SlotsLost),
     };
     for (entry, finding) in due.iter().zip(found) {
@@ -89,21 +114,21 @@ pub(super) async fn retry(
                 not_before: None,
             }),
             check::Finding::Passed | check::Finding::Unknown(_) if is_asked => {
-                match ask(context, issuer, &mut recorder, &entry.name).await? {
+                match ask(context, issuer, recorder, &entry.name).await? {
                     Answer::Authorized => None,
                     Answer::Refused(failure) => Some(refusal(&entry.name, &failure)),
                     Answer::PutOff(failure) => Some(Finding {
                         by: entry.found_by,
                         ..refusal(&entry.name, &failure)
                     }),
-                    Answer::Waits => return give_back(&mut recorder).await,
+                    Answer::Waits => return give_back(recorder).await,
                 }
             }
             check::Finding::Passed | check::Finding::Unknown(_) => None,
         };
-        settle(context, &mut recorder, entry, failed).await?;
+        settle(context, recorder, entry, failed).await?;
     }
-    give_back(&mut recorder).await
+    give_back(recorder).await
 }
 
 fn is_due(entry: &QuarantinedName, now: Timestamp) -> bool {

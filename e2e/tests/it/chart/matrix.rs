@@ -107,6 +107,7 @@ fn matrix() -> Vec<(&'static str, Value, &'static [&'static str])> {
                 "serviceAccount": { "annotations": { "eks.amazonaws.com/role-arn": "arn:x" } },
                 "service": { "type": "LoadBalancer", "annotations": { "a": "b" } },
                 "listenAddress": "[::]",
+                "routes": { "enabled": false },
                 "logFilter": "sancho=debug,info",
                 "extraArgs": ["--log-format=text"],
                 "extraEnv": [{ "name": "HTTPS_PROXY", "value": "http://proxy:3128" }],

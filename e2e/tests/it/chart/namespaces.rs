@@ -159,7 +159,7 @@ async fn deployment_flags(cluster: &Cluster, name: &str) -> Vec<String> {
         .unwrap();
     let args: Vec<String> = serde_json::from_str(&args).unwrap();
     let rest = args.iter().position(|arg| arg == "--watch-namespaces").unwrap();
-    assert_eq!(args[rest..], ["--watch-namespaces", "shop"]);
+    assert_eq!(args[rest..rest + 2], ["--watch-namespaces", "shop"]);
     args[rest..].to_vec()
 }
 

@@ -28,21 +28,28 @@ const NEEDED: [Right; 14] = [
 ];
 
 /// What it needs in its own namespace alone.
-const NEEDED_AT_HOME: [Right; 4] = [
+const NEEDED_AT_HOME: [Right; 8] = [
     ("update", "leases.coordination.k8s.io", NAMESPACE),
     ("watch", "leases.coordination.k8s.io", NAMESPACE),
     ("get", "secrets", NAMESPACE),
     ("create", "secrets", NAMESPACE),
+    ("patch", "ingresses.networking.k8s.io", NAMESPACE),
+    ("delete", "ingresses.networking.k8s.io", NAMESPACE),
+    ("get", "httproutes.gateway.networking.k8s.io", NAMESPACE),
+    ("create", "httproutes.gateway.networking.k8s.io", NAMESPACE),
 ];
 
 /// What it must not have, wherever it looks.
-const NEVER: [Right; 6] = [
+const NEVER: [Right; 9] = [
     ("update", "certificates.sancho.dev", "shop"),
     ("update", "issuers.sancho.dev", "shop"),
     ("update", "clusterissuers.sancho.dev", ""),
     ("get", "leases.coordination.k8s.io", "shop"),
     ("delete", "leases.coordination.k8s.io", NAMESPACE),
     ("create", "pods", NAMESPACE),
+    ("create", "ingresses.networking.k8s.io", "shop"),
+    ("patch", "httproutes.gateway.networking.k8s.io", "shop"),
+    ("update", "gateways.gateway.networking.k8s.io", NAMESPACE),
 ];
 
 /// What the responder needs, and all that it may.

@@ -397,7 +397,36 @@ pub fn refused_issuers() -> Vec<Refused> {
         (
             "a solver that does not exist yet",
             issuer("solvers", "[{ http01: { tlsAlpn: {} } }]"),
-            "say how challenges reach Sancho: write external: {} and route the path yourself",
+            "say in one way how challenges reach Sancho: ingress: { ingressClassName: … }",
+        ),
+        (
+            "a solver with two ways",
+            issuer("solvers", "[{ http01: { external: {}, ingress: {} } }]"),
+            "say in one way how challenges reach Sancho",
+        ),
+        (
+            "an Ingress with a class said twice",
+            issuer(
+                "solvers",
+                "[{ http01: { ingress: { class: nginx, ingressClassName: nginx } } }]",
+            ),
+            "leave out either it or ingressClassName",
+        ),
+        (
+            "an Ingress with one of Sancho's own labels",
+            issuer(
+                "solvers",
+                "[{ http01: { ingress: { ingressTemplate: { metadata: { labels: { sancho.dev/shard: a } } } } } }]",
+            ),
+            "keys of sancho.dev are written by Sancho itself",
+        ),
+        (
+            "HTTPRoutes without a Gateway",
+            issuer(
+                "solvers",
+                "[{ http01: { gatewayHTTPRoute: { parentRefs: [] } } }]",
+            ),
+            "spec.acme.solvers[0].http01.gatewayHTTPRoute.parentRefs",
         ),
         (
             "a solver without a way",
@@ -561,6 +590,16 @@ pub fn accepted() -> Vec<(&'static str, String)> {
         (
             "a shard for each registered domain",
             with("sharding: { maxNames: 100, strategy: RegisteredDomain }"),
+        ),
+        (
+            "solvers that write routes",
+            issuer(
+                "solvers",
+                "[{ http01: { ingress: { ingressClassName: nginx, ingressTemplate: { metadata: { labels: { team: shop }, \
+                 annotations: { example.com/timeout: \"5\" } } } }, selfCheck: Disabled } }, { selector: { dnsZones: \
+                 [example.com] }, http01: { gatewayHTTPRoute: { parentRefs: [{ name: front, namespace: infra, \
+                 sectionName: http, port: 80 }], labels: { team: shop } } } }, { http01: { ingress: { class: old } } }]",
+            ),
         ),
         ("an issuer with all there is", issuer("email", "ops@example.com")),
         (

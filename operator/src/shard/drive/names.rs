@@ -4,23 +4,47 @@ use std::collections::BTreeSet;
 
 use sancho_core::check;
 use sancho_core::names::Name;
-use sancho_core::order::{Failure, OrderState, Retry, reason};
+use sancho_core::order::{Failure, OrderState, Retry, Stage, reason};
 use sancho_core::response::Scope;
 use sancho_crds::{FoundBy, QuarantinedName};
 
 use super::{Driven, Presented, Stop, finish, present};
 use crate::clock;
-use crate::shard::looks::looks;
+use crate::routes::write::Written;
+use crate::shard::looks::{looks, route};
 use crate::shard::quarantine::{self, Finding};
 
 impl Driven<'_> {
+    /// Writes the routes for `names`.
+    async fn route(&mut self, names: &[String]) -> Result<Written, Stop> {
+        // Whatever comes of it, some may be there from now on.
+        self.is_routed = true;
+        let written = tokio::select! {
+            biased;
+            written = route(self.context, self.recorder.shard(), names) => written?,
+            () = self.issuer.budget.lost() => return Err(Stop::SlotsLost),
+        };
+        self.is_routed = written.any();
+        Ok(written)
+    }
+
+    /// Has the routes written for the challenges of a recorded order that are still to be answered.
+    pub(super) async fn route_open_challenges(&mut self, state: &OrderState) -> Result<(), Stop> {
+        if matches!(state.stage, Stage::New | Stage::Pending) {
+            let names: Vec<String> = self.names.iter().map(Name::to_string).collect();
+            self.route(&names).await?;
+        }
+        Ok(())
+    }
+
     /// Looks at the path of each name before the CA is asked. Says whether an order is to be made now; if not, why is
     /// recorded.
     pub(super) async fn all_pass(&mut self) -> Result<bool, Stop> {
         let names: Vec<String> = self.names.iter().map(Name::to_string).collect();
+        let written = self.route(&names).await?;
         let found = tokio::select! {
             biased;
-            found = looks(self.context, self.issuer, self.recorder.shard(), &names) => found,
+            found = looks(self.context, self.issuer, self.recorder.shard(), &names, &written) => found,
             // Not when the slots are given up, since they are while nothing is asked of the CA for some seconds.
             () = self.context.is_ending() => return Err(Stop::SlotsLost),
         };
