@@ -10,6 +10,7 @@ mod dns01;
 mod fields;
 mod issuer;
 mod read;
+mod solver;
 
 use std::fmt::Write;
 

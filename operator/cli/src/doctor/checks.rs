@@ -8,7 +8,9 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResourceExt, ResourceExt};
-use sancho_crds::{ADOPT_ANNOTATION, Certificate, CertificateShard, ClusterIssuer, GROUP, Issuer, condition};
+use sancho_crds::{
+    ADOPT_ANNOTATION, Acme, Certificate, CertificateShard, ClusterIssuer, GROUP, Issuer, condition,
+};
 use sancho_limiter::Record;
 
 use super::Weight::{Broken, Doubtful};
@@ -37,6 +39,7 @@ pub fn findings(facts: &Facts, now: Timestamp) -> Vec<Finding> {
             &facts.operator,
             "install the chart again: its Roles have been changed, or its service account is not called sancho",
         ));
+        found.extend(routes(facts));
         found.extend(deployments(facts));
         found.extend(leases(facts));
         found.extend(issuers(facts));
@@ -145,6 +148,56 @@ fn rights(about: &str, rights: &Result<Vec<(Right, bool)>>, next_step: &str) -> 
             next_step,
         )
     }]
+}
+
+/// Whether the operator may write the routes that issuers ask for; nothing of those that none asks for.
+fn routes(facts: &Facts) -> Vec<Finding> {
+    let (cluster_issuers, issuers) = (facts.cluster_issuers.as_ref(), facts.issuers.as_ref());
+    let solvers = |acme: &Acme| {
+        acme.solvers
+            .iter()
+            .filter_map(|solver| solver.http01.clone())
+            .collect::<Vec<_>>()
+    };
+    let of_cluster = cluster_issuers
+        .into_iter()
+        .flatten()
+        .flat_map(|issuer| solvers(&issuer.spec.acme));
+    let of_namespaces = issuers
+        .into_iter()
+        .flatten()
+        .flat_map(|issuer| solvers(&issuer.spec.acme));
+    let (mut by_ingress, mut by_gateway) = (false, false);
+    for http01 in of_cluster.chain(of_namespaces) {
+        by_ingress |= http01.ingress.is_some();
+        by_gateway |= http01.gateway_http_route.is_some();
+    }
+    let about = "routes of challenges";
+    let asked: Vec<&str> = [("ingresses", by_ingress), ("httproutes", by_gateway)]
+        .into_iter()
+        .filter_map(|(resource, is_asked)| is_asked.then_some(resource))
+        .collect();
+    if asked.is_empty() {
+        return Vec::new();
+    }
+    if by_gateway && matches!(facts.has_http_routes, Ok(false)) {
+        return vec![Finding::trouble(
+            Broken,
+            about,
+            "an issuer wants HTTPRoutes, which the API server does not know",
+            "install the Gateway API, or use another solver",
+        )];
+    }
+    let known = match &facts.routes {
+        Ok(known) => known,
+        Err(error) => return vec![unseen(about, error)],
+    };
+    let known = known
+        .iter()
+        .filter(|(right, _)| asked.contains(&right.resource))
+        .copied()
+        .collect();
+    rights(about, &Ok(known), "install the chart with routes.enabled=true")
 }
 
 fn deployments(facts: &Facts) -> Vec<Finding> {

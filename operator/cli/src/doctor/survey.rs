@@ -81,6 +81,20 @@ const OF_OPERATOR: [Right; 8] = [
     },
 ];
 
+/// What the operator cannot write routes of challenges without.
+const OF_ROUTES: [Right; 2] = [
+    Right {
+        group: "networking.k8s.io",
+        beside_operator: true,
+        ..right("create", "ingresses", "for solvers with ingress")
+    },
+    Right {
+        group: "gateway.networking.k8s.io",
+        beside_operator: true,
+        ..right("create", "httproutes", "for solvers with gatewayHTTPRoute")
+    },
+];
+
 /// The API server's clock, read between two looks at one's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clocks {
@@ -104,6 +118,10 @@ pub struct Facts {
     pub user: Result<Vec<(Right, bool)>>,
     /// Those of the operator's service account.
     pub operator: Result<Vec<(Right, bool)>>,
+    /// The rights of the operator's service account to write routes of challenges.
+    pub routes: Result<Vec<(Right, bool)>>,
+    /// Does the API server serve HTTPRoutes?
+    pub has_http_routes: Result<bool>,
     /// The operator's Deployments.
     pub deployments: Result<Vec<Deployment>>,
     /// The budgets.
@@ -127,18 +145,8 @@ pub struct Facts {
 pub async fn survey(cluster: &Cluster, scope: &Scope, operator_namespace: &str) -> Result<Facts> {
     let client = cluster.client();
     let clocks = clocks(client).await?;
-    let served = client
-        .list_api_group_resources(&format!("{GROUP}/{VERSION}"))
-        .await;
-    let kinds = match served {
-        Ok(served) => served
-            .resources
-            .into_iter()
-            .map(|resource| resource.kind)
-            .collect(),
-        Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
-        Err(error) => return Err(error.into()),
-    };
+    let kinds = served_kinds(client, &format!("{GROUP}/{VERSION}")).await?;
+    let of_gateways = served_kinds(client, "gateway.networking.k8s.io/v1").await;
     let account = format!("system:serviceaccount:{operator_namespace}:sancho");
     Ok(Facts {
         operator_namespace: operator_namespace.to_owned(),
@@ -146,6 +154,8 @@ pub async fn survey(cluster: &Cluster, scope: &Scope, operator_namespace: &str) 
         crds: crds(client).await,
         user: rights(client, &OF_USER, None, operator_namespace).await,
         operator: rights(client, &OF_OPERATOR, Some(&account), operator_namespace).await,
+        routes: rights(client, &OF_ROUTES, Some(&account), operator_namespace).await,
+        has_http_routes: of_gateways.map(|kinds| kinds.iter().any(|kind| kind == "HTTPRoute")),
         deployments: deployments(client, operator_namespace).await,
         leases: cluster.budget_leases(operator_namespace).await,
         cluster_issuers: cluster.cluster_issuers(None).await,
@@ -154,6 +164,19 @@ pub async fn survey(cluster: &Cluster, scope: &Scope, operator_namespace: &str) 
         shards: cluster.shards(scope).await,
         clocks,
     })
+}
+
+/// The kinds of a version of a group that the API server serves; none if it knows no such group.
+async fn served_kinds(client: &Client, group_version: &str) -> Result<Vec<String>> {
+    match client.list_api_group_resources(group_version).await {
+        Ok(served) => Ok(served
+            .resources
+            .into_iter()
+            .map(|resource| resource.kind)
+            .collect()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn clocks(client: &Client) -> Result<Option<Clocks>> {

@@ -27,6 +27,15 @@ impl Fields {
         self.take(name).as_ref().map(Self::of)
     }
 
+    /// Takes the fields of an object that says something by being there, even if it is empty.
+    pub fn take_way(&mut self, name: &str) -> Option<Self> {
+        self.0
+            .remove(name)
+            .filter(Value::is_object)
+            .as_ref()
+            .map(Self::of)
+    }
+
     /// A remark for each field that was not taken, below `path`.
     pub fn rest(self, path: &str) -> Vec<String> {
         self.0

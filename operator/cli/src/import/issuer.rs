@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::fields::Fields;
-use super::{dns01, with_name_of};
+use super::solver::solvers;
+use super::with_name_of;
 
 /// What means the same in both.
 const SAME: [&str; 3] = ["server", "email", "profile"];
@@ -42,7 +43,7 @@ pub fn manifest(object: &Value, kind: &str, spec: &mut Fields, remarks: &mut Vec
     if let Some(binding) = acme.take_fields("externalAccountBinding") {
         wanted["externalAccountBinding"] = self::binding(binding, kind, remarks);
     }
-    wanted["solvers"] = solvers(&mut acme, kind, remarks);
+    wanted["solvers"] = solvers(&acme.take("solvers").unwrap_or_default(), kind, remarks);
     remarks.extend(key.rest("spec.acme.privateKeySecretRef"));
     remarks.extend(acme.rest("spec.acme"));
     Some(with_name_of(object, kind, json!({ "acme": wanted })))
@@ -61,37 +62,4 @@ fn binding(mut binding: Fields, kind: &str, remarks: &mut Vec<String>) -> Value 
     let wanted = json!({ "keyID": binding.take("keyID"), "keySecretRef": reference });
     remarks.extend(binding.rest("spec.acme.externalAccountBinding"));
     wanted
-}
-
-/// HTTP-01 carries over as a route that the user sets up, and of DNS-01 what [`dns01::solver`] knows.
-fn solvers(acme: &mut Fields, kind: &str, remarks: &mut Vec<String>) -> Value {
-    let solvers = acme.take("solvers").unwrap_or_default();
-    let solvers = solvers.as_array().cloned().unwrap_or_default();
-    let (mut carried, mut by_http) = (Vec::new(), false);
-    for (number, solver) in solvers.iter().enumerate() {
-        let path = format!("spec.acme.solvers[{number}]");
-        if let Some(by_dns) = dns01::solver(solver, kind, &path, remarks) {
-            carried.push(by_dns);
-            continue;
-        }
-        by_http = true;
-        if solver["selector"]
-            .as_object()
-            .is_some_and(|selector| !selector.is_empty())
-        {
-            remarks.push(format!(
-                "{path}.selector does not carry over: all names are answered in one way"
-            ));
-        }
-    }
-    if !by_http && !carried.is_empty() {
-        return carried.into();
-    }
-    remarks.push(
-        "route http://<name>/.well-known/acme-challenge/ of every name to the Service sancho-responder in the \
-         operator's namespace: Sancho makes no Ingress or HTTPRoute for it"
-            .into(),
-    );
-    carried.insert(0, json!({ "http01": { "external": {} } }));
-    carried.into()
 }

@@ -55,7 +55,16 @@ spec:
     solvers:
       - dns01: { route53: { region: eu } }
         selector: { dnsZones: [shop.example] }
-      - http01: { ingress: { ingressClassName: nginx } }
+      - http01:
+          ingress:
+            ingressClassName: nginx
+            serviceType: NodePort
+            podTemplate: { spec: { priorityClassName: high } }
+            ingressTemplate: { metadata: { annotations: { example.com/timeout: "5" } } }
+      - selector: { dnsNames: [a.shop.example], matchLabels: { team: shop } }
+        http01: { gatewayHTTPRoute: { parentRefs: [{ name: front, namespace: infra }], labels: { team: shop } } }
+      - selector: { dnsZones: [old.example] }
+        http01: { ingress: { name: front } }
 ---
 apiVersion: cert-manager.io/v1
 kind: Issuer
@@ -165,10 +174,39 @@ fn an_issuer_carries_over_and_its_solvers_are_told() {
             "copy Secret mac",
             "spec.acme.preferredChain does not carry over",
             "spec.acme.solvers[0]: DNS-01 (route53)",
-            "spec.acme.solvers[0].selector",
-            "sancho-responder",
+            "spec.acme.solvers[1].http01.ingress.serviceType does not carry over: Sancho runs no Pod",
+            "spec.acme.solvers[1].http01.ingress.podTemplate does not carry over",
+            "spec.acme.solvers[2].http01.gatewayHTTPRoute: the HTTPRoutes stand in the operator's namespace",
+            "spec.acme.solvers[3].http01.ingress.name does not carry over",
         ],
     );
+    assert_eq!(
+        issuer.manifest.clone().unwrap()["spec"]["acme"]["solvers"],
+        json!([
+            { "http01": { "ingress": {
+                "ingressClassName": "nginx",
+                "ingressTemplate": { "metadata": { "annotations": { "example.com/timeout": "5" } } },
+            } } },
+            {
+                "selector": { "dnsNames": ["a.shop.example"], "matchLabels": { "team": "shop" } },
+                "http01": { "gatewayHTTPRoute": {
+                    "parentRefs": [{ "name": "front", "namespace": "infra" }],
+                    "labels": { "team": "shop" },
+                } },
+            },
+            { "selector": { "dnsZones": ["old.example"] }, "http01": { "ingress": {} } },
+        ])
+    );
+}
+
+#[test]
+fn an_issuer_without_a_solver_that_carries_over_answers_by_a_route_of_the_users() {
+    let issuer = "{apiVersion: cert-manager.io/v1, kind: Issuer, metadata: {name: a}, spec: {acme: {server: \
+                  https://ca.example, privateKeySecretRef: {name: a}, solvers: [{dns01: {route53: {}}}]}}}";
+    let imported = import(&objects(issuer).unwrap()).remove(0);
+    let solvers = &imported.manifest.clone().unwrap()["spec"]["acme"]["solvers"];
+    assert_eq!(*solvers, json!([{ "http01": { "external": {} } }]));
+    remarked(&imported, &["DNS-01 (route53)", "no solver carries over"]);
 }
 
 #[test]

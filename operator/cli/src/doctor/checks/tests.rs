@@ -31,6 +31,8 @@ fn sound() -> Facts {
         ]),
         user: Ok(Vec::new()),
         operator: Ok(Vec::new()),
+        routes: Ok(Vec::new()),
+        has_http_routes: Ok(false),
         deployments: Ok(vec![serde_json::from_value(deployment).unwrap()]),
         leases: Ok(Vec::new()),
         cluster_issuers: Ok(Vec::new()),
@@ -91,6 +93,52 @@ fn without_crds_only_that_is_told() {
         ..sound()
     };
     only(&facts, Broken, &["does not know Certificate", "install.yaml"]);
+}
+
+#[test]
+fn routes_that_cannot_be_written_are_told_if_an_issuer_asks_for_them() {
+    let issuer = |solvers: serde_json::Value| -> ClusterIssuer {
+        let manifest = json!({
+            "metadata": { "name": "ca" },
+            "spec": { "acme": {
+                "server": "https://ca.example",
+                "privateKeySecretRef": { "name": "a" },
+                "solvers": solvers,
+            } },
+            "status": { "conditions": [{
+                "type": "Ready", "status": "True", "reason": "Registered", "message": "",
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            }] },
+        });
+        serde_json::from_value(manifest).unwrap()
+    };
+    let right = |resource| Right {
+        verb: "create",
+        group: "",
+        resource,
+        beside_operator: true,
+        why: "for a solver",
+    };
+    let facts = |solver: serde_json::Value, has_http_routes| Facts {
+        cluster_issuers: Ok(vec![issuer(json!([{ "http01": solver }]))]),
+        routes: Ok(vec![(right("ingresses"), false), (right("httproutes"), true)]),
+        has_http_routes: Ok(has_http_routes),
+        ..sound()
+    };
+    let gateway = json!({ "gatewayHTTPRoute": { "parentRefs": [{ "name": "front" }] } });
+    let ingress = json!({ "ingress": {} });
+    assert_eq!(troubles(&facts(json!({ "external": {} }), false)), []);
+    assert_eq!(troubles(&facts(gateway.clone(), true)), []);
+    only(
+        &facts(gateway, false),
+        Broken,
+        &["does not know", "install the Gateway API"],
+    );
+    only(
+        &facts(ingress, false),
+        Broken,
+        &["create ingresses", "routes.enabled=true"],
+    );
 }
 
 #[test]
