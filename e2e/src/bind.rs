@@ -5,11 +5,10 @@
 //! listens at nothing but what an interface has. They are authoritative for the root too, so that what does not exist is NXDOMAIN.
 
 use std::collections::BTreeSet;
-use std::env;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -19,6 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::process::{Launch, Process, free_port, wait_for};
+use crate::programs;
 
 /// The name of the key that may update all zones.
 pub const KEY_NAME: &str = "sancho-test";
@@ -64,7 +64,7 @@ impl Bind {
     ///
     /// When there is no `named`, or one does not start; the end of its log is told.
     pub async fn start(dir: &Path, log_dir: &Path, options: &BindOptions) -> Result<Self> {
-        let named = named()?;
+        let named = programs::find("named", "bind9")?;
         let port = free_port()?;
         let zones: Vec<String> = options.zones.clone();
         let run = |name: &str, address: IpAddr, zones: String| -> Result<Process> {
@@ -164,26 +164,6 @@ impl Bind {
             })
             .with_context(|| format!("{zone} has no SOA"))
     }
-}
-
-/// The program: what `SANCHO_NAMED` says, else where packages put it.
-fn named() -> Result<PathBuf> {
-    if let Some(path) = env::var_os("SANCHO_NAMED") {
-        let path = PathBuf::from(path);
-        if !path.is_file() {
-            bail!("SANCHO_NAMED is {}, where there is no file", path.display());
-        }
-        return Ok(path);
-    }
-    let in_path = env::var_os("PATH").unwrap_or_default();
-    let folders = env::split_paths(&in_path).chain(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from));
-    folders
-        .map(|folder| folder.join("named"))
-        .find(|path| path.is_file())
-        .context(
-            "these tests need BIND 9, and there is no `named`: `apt-get install bind9` on Debian, or name the program \
-             with SANCHO_NAMED",
-        )
 }
 
 fn configuration(home: &Path, address: IpAddr, port: u16) -> String {

@@ -39,6 +39,7 @@ struct Shared {
     queue: WorkQueue,
     unrecorded: Unrecorded,
     wishes: AtomicUsize,
+    errands: AtomicUsize,
     answers: Mutex<AnswerTime>,
     transports: Mutex<Vec<Kept>>,
 }
@@ -65,6 +66,19 @@ impl Wish {
 impl Drop for Wish {
     fn drop(&mut self) {
         self.budget.shared.wishes.fetch_sub(1, Ordering::Relaxed);
+        self.budget.tell(Command::QueueChanged);
+    }
+}
+
+/// Work that will ask for permits does something else first, as long as this lives.
+#[must_use]
+pub struct Errand {
+    budget: Budget,
+}
+
+impl Drop for Errand {
+    fn drop(&mut self) {
+        self.budget.shared.errands.fetch_sub(1, Ordering::Relaxed);
         self.budget.tell(Command::QueueChanged);
     }
 }
@@ -223,6 +237,18 @@ impl Budget {
         if view.wait_for(|view| view.held > 0).await.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+
+    /// Work begins that asks the CA later on: as long as what is returned lives, slots that are held do not count as idle.
+    pub fn errand(&self) -> Errand {
+        self.shared.errands.fetch_add(1, Ordering::Relaxed);
+        self.tell(Command::QueueChanged);
+        Errand { budget: self.clone() }
+    }
+
+    /// How many such works are under way.
+    fn errands(&self) -> usize {
+        self.shared.errands.load(Ordering::Relaxed)
     }
 
     /// Asks for a slot, without a request yet, and returns once this replica holds one. Dropping

@@ -158,6 +158,8 @@ impl Fault {
             | Self::Ipv6Elsewhere { .. }
             | Self::Redirect { .. } => true,
             Self::NoSolver
+            | Self::WildcardByHttp
+            | Self::NoRecord { .. }
             | Self::AddressNotRoutable
             | Self::RouteNotWritten { .. }
             | Self::RouteNotAccepted { .. }

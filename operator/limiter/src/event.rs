@@ -32,6 +32,9 @@ pub enum Event {
         /// All others.
         other: u32,
     },
+    /// Work is under way that will ask for permits, and does something else first, or not any more: meanwhile the slots
+    /// that are held are not idle.
+    Busy(bool),
     /// The budget is configured so, now or anew.
     Configured {
         /// The figures.

@@ -48,6 +48,8 @@ pub struct Limiter {
     /// The configuration has changed since the Lease's budget was last known to follow it.
     configuration_is_news: bool,
     demand: u32,
+    /// There will be some before long.
+    is_busy: bool,
     /// Of these for endpoints with a limit of their own.
     demand_apart: Apart<u32>,
     shutting_down: bool,
@@ -90,6 +92,7 @@ impl Limiter {
             configured: None,
             configuration_is_news: false,
             demand: 0,
+            is_busy: false,
             demand_apart: Apart::default(),
             shutting_down: false,
             now: Moment::default(),
@@ -155,6 +158,7 @@ impl Limiter {
                 self.demand = new_nonce.saturating_add(new_order).saturating_add(other);
                 self.demand_apart = Apart { new_nonce, new_order };
             }
+            Event::Busy(is_busy) => self.is_busy = is_busy,
             Event::Configured { budget, source } => self.configure(budget, source, now),
             Event::Read(read) => self.read(read, turn),
             Event::Written { id, outcome } => self.written(id, outcome, turn),
@@ -324,7 +328,8 @@ impl Limiter {
 
     /// Is there work that could be done before long?
     fn is_active(&self, now: Moment) -> bool {
-        let is_work = self.demand > 0 || self.slots.values().any(|slot| !slot.in_flight.is_empty());
+        let is_work =
+            self.demand > 0 || self.is_busy || self.slots.values().any(|slot| !slot.in_flight.is_empty());
         let is_paused_long = self
             .paused
             .until(now)

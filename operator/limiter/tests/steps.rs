@@ -322,3 +322,23 @@ fn a_holder_is_alive_for_the_takeover_time_and_a_predecessor_not_at_all() {
     bench.pass(takeover);
     assert_eq!(bench.limiter.live_holders(bench.now).count(), 0);
 }
+
+#[test]
+fn slots_are_idle_after_a_while_without_work_but_not_during_an_errand() {
+    let is_given_up = |bench: &Bench| bench.actions.contains(&Action::CloseConnections);
+    let idle = Durations::default().idle;
+    let mut bench = Bench::holding(&Budget::new(5.0, 0, 1));
+    let permit = bench.permits()[0];
+    bench.step(Event::Demand(0));
+    bench.step(Event::Answered {
+        permit,
+        throttle: None,
+    });
+    bench.step(Event::Busy(true));
+    bench.pass(2 * idle);
+    assert!(!is_given_up(&bench) && !bench.limiter.slots_held(bench.now).is_empty());
+    bench.step(Event::Busy(false));
+    assert!(!is_given_up(&bench));
+    bench.pass(idle);
+    assert!(is_given_up(&bench));
+}

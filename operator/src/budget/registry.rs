@@ -184,6 +184,7 @@ impl Budgets {
                 queue: WorkQueue::default(),
                 unrecorded: Unrecorded::default(),
                 wishes: AtomicUsize::new(0),
+                errands: AtomicUsize::new(0),
                 answers: Mutex::default(),
                 transports: Mutex::default(),
             }),

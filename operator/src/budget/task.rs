@@ -39,6 +39,7 @@ pub(super) struct Task {
     permits: Permits,
     reports: mpsc::UnboundedReceiver<(u64, Report)>,
     told_demand: u32,
+    told_busy: bool,
     /// Of these for newNonce and for newOrder.
     told_apart: (u32, u32),
     wake: Option<Instant>,
@@ -71,6 +72,7 @@ impl Task {
             permits: Permits::new(sender),
             reports,
             told_demand: 0,
+            told_busy: false,
             told_apart: (0, 0),
             wake: None,
             holder_ends: None,
@@ -161,6 +163,11 @@ impl Task {
     /// While no slot is held, work that waits in the queue counts as one request: it gets a slot,
     /// and asks for its requests then.
     fn tell_demand(&mut self) {
+        let is_busy = self.budget.errands() > 0;
+        if is_busy != self.told_busy {
+            self.told_busy = is_busy;
+            self.step(Event::Busy(is_busy));
+        }
         let budget = self.limiter.budget();
         let apart = [Endpoint::NewNonce, Endpoint::NewOrder];
         let apart = apart

@@ -39,6 +39,8 @@ pub(super) async fn looks(
     names: &[String],
     written: &Written,
 ) -> Vec<Finding> {
+    // The CA is asked next. Were the slots given up as idle meanwhile, others would take the shard over and look, too.
+    let _errand = issuer.budget.errand();
     let (solvers, labels) = (solvers(context, shard), labels(context, shard));
     let ways: Vec<Way<'_>> = names
         .iter()
@@ -53,8 +55,9 @@ pub(super) async fn looks(
         .filter_map(|(name, way)| (*way == Way::Look).then(|| name.clone()))
         .collect();
     let is_routed = |name: &str| matches!(written.of(name), Some(Ok(_)));
-    let is_unseen =
-        |name: &str, way: &Way<'_>| is_routed(name) && (*way == Way::Trust || !context.self_check.is_enabled());
+    let is_unseen = |name: &str, way: &Way<'_>| {
+        is_routed(name) && (*way == Way::Trust || !context.self_check.is_enabled())
+    };
     if names.iter().zip(&ways).any(|(name, way)| is_unseen(name, way)) {
         tokio::time::sleep(UNSEEN_ROUTE).await;
     }
