@@ -165,6 +165,7 @@ async fn start() -> Result<World> {
         ca: Some(CaOptions {
             pebble,
             front: FrontOptions::limited(BORNE.rate, BORNE.burst, Some(BORNE.in_flight)),
+            bind: None,
         }),
         replicas: 0,
         ..WorldOptions::default()

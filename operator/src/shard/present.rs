@@ -36,6 +36,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 const AGAIN_MOST: Duration = Duration::from_secs(15);
 /// Records that are seen after so many looks are not worth a word in a condition.
 const QUIET_LOOKS: u32 = 3;
+/// After so many looks, some ten minutes, a name whose place in DNS cannot be found is given up.
+const MOST_LOOKS: u32 = 45;
 
 /// What came of it.
 pub(super) enum Presented {
@@ -132,7 +134,7 @@ pub(super) async fn present(
     }
     let since = |name: &str| records.iter().find(|r| r.name == name).map(|r| r.since.0);
     let timeout = context.dns.propagation_timeout();
-    let is_over = |name: &str| since(name).is_some_and(|since| since + timeout <= now);
+    let is_over = |name: &str| since(name).map_or(state.polls >= MOST_LOOKS, |since| since + timeout <= now);
     let lacking = written.iter().filter_map(|record| {
         let words = unseen.get(&record.record)?;
         Some((record, words))

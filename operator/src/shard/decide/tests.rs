@@ -1,8 +1,8 @@
 use super::*;
 use crate::target::target;
 use sancho_crds::{
-    CertificateShardSpec, CertificateShardStatus, Claim, IssuerRef, NameCap, OrderStatus, RenewalInfoStatus,
-    ShardFailure,
+    CertificateShardSpec, CertificateShardStatus, Claim, IssuerRef, NameCap, OrderStatus, PresentedRecord,
+    RenewalInfoStatus, ShardFailure,
 };
 
 use sancho_core::response::Scope;
@@ -300,6 +300,37 @@ fn an_order_under_way_goes_on_when_its_wait_is_over() {
         needed(status(Some(20)), &[], false, 20),
         Need::Work(Priority::UnderWay)
     );
+}
+
+#[test]
+fn records_that_no_order_needs_are_removed_before_anything_is_begun_and_after_what_is_under_way() {
+    let record = |next_try: Option<i64>| PresentedRecord {
+        name: "a.example".into(),
+        record: "_acme-challenge.a.example".into(),
+        zone: "a.example".into(),
+        value: "v".into(),
+        since: time(at(0)),
+        written: true,
+        failures: None,
+        next_try: next_try.map(|second| time(at(second))),
+    };
+    let status = |order, next_try| CertificateShardStatus {
+        order,
+        dns_records: vec![record(next_try)],
+        ..Default::default()
+    };
+    let needed = |status| needed(status, &[], false, 10);
+    assert_eq!(needed(status(None, None)), Need::Work(Priority::Sweep));
+    assert_eq!(
+        needed(status(Some(order(None)), None)),
+        Need::Work(Priority::UnderWay)
+    );
+    assert_eq!(needed(status(None, Some(20))), Need::Work(Priority::New));
+    let rests = CertificateShardStatus {
+        issued: Some(issued(wanted())),
+        ..status(None, Some(20))
+    };
+    assert_eq!(needed(rests), Need::Nothing { until: Some(at(20)) });
 }
 
 #[test]
