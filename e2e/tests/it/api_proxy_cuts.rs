@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Client;
@@ -24,6 +25,8 @@ subjects:
   - { kind: ServiceAccount, name: editor, namespace: default }
 "#;
 
+const PATIENCE: Duration = Duration::from_secs(10);
+
 fn config_map(name: &str) -> ConfigMap {
     let mut map = ConfigMap::default();
     map.metadata.name = Some(name.to_owned());
@@ -34,8 +37,27 @@ fn maps(client: &Client) -> Api<ConfigMap> {
     Api::default_namespaced(client.clone())
 }
 
+type Events = BoxStream<'static, kube::Result<WatchEvent<ConfigMap>>>;
+
+/// Waits until a watch tells of a new object.
+async fn told(watch: &mut Events, name: &str) {
+    loop {
+        match watch.try_next().await.unwrap() {
+            Some(WatchEvent::Added(map)) if map.metadata.name.as_deref() == Some(name) => break,
+            Some(_) => {}
+            None => panic!("the watch has ended"),
+        }
+    }
+}
+
+/// Waits until a watch ends.
+async fn ended(watch: &mut Events) {
+    let ended = async { while watch.try_next().await.is_ok_and(|event| event.is_some()) {} };
+    tokio::time::timeout(PATIENCE, ended).await.unwrap();
+}
+
 #[tokio::test]
-async fn writes_go_wrong_as_asked_and_watches_end_with_a_cut() {
+async fn writes_go_wrong_as_asked_and_watches_are_held_back_and_end() {
     let dir = tempfile::tempdir().unwrap();
     let cluster = Cluster::start(
         &dir.path().join("cluster"),
@@ -57,13 +79,7 @@ async fn writes_go_wrong_as_asked_and_watches_end_with_a_cut() {
     let params = WatchParams::default();
     let mut watch = editor.watch(&params, "0").await.unwrap().boxed();
     editor.create(&post, &config_map("passed-on")).await.unwrap();
-    loop {
-        match watch.try_next().await.unwrap() {
-            Some(WatchEvent::Added(map)) if map.metadata.name.as_deref() == Some("passed-on") => break,
-            Some(_) => {}
-            None => panic!("the watch has ended"),
-        }
-    }
+    told(&mut watch, "passed-on").await;
 
     proxy.set_faults(|request| request.is_write().then_some(Fault::CloseBefore));
     assert!(editor.create(&post, &config_map("never-seen")).await.is_err());
@@ -79,11 +95,26 @@ async fn writes_go_wrong_as_asked_and_watches_end_with_a_cut() {
     assert!(lost.is_err(), "{lost:?}");
     assert!(admin.get_opt("answer-lost").await.unwrap().is_some());
 
-    proxy.cut();
-    let ended = async { while watch.try_next().await.is_ok_and(|event| event.is_some()) {} };
-    tokio::time::timeout(Duration::from_secs(10), ended)
+    // While a watch is held back, all else passes; nothing of it is lost.
+    proxy.set_faults(|_| None);
+    proxy.watches().hold();
+    editor.create(&post, &config_map("held-back")).await.unwrap();
+    let early = tokio::time::timeout(Duration::from_secs(1), told(&mut watch, "held-back")).await;
+    assert!(early.is_err());
+    proxy.watches().release();
+    tokio::time::timeout(PATIENCE, told(&mut watch, "held-back"))
         .await
         .unwrap();
+
+    proxy.watches().end();
+    ended(&mut watch).await;
+    let mut watch = editor.watch(&params, "0").await.unwrap().boxed();
+    tokio::time::timeout(PATIENCE, told(&mut watch, "passed-on"))
+        .await
+        .unwrap();
+
+    proxy.cut();
+    ended(&mut watch).await;
     proxy.mend();
     editor.get("passed-on").await.unwrap();
 }
