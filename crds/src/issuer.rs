@@ -18,6 +18,8 @@ use crate::solver::Solver;
     status = "IssuerStatus",
     derive = "PartialEq",
     doc = "A CA for the Certificates of one namespace, the account there, and how challenges are answered.",
+    validation = Rule::new("self.spec.acme.solvers.all(s, !has(s.http01) || !has(s.http01.ingress) || !has(s.http01.ingress.ingressTemplate))")
+        .message("an Issuer's Ingresses stand in the operator's namespace, where their labels and annotations are not its to choose: take ingressTemplate out, or use a ClusterIssuer"),
     printcolumn(
         name = "Ready",
         type_ = "string",

@@ -39,8 +39,6 @@ pub(super) async fn looks(
     names: &[String],
     written: &Written,
 ) -> Vec<Finding> {
-    // The CA is asked next. Were the slots given up as idle meanwhile, others would take the shard over and look, too.
-    let _errand = issuer.budget.errand();
     let (solvers, labels) = (solvers(context, shard), labels(context, shard));
     let ways: Vec<Way<'_>> = names
         .iter()

@@ -68,10 +68,11 @@ pub(super) async fn retry(
     // One that is served already tells whether anything can be reached from here.
     let mut rest = quarantine::rest_names(recorder.shard()).into_iter();
     names.extend(rest.find(|name| !due.iter().any(|entry| entry.name == *name)));
+    let _errand = issuer.budget.errand();
     let written = tokio::select! {
         biased;
         written = route(context, recorder.shard(), &names) => written?,
-        () = issuer.budget.lost() => return Err(Stop::SlotsLost),
+        () = context.is_ending() => return Err(Stop::SlotsLost),
     };
     let outcome = try_names(context, issuer, &mut recorder, &due, &names, &written, now).await;
     if written.any() {

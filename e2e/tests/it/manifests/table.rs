@@ -1,6 +1,6 @@
 //! Manifests, and what the API server says of them.
 
-use super::written::{budget, certificate, groups, issuer, many_names, names, with};
+use super::written::{budget, certificate, groups, issuer, many_names, names, namespaced_issuer, with};
 
 /// What a manifest is, the manifest, and a part of the API server's answer.
 pub type Refused = (&'static str, String, &'static str);
@@ -469,6 +469,13 @@ pub fn refused_issuers() -> Vec<Refused> {
                 "[{ dns01: { rfc2136: { nameserver: \"dns://192.0.2.53\" } } }]",
             ),
             "an address or a host name, with the port if it is not 53",
+        ),
+        (
+            "an Issuer that chooses annotations in the operator's namespace",
+            namespaced_issuer(
+                "[{ http01: { ingress: { ingressTemplate: { metadata: { annotations: { a: b } } } } } }]",
+            ),
+            "take ingressTemplate out, or use a ClusterIssuer",
         ),
         (
             "a zone with a wildcard",

@@ -49,6 +49,14 @@ pub fn issuer(field: &str, value: &str) -> String {
     cluster_issuer(&format!("acme:\n{}", indented(&lines.join("\n"), 2)))
 }
 
+/// A good Issuer, apart from its solvers.
+pub fn namespaced_issuer(solvers: &str) -> String {
+    format!(
+        "apiVersion: sancho.dev/v1alpha1\nkind: Issuer\nmetadata: {{ name: ca, namespace: default }}\nspec:\n  acme:\n    \
+         server: https://ca.example.com/directory\n    privateKeySecretRef: {{ name: ca-account }}\n    solvers: {solvers}\n"
+    )
+}
+
 /// A good ClusterIssuer, apart from its budget.
 pub fn budget(fields: &str) -> String {
     cluster_issuer(&format!(

@@ -19,7 +19,7 @@ pub fn solvers(solvers: &Value, kind: &str, remarks: &mut Vec<String>) -> Value 
             if solver["dns01"].is_object() {
                 return dns01::solver(solver, kind, &path, remarks);
             }
-            by_http(Fields::of(solver), &path, remarks)
+            by_http(Fields::of(solver), kind, &path, remarks)
         })
         .collect();
     if wanted.is_empty() {
@@ -33,10 +33,10 @@ pub fn solvers(solvers: &Value, kind: &str, remarks: &mut Vec<String>) -> Value 
     wanted.into()
 }
 
-fn by_http(mut solver: Fields, path: &str, remarks: &mut Vec<String>) -> Option<Value> {
+fn by_http(mut solver: Fields, kind: &str, path: &str, remarks: &mut Vec<String>) -> Option<Value> {
     let mut http01 = solver.take_way("http01")?;
     let way = if let Some(ingress) = http01.take_way("ingress") {
-        json!({ "ingress": ingress_of(ingress, &format!("{path}.http01.ingress"), remarks) })
+        json!({ "ingress": ingress_of(ingress, kind, &format!("{path}.http01.ingress"), remarks) })
     } else if let Some(gateway) = http01.take_way("gatewayHTTPRoute") {
         json!({ "gatewayHTTPRoute": gateway_of(gateway, &format!("{path}.http01.gatewayHTTPRoute"), remarks) })
     } else {
@@ -56,14 +56,21 @@ fn by_http(mut solver: Fields, path: &str, remarks: &mut Vec<String>) -> Option<
     Some(wanted)
 }
 
-fn ingress_of(mut ingress: Fields, path: &str, remarks: &mut Vec<String>) -> Value {
+fn ingress_of(mut ingress: Fields, kind: &str, path: &str, remarks: &mut Vec<String>) -> Value {
     let mut wanted = json!({});
     for field in ["ingressClassName", "class"] {
         if let Some(value) = ingress.take(field) {
             wanted[field] = value;
         }
     }
-    if let Some(mut template) = ingress.take_fields("ingressTemplate") {
+    if kind == "Issuer" {
+        if ingress.take("ingressTemplate").is_some() {
+            remarks.push(format!(
+                "{path}.ingressTemplate does not carry over: the Ingress stands in the operator's namespace, where its \
+                 labels and annotations are a ClusterIssuer's to choose"
+            ));
+        }
+    } else if let Some(mut template) = ingress.take_fields("ingressTemplate") {
         let mut metadata = template.take_fields("metadata").unwrap_or_default();
         for field in ["labels", "annotations"] {
             if let Some(value) = metadata.take(field) {

@@ -17,12 +17,13 @@ use crate::shard::quarantine::{self, Finding};
 impl Driven<'_> {
     /// Writes the routes for `names`.
     async fn route(&mut self, names: &[String]) -> Result<Written, Stop> {
+        let _errand = self.issuer.budget.errand();
         // Whatever comes of it, some may be there from now on.
         self.is_routed = true;
         let written = tokio::select! {
             biased;
             written = route(self.context, self.recorder.shard(), names) => written?,
-            () = self.issuer.budget.lost() => return Err(Stop::SlotsLost),
+            () = self.context.is_ending() => return Err(Stop::SlotsLost),
         };
         self.is_routed = written.any();
         Ok(written)
@@ -40,12 +41,14 @@ impl Driven<'_> {
     /// Looks at the path of each name before the CA is asked. Says whether an order is to be made now; if not, why is
     /// recorded.
     pub(super) async fn all_pass(&mut self) -> Result<bool, Stop> {
+        // The CA is asked next. Were the slots given up as idle meanwhile, others would take the shard over and look, too.
+        let _errand = self.issuer.budget.errand();
         let names: Vec<String> = self.names.iter().map(Name::to_string).collect();
         let written = self.route(&names).await?;
         let found = tokio::select! {
             biased;
             found = looks(self.context, self.issuer, self.recorder.shard(), &names, &written) => found,
-            // Not when the slots are given up, since they are while nothing is asked of the CA for some seconds.
+            // Not when the slots are given up: whoever takes the shard over is told by what is recorded next.
             () = self.context.is_ending() => return Err(Stop::SlotsLost),
         };
         let failed = |(name, finding): (&String, check::Finding)| match finding {
@@ -84,6 +87,7 @@ impl Driven<'_> {
     /// Has the TXT records of DNS-01 challenges written and seen. Nothing comes back if the order goes on later, or has
     /// ended.
     pub(super) async fn present(&mut self, state: OrderState) -> Result<Option<OrderState>, Stop> {
+        let _errand = self.issuer.budget.errand();
         let thumbprint = self.issuer.session.thumbprint();
         let presented = tokio::select! {
             biased;
