@@ -7,12 +7,18 @@
 //! # Guarantees
 //! - Who drives a shard writes its routes after its claim is recorded, and before its names are looked at and any
 //!   challenge is answered. They stay until the order is done.
-//! - A route of a shard that needs none is taken away: at once by who drove it, and after a crash by any replica,
-//!   within [`sweep::EVERY`]. Owner references do not reach into another namespace.
+//! - A route of a shard that needs none is taken away: soon by who drove it ([`sweep::LINGERS`]), and after a crash by
+//!   any replica, within [`sweep::EVERY`] and that. Owner references do not reach into another namespace.
 //! - None is taken away that is needed. The version of the shard at the claim is written to the route
 //!   ([`CLAIM_ANNOTATION`]), so that each claim changes it; a route is read first, then its shard, and the route is
 //!   deleted in the version that was read. Whoever claims the shard after that read writes the route again.
 //! - For a solver that is `external` nothing is written, read or waited for.
+//!
+//! # Caveats
+//! - A claim that a dead replica has left keeps its shard's routes until another takes the shard up; a shard that is
+//!   paused in that moment has to be resumed for it, or deleted.
+//! - That a route counts is told by the names' own paths alone. Where they are not looked at, an Ingress gets a few
+//!   seconds, and the CA is asked then.
 
 pub mod accepted;
 pub mod sweep;
@@ -83,7 +89,7 @@ impl Routes {
         (Self { home, sweeper }, told)
     }
 
-    /// The drive of a shard for which routes were written has ended: they may be of no more use.
+    /// The drive of a shard for which routes were written has ended: they may soon be of no more use.
     pub fn drive_ended(&self, shard_uid: &str) {
         // The sweeper ends with the process.
         let _ = self.sweeper.send(shard_uid.to_owned());

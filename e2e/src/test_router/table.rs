@@ -40,7 +40,7 @@ impl Entry {
         let is_host = match self.host.strip_prefix('*') {
             Some(suffix) => host
                 .strip_suffix(suffix)
-                .is_some_and(|labels| !labels.is_empty() && !(self.one_label && labels.contains('.'))),
+                .is_some_and(|labels| !(labels.is_empty() || self.one_label && labels.contains('.'))),
             None => self.host.is_empty() || self.host == host,
         };
         let is_path = if self.exact {

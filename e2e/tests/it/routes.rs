@@ -12,7 +12,7 @@ use sancho_e2e::replica::NAMESPACE;
 use serde_json::json;
 
 use self::ground::{
-    Kind, allow, apply_issuer, hosts, no_routes, routed_world, routes, user_site, with_gateway,
+    Kind, allow, apply_issuer, hosts, no_routes, refuse_dots, routed_world, routes, user_site, with_gateway,
 };
 use crate::stories::{FAST, SLOW, apply_certificate, holders, judged, orders, ready, secrets, shards};
 
@@ -89,8 +89,6 @@ async fn names_are_issued_through_ingresses_that_leave_a_users_own_alone_and_are
         .filter(|answer| *answer != "the user's own page")
         .collect();
     assert!(wrong.is_empty(), "{wrong:?}");
-    // They stand in the operator's namespace alone.
-    world.replicas[holder].restart().await.unwrap();
 }
 
 #[tokio::test]
@@ -204,6 +202,24 @@ async fn solvers_of_both_kinds_share_an_issuer_by_their_selectors_and_what_is_la
     .await
     .unwrap();
     no_routes(&world, Duration::from_secs(60)).await;
+}
+
+#[tokio::test]
+async fn a_controller_that_takes_no_dot_in_a_prefix_gets_its_own_type_of_path() {
+    let world = routed_world(1, FAST).await;
+    refuse_dots(&world).await;
+    let solver = json!([{ "http01": { "ingress": { "ingressClassName": "test" } } }]);
+    apply_issuer(&world, FAST, &solver).await;
+    apply_certificate(&world, "shop", &names(3), 20).await;
+    let seen = wait_for("a route", Duration::from_secs(60), &[], async || {
+        Ok(routes(&world, Kind::Ingress).await?.pop())
+    })
+    .await
+    .unwrap();
+    let path = &seen["spec"]["rules"][0]["http"]["paths"][0];
+    assert_eq!(path["pathType"], "ImplementationSpecific");
+    ready(&world, "shop", Duration::from_secs(90)).await;
+    assert_eq!(issued(&world).await, names(3).into_iter().collect());
 }
 
 #[tokio::test]

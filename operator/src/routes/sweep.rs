@@ -7,14 +7,20 @@ use kube::api::{DeleteParams, DynamicObject, ListParams, Preconditions};
 use kube::{Api, ResourceExt};
 use sancho_crds::CertificateShard;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::{Kind, SHARD_ANNOTATION, SHARD_LABEL, is_needed};
 use crate::context::Context;
+use crate::due::Due;
 
 /// All routes are looked at this often, for what a crash left.
 pub const EVERY: Duration = Duration::from_secs(60);
 
-/// Sweeps until `ending` comes: routes of shards whose UIDs are `told` at once, all of them now and then.
+/// So long a route stays after its shard was seen to need none: a shard is often taken up again at once, and a route
+/// that went and came back would be gone for a moment in the eyes of its controller, just after a look has passed.
+pub const LINGERS: Duration = Duration::from_secs(10);
+
+/// Sweeps until `ending` comes: routes of shards whose UIDs are `told`, and now and then all of them.
 pub async fn run(
     context: Context,
     mut told: mpsc::UnboundedReceiver<String>,
@@ -22,34 +28,56 @@ pub async fn run(
 ) {
     let mut all = tokio::time::interval(EVERY);
     all.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut due: Due<Instant, String> = Due::default();
     tokio::pin!(ending);
     loop {
-        let selectors = tokio::select! {
+        let next = due.next();
+        tokio::select! {
             () = &mut ending => return,
-            _ = all.tick() => vec![SHARD_LABEL.to_owned()],
-            Some(uid) = told.recv() => {
-                let mut uids = BTreeSet::from([uid]);
-                while let Ok(uid) = told.try_recv() {
-                    uids.insert(uid);
+            Some(uid) = told.recv() => due.set(&uid, Instant::now() + LINGERS),
+            _ = all.tick() => {
+                for uid in unneeded(&context).await {
+                    due.set_latest(&uid, Instant::now() + LINGERS);
                 }
-                uids.iter().map(|uid| format!("{SHARD_LABEL}={uid}")).collect()
             }
-        };
-        for selector in selectors {
-            for kind in Kind::ALL {
-                // Where the API is not there, or not for us, there is nothing of ours.
-                if let Err(error) = sweep(&context, kind, &selector).await {
-                    tracing::debug!(?kind, selector, %error, "routes are swept again later");
+            () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
+                while let Some(uid) = due.take(Instant::now()) {
+                    for kind in Kind::ALL {
+                        // Where the API is not there, or not for us, there is nothing of ours.
+                        if let Err(error) = sweep(&context, kind, &uid).await {
+                            tracing::debug!(?kind, uid, %error, "routes are swept again later");
+                        }
+                    }
                 }
             }
         }
     }
 }
 
-/// Deletes those of the selected routes that no shard needs.
-async fn sweep(context: &Context, kind: Kind, selector: &str) -> Result<(), kube::Error> {
+/// The UIDs of shards that have routes and need none.
+async fn unneeded(context: &Context) -> BTreeSet<String> {
+    let mut uids = BTreeSet::new();
+    for kind in Kind::ALL {
+        let api = kind.api(&context.client, &context.routes.home.namespace);
+        let Ok(routes) = api.list(&ListParams::default().labels(SHARD_LABEL)).await else {
+            continue;
+        };
+        for route in routes {
+            if let (Ok(false), Some(uid)) =
+                (is_in_use(context, &route).await, route.labels().get(SHARD_LABEL))
+            {
+                uids.insert(uid.clone());
+            }
+        }
+    }
+    uids
+}
+
+/// Deletes the routes of this kind of the shard with this UID, if it needs none.
+async fn sweep(context: &Context, kind: Kind, uid: &str) -> Result<(), kube::Error> {
     let api = kind.api(&context.client, &context.routes.home.namespace);
-    for route in api.list(&ListParams::default().labels(selector)).await? {
+    let selector = format!("{SHARD_LABEL}={uid}");
+    for route in api.list(&ListParams::default().labels(&selector)).await? {
         let name = route.name_any();
         match delete_unneeded(context, &api, &route).await {
             Ok(true) => tracing::debug!(?kind, name, "a route is of no more use"),

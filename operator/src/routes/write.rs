@@ -102,9 +102,34 @@ fn is_final(code: u16) -> bool {
 async fn apply(context: &Context, route: &Route) -> Result<(), kube::Error> {
     let api = route.kind.api(&context.client, &context.routes.home.namespace);
     let params = PatchParams::apply(FIELD_MANAGER).force();
-    api.patch(&route.name, &params, &Patch::Apply(&route.manifest))
-        .await?;
+    let apply = async |manifest: &Value| api.patch(&route.name, &params, &Patch::Apply(manifest)).await;
+    match apply(&route.manifest).await {
+        Err(kube::Error::Api(status)) if refuses_path_type(&status.message) => {
+            apply(&with_own_path_type(&route.manifest)).await?;
+        }
+        written => {
+            written?;
+        }
+    }
     Ok(())
+}
+
+/// Versions 1.12.0 and later of ingress-nginx refused a dot in the path of `Prefix` and `Exact`
+/// (kubernetes/ingress-nginx#11176) until #13798 allowed it.
+fn refuses_path_type(message: &str) -> bool {
+    message.contains("cannot be used with pathType")
+}
+
+/// The Ingress with the type of path that is the controller's own; for ingress-nginx a prefix, too.
+fn with_own_path_type(manifest: &Value) -> Value {
+    let mut manifest = manifest.clone();
+    let rules = manifest["spec"]["rules"].as_array_mut();
+    for rule in rules.into_iter().flatten() {
+        for path in rule["http"]["paths"].as_array_mut().into_iter().flatten() {
+            path["pathType"] = "ImplementationSpecific".into();
+        }
+    }
+    manifest
 }
 
 /// What the API server said, and what can be done about it.
@@ -168,7 +193,28 @@ async fn accept(context: &Context, mut open: Vec<Route>, written: &mut Written) 
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn an_ingress_whose_type_of_path_is_refused_leaves_it_to_the_controller() {
+        assert!(refuses_path_type(
+            "admission webhook \"validate.nginx.ingress.kubernetes.io\" denied the request: ingress contains invalid \
+             paths: path /.well-known/acme-challenge cannot be used with pathType Prefix"
+        ));
+        let path = |kind: &str| json!({ "path": "/a", "pathType": kind });
+        let ingress = |kind: &str| {
+            json!({ "spec": { "rules": [
+                { "host": "a", "http": { "paths": [path(kind)] } },
+                { "host": "b", "http": { "paths": [path(kind)] } },
+            ] } })
+        };
+        assert_eq!(
+            with_own_path_type(&ingress("Prefix")),
+            ingress("ImplementationSpecific")
+        );
+    }
 
     #[test]
     fn what_the_api_server_refuses_is_told_with_the_mend() {

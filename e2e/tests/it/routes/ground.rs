@@ -77,8 +77,13 @@ pub async fn with_gateway(world: &World, from: &str) {
         let file = folder.join(format!("gateway.networking.k8s.io_{kind}.yaml"));
         world.cluster.apply_path(&file).await.unwrap();
         let crd = format!("crd/{kind}.gateway.networking.k8s.io");
-        let wait = ["wait", "--for=condition=Established", "--timeout=60s", &crd];
-        world.cluster.kubectl(&wait).await.unwrap();
+        let wait = ["wait", "--for=condition=Established", "--timeout=5s", &crd];
+        // kubectl takes one without any condition yet for an error.
+        wait_for(&crd, Duration::from_secs(60), &[], async || {
+            world.cluster.kubectl(&wait).await.map(Some)
+        })
+        .await
+        .unwrap();
     }
     world
         .cluster
@@ -112,6 +117,63 @@ pub async fn allow(world: &World, from: &str) {
         },
     });
     world.cluster.apply_yaml(&gateway.to_string()).await.unwrap();
+}
+
+/// Has the API server refuse Ingresses with a dot in a path, save with the controller's own type of path, in the
+/// words of the webhook of ingress-nginx 1.12.
+pub async fn refuse_dots(world: &World) {
+    let policy = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicy",
+        "metadata": { "name": "no-dots" },
+        "spec": {
+            "matchConstraints": { "resourceRules": [{
+                "apiGroups": ["networking.k8s.io"],
+                "apiVersions": ["v1"],
+                "operations": ["CREATE", "UPDATE"],
+                "resources": ["ingresses"],
+            }] },
+            "validations": [{
+                "expression": "object.spec.rules.all(rule, rule.http.paths.all(path, \
+                               path.pathType == 'ImplementationSpecific' || !path.path.contains('.')))",
+                "message": "ingress contains invalid paths: path /.well-known/acme-challenge cannot be used with \
+                            pathType Prefix",
+            }],
+        },
+    });
+    let binding = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": { "name": "no-dots" },
+        "spec": { "policyName": "no-dots", "validationActions": ["Deny"] },
+    });
+    for manifest in [policy, binding] {
+        world.cluster.apply_yaml(&manifest.to_string()).await.unwrap();
+    }
+    let backend = json!({ "service": { "name": "site", "port": { "number": 80 } } });
+    let path = json!({ "path": "/a.b", "pathType": "Prefix", "backend": backend });
+    let probe = json!({
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": { "name": "probe", "namespace": "default" },
+        "spec": { "rules": [{ "host": "probe.example", "http": { "paths": [path] } }] },
+    });
+    let create = ["create", "--dry-run=server", "-f", "-"];
+    wait_for(
+        "the policy to be in force",
+        Duration::from_secs(60),
+        &[],
+        async || {
+            let created = world
+                .cluster
+                .kubectl_with_input(&create, &probe.to_string())
+                .await;
+            let words = created.err().map(|error| error.to_string()).unwrap_or_default();
+            Ok(words.contains("cannot be used with pathType").then_some(()))
+        },
+    )
+    .await
+    .unwrap();
 }
 
 /// The routes of a kind in the operator's namespace; none if the kind is not installed.
