@@ -135,14 +135,14 @@ pub async fn soak(options: &SoakOptions) -> Result<Outcome> {
         longest: Duration::ZERO,
     };
     let run = soak.run(&mut world, options).await;
-    let mut problems = match run {
+    let problems = match run {
         Ok(problems) => problems,
         Err(error) => {
             let logs = world.keep_files();
             return Err(error.context(format!("the logs of all processes are in {}", logs.display())));
         }
     };
-    let figures = soak.figures(&world, &mut problems).await?;
+    let figures = soak.figures(&world, &problems).await?;
     let logs = (!problems.is_empty()).then(|| world.keep_files());
     Ok(Outcome {
         figures,
@@ -315,7 +315,7 @@ impl Soak {
         Ok(without_excused(violations, &self.excused))
     }
 
-    async fn figures(&self, world: &World, problems: &mut Vec<String>) -> Result<Figures> {
+    async fn figures(&self, world: &World, problems: &[String]) -> Result<Figures> {
         let mut figures = Figures::default();
         let count = |number: usize| number as f64;
         for (kind, number) in self.diary.counts() {

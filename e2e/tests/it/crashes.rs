@@ -47,9 +47,9 @@ fn one_point_a_call(undisturbed: &Undisturbed, troubles: &[Trouble]) -> Vec<Faul
     let mut points = Vec::new();
     for (call, count) in calls {
         let number = points.len();
-        let turn = (0..troubles.len()).map(|turn| troubles[(number + turn) % troubles.len()]);
+        let mut turn = (0..troubles.len()).map(|turn| troubles[(number + turn) % troubles.len()]);
         // Nothing but a kill happens to a request to the CA.
-        if let Some(trouble) = turn.into_iter().find(|trouble| trouble.can_happen_to(call)) {
+        if let Some(trouble) = turn.find(|trouble| trouble.can_happen_to(call)) {
             points.push(FaultPoint {
                 call: call.clone(),
                 nth: 1 + number % count,
