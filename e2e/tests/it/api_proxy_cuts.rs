@@ -42,10 +42,10 @@ type Events = BoxStream<'static, kube::Result<WatchEvent<ConfigMap>>>;
 /// Waits until a watch tells of a new object.
 async fn told(watch: &mut Events, name: &str) {
     loop {
-        match watch.try_next().await.unwrap() {
-            Some(WatchEvent::Added(map)) if map.metadata.name.as_deref() == Some(name) => break,
-            Some(_) => {}
-            None => panic!("the watch has ended"),
+        let event = watch.try_next().await.unwrap();
+        let event = event.expect("the watch goes on");
+        if matches!(event, WatchEvent::Added(map) if map.metadata.name.as_deref() == Some(name)) {
+            break;
         }
     }
 }

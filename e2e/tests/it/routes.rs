@@ -24,7 +24,7 @@ async fn issued(world: &sancho_e2e::world::World) -> BTreeSet<String> {
 
 #[tokio::test]
 async fn names_are_issued_through_ingresses_that_leave_a_users_own_alone_and_are_gone_in_the_end() {
-    let mut world = routed_world(3, SLOW).await;
+    let world = routed_world(3, SLOW).await;
     let asked = names(42);
     let site = user_site(&world, &asked[0]).await;
     // A controller takes its time.

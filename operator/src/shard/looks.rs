@@ -50,7 +50,8 @@ pub(super) async fn looks(
     let looked_at: Vec<String> = names
         .iter()
         .zip(&ways)
-        .filter_map(|(name, way)| (*way == Way::Look).then(|| name.clone()))
+        .filter(|(_, way)| **way == Way::Look)
+        .map(|(name, _)| name.clone())
         .collect();
     let is_routed = |name: &str| matches!(written.of(name), Some(Ok(_)));
     let is_unseen = |name: &str, way: &Way<'_>| {

@@ -146,9 +146,7 @@ impl Updater {
 
     fn refusal(&self, zone: &str, answer: &Message) -> DnsFault {
         let word = &self.word;
-        let error = answer
-            .signature()
-            .and_then(|signature| signature.data.error.clone());
+        let error = answer.signature().and_then(|signature| signature.data.error);
         let bad_key = |what: &str, mend: &str| {
             DnsFault::new(KEY_REFUSED, &format!("the DNS server {word} {what}: {mend}"))
         };
