@@ -76,7 +76,7 @@ async fn argo_cd_shows_each_kind_as_it_is() {
     shows(&world, "certificates/shop", "Progressing", "create it").await;
     apply_issuer(&world, FAST).await;
     shows(&world, "clusterissuers/ca", "Healthy", "is ready").await;
-    shows(&world, "certificates/shop", "Healthy", "2 of 2 names").await;
+    shows(&world, "certificates/shop", "Healthy", "2 names in").await;
     shows(&world, "certificateshards/shop-0", "Healthy", "").await;
 
     let asked: Vec<String> = names(4).split_off(2);
