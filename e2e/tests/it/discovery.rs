@@ -50,8 +50,8 @@ async fn is_learned(bears: Budget) -> World {
     world
 }
 
-/// Goes on with other names until a rate is held, and then sees that 42 more are issued without a single refusal,
-/// also by a process that has just started.
+/// Goes on with other names until a rate is held, and then sees that 42 more are issued with no more than the refusal of
+/// one try, also by processes that have just started.
 async fn is_used_again(mut world: World) {
     // A busy machine is not always held back by the rate, and learns nothing meanwhile.
     for round in 0..30 {
@@ -74,7 +74,12 @@ async fn is_used_again(mut world: World) {
     apply_certificate(&world, "again", &again, 20).await;
     ready(&world, "again", Duration::from_secs(300)).await;
     let refused = world.front().unwrap().log().throttled() - before;
-    assert_eq!(refused, 0, "{}", budget_summary(&world).await);
+    // The one may be of a try of a higher rate, which is due some minutes after a rate is held.
+    assert!(
+        refused <= 1,
+        "{refused} refused: {}",
+        budget_summary(&world).await
+    );
 }
 
 /// What the only budget's Lease says of it in a sentence.
