@@ -1,9 +1,15 @@
 //! A TCP listener on a runtime of its own, so that a test that blocks its thread does not make the
 //! front or the router late.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
@@ -60,6 +66,21 @@ impl Listener {
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
+}
+
+/// Answers the HTTP/1.1 requests of one connection until it ends.
+pub(crate) async fn serve_http<F>(stream: TcpStream, answer: impl Fn(Request<Incoming>) -> F)
+where
+    F: Future<Output = Response<Full<Bytes>>>,
+{
+    let service = service_fn(|request| {
+        let answered = answer(request);
+        async move { Ok::<_, Infallible>(answered.await) }
+    });
+    // Its error says that the client went away.
+    let _ = hyper::server::conn::http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
 }
 
 impl Drop for Listener {

@@ -4,7 +4,6 @@
 //! A replica that does not take the connection, or does not answer in time (a stopped process
 //! still has its connections taken by the kernel), is passed over for the next.
 
-use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,12 +13,10 @@ use anyhow::Result;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::HOST;
-use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use crate::listener::Listener;
+use crate::listener::{Listener, serve_http};
 use crate::pki;
 
 /// The part of the path that is routed (RFC 8555 §8.3).
@@ -100,14 +97,11 @@ impl Router {
 }
 
 async fn connection(shared: Arc<Shared>, stream: TcpStream) {
-    let service = service_fn(|request| {
+    serve_http(stream, |request| {
         let shared = shared.clone();
-        async move { Ok::<_, Infallible>(route(&shared, &request).await) }
-    });
-    // Its error says that the client went away.
-    let _ = hyper::server::conn::http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+        async move { route(&shared, &request).await }
+    })
+    .await;
 }
 
 async fn route(shared: &Shared, request: &Request<Incoming>) -> Response<Full<Bytes>> {

@@ -9,7 +9,6 @@
 mod gateways;
 mod table;
 
-use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,9 +17,7 @@ use anyhow::Result;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::HOST;
-use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use kube::Client;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -28,7 +25,7 @@ use tokio::task::JoinHandle;
 
 use self::gateways::{Judged, judge};
 use self::table::{Entry, Objects, Seen, find, list, of_ingresses};
-use crate::listener::Listener;
+use crate::listener::{Listener, serve_http};
 use crate::pki;
 
 /// What an IngressClass has as its controller, and a GatewayClass as its controllerName, for this router.
@@ -194,14 +191,11 @@ async fn tell(client: &Client, judged: &Judged, present: &Value) {
 }
 
 async fn connection(shared: Arc<Shared>, stream: TcpStream) {
-    let service = service_fn(|request| {
+    serve_http(stream, |request| {
         let shared = shared.clone();
-        async move { Ok::<_, Infallible>(route(&shared, &request).await) }
-    });
-    // Its error says that the client went away.
-    let _ = hyper::server::conn::http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+        async move { route(&shared, &request).await }
+    })
+    .await;
 }
 
 async fn route(shared: &Shared, request: &Request<Incoming>) -> Response<Full<Bytes>> {

@@ -12,7 +12,8 @@ use sancho_e2e::replica::{NAMESPACE, ReplicaOptions, SERVICE_ACCOUNT};
 use sancho_e2e::world::{CaOptions, World, WorldOptions};
 
 use crate::stories::{
-    FAST, SLOW, apply_certificate, apply_issuer, holders, issuer_ready, judged, orders, ready, secrets, world,
+    FAST, SLOW, apply_certificate, apply_issuer, holders, holding_replica, issuer_ready, judged, orders,
+    ready, secrets, world,
 };
 
 #[tokio::test]
@@ -30,21 +31,8 @@ async fn forty_two_names_are_issued_by_three_replicas_although_the_holder_of_the
     )
     .await
     .unwrap();
-    let holder = wait_for(
-        "a replica to hold a slot",
-        Duration::from_secs(30),
-        &[],
-        async || {
-            let holders = holders(&world).await;
-            Ok(world
-                .replicas
-                .iter()
-                .find(|replica| holders.contains(replica.name())))
-        },
-    )
-    .await
-    .unwrap();
-    holder.process().kill();
+    let holder = holding_replica(&world).await;
+    world.replicas[holder].process().kill();
 
     ready(&world, "shop", Duration::from_secs(180)).await;
     let issued = secrets(&world).await;

@@ -14,7 +14,9 @@ use serde_json::json;
 use self::ground::{
     Kind, allow, apply_issuer, hosts, no_routes, refuse_dots, routed_world, routes, user_site, with_gateway,
 };
-use crate::stories::{FAST, SLOW, apply_certificate, holders, judged, orders, ready, secrets, shards};
+use crate::stories::{
+    FAST, SLOW, apply_certificate, holding_replica, judged, orders, ready, secrets, shards,
+};
 
 /// All names that stand in a Secret's certificate.
 async fn issued(world: &sancho_e2e::world::World) -> BTreeSet<String> {
@@ -61,20 +63,7 @@ async fn names_are_issued_through_ingresses_that_leave_a_users_own_alone_and_are
             assert_eq!(rule["http"]["paths"][0]["path"], "/.well-known/acme-challenge");
         }
     }
-    let holder = wait_for(
-        "a replica to hold a slot",
-        Duration::from_secs(30),
-        &[],
-        async || {
-            let holders = holders(&world).await;
-            Ok(world
-                .replicas
-                .iter()
-                .position(|replica| holders.contains(replica.name())))
-        },
-    )
-    .await
-    .unwrap();
+    let holder = holding_replica(&world).await;
     world.replicas[holder].process().kill();
 
     ready(&world, "shop", Duration::from_secs(240)).await;

@@ -217,6 +217,22 @@ pub async fn orders(world: &World) -> u32 {
         .sum()
 }
 
+/// Waits until one of the replicas holds a slot of the only budget; says which.
+pub async fn holding_replica(world: &World) -> usize {
+    wait_for(
+        "a replica to hold a slot",
+        Duration::from_secs(30),
+        &[],
+        async || {
+            let holders = holders(world).await;
+            let mut replicas = world.replicas.iter();
+            Ok(replicas.position(|replica| holders.contains(replica.name())))
+        },
+    )
+    .await
+    .unwrap()
+}
+
 /// Who holds slots of the only budget, as its Lease says.
 pub async fn holders(world: &World) -> String {
     let leases: Api<Lease> = Api::namespaced(world.cluster.client(), NAMESPACE);
