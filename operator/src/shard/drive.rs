@@ -1,5 +1,6 @@
 //! Claim → next step → request → record, until the certificate is there or there is a wait.
 
+mod ends;
 mod names;
 mod progress;
 
@@ -26,10 +27,9 @@ use super::renewal;
 use crate::acme::session::Terms;
 use crate::clock;
 use crate::context::Context;
-use crate::issuer::{IssuerKey, ReadyIssuer};
+use crate::issuer::ReadyIssuer;
 use crate::order_status::from_status;
 use crate::queue::{Priority, ShardKey};
-use crate::quotas;
 use crate::secrets::SecretError;
 use crate::shard::quarantine;
 use crate::shard::retry::retry;
@@ -39,16 +39,8 @@ use crate::shard::sweep::sweep;
 
 /// A wait of at most this long is waited for in place; after a longer one the shard is taken up anew.
 pub(super) const SHORT_WAIT: Duration = Duration::from_secs(10);
-/// The first pause after a Secret could not be read or written, as a certificate may wait to be shown. It doubles.
-const SECRET_AGAIN: Duration = Duration::from_secs(2);
-/// The longest such pause.
-const SECRET_AGAIN_MOST: Duration = Duration::from_secs(300);
 /// How an order that went well is counted.
 const ISSUED: &str = "Issued";
-/// The CA does not know the order any more, or it cannot be resumed.
-const ORDER_RESTARTED: &str = "OrderRestarted";
-/// So many times in a row an order is made again at once because its account was gone.
-const REGISTERED_AGAIN: u32 = 4;
 
 /// Why a drive ended early.
 #[derive(Debug, thiserror::Error)]
@@ -254,6 +246,7 @@ impl Driven<'_> {
                 Ok(None) => {}
                 Ok(Some(status)) => {
                     self.recorder.record(status).await?;
+                    self.count(ISSUED);
                     finish::tell_issued(self.context, self.recorder.shard()).await;
                     return Ok(());
                 }
@@ -448,26 +441,6 @@ impl Driven<'_> {
         Ok(Some(state))
     }
 
-    /// A Secret cannot be read or written: the order is kept, and goes on after a pause that grows.
-    async fn put_off(
-        &mut self,
-        mut state: OrderState,
-        error: &FinishError,
-    ) -> Result<Option<OrderState>, Stop> {
-        let message = error.to_string();
-        tracing::warn!(
-            shard = self.recorder.shard().name_any(),
-            message,
-            "a Secret is tried again later"
-        );
-        let pause = secret_pause(state.polls);
-        state.polls = state.polls.saturating_add(1);
-        state.not_before = Timestamp::now().checked_add(pause).ok();
-        self.save_obstacle(&state, finish::SECRET_NOT_WRITTEN, &message)
-            .await?;
-        Ok(None)
-    }
-
     /// The CA's profile that a new order asks for.
     fn profile(&self) -> Option<&str> {
         profile::profile(&self.recorder.shard().spec, self.issuer.terms.profile.as_deref())
@@ -501,126 +474,21 @@ impl Driven<'_> {
             Ok(true)
         }
     }
-
-    async fn fail(
-        &mut self,
-        state: &OrderState,
-        reason: &str,
-        message: &str,
-        failure: &sancho_core::order::Failure,
-    ) -> Result<(), Stop> {
-        tracing::warn!(
-            shard = self.recorder.shard().name_any(),
-            order = state.url,
-            reason,
-            message,
-            "order failed"
-        );
-        self.count(reason);
-        let message = advised(reason, message);
-        if self.leave_out(reason, &message, failure).await? {
-            return Ok(());
-        }
-        let retry = if reason == reason::ACCOUNT_DOES_NOT_EXIST {
-            self.register_again()
-        } else {
-            failure.retry
-        };
-        let mut status = finish::failed(self.recorder.shard(), &self.target, reason, &message, retry);
-        if let Some(recorded) = status.failure.as_mut() {
-            let account = self.issuer.session.kid();
-            let told = failure.quota.as_ref();
-            recorded.profile = (reason == reason::PROFILE_NOT_OFFERED)
-                .then(|| self.profile().map(str::to_owned))
-                .flatten();
-            recorded.most_names = failure.most_names.and_then(|most| u32::try_from(most).ok());
-            recorded.quota = told.and_then(|scope| quotas::to_status(scope, account));
-        }
-        let first = finish::is_news(Some(&self.recorder.status()), &self.target, reason);
-        self.recorder.record(status).await?;
-        if first {
-            finish::tell_failure(self.context, self.recorder.shard(), reason, &message).await;
-        }
-        Ok(())
-    }
-
-    /// The account is gone with all its orders: another order is made as soon as the account is there
-    /// again, unless that has not helped before. Each replica may hear of it once, from the same shard.
-    fn register_again(&self) -> sancho_core::order::Retry {
-        let shard = self.recorder.shard();
-        let issuer = IssuerKey::of(&shard.spec.issuer_ref, &shard.namespace().unwrap_or_default());
-        self.context
-            .issuers
-            .account_gone(&issuer, self.issuer.session.kid());
-        let failure = self.recorder.status().failure;
-        if failure.is_none_or(|failure| failure.count < REGISTERED_AGAIN) {
-            sancho_core::order::Retry::At(Timestamp::now())
-        } else {
-            sancho_core::order::Retry::Backoff
-        }
-    }
-
-    /// A URL that may not be asked, a key that does not sign: the order is of no use.
-    async fn refuse(
-        &mut self,
-        state: &OrderState,
-        reason: &str,
-        message: &str,
-    ) -> Result<Option<OrderState>, Stop> {
-        let failure = sancho_core::order::Failure {
-            reason: reason::UNEXPECTED_ANSWER,
-            message: message.to_owned(),
-            names: Vec::new(),
-            retry: sancho_core::order::Retry::Backoff,
-            quota: None,
-            most_names: None,
-        };
-        if reason != "BudgetClosed" {
-            self.fail(state, reason, message, &failure).await?;
-        }
-        Ok(None)
-    }
-
-    /// The order has ended: in a certificate, or for this reason.
-    fn count(&self, result: &str) {
-        let ca = self.issuer.session.transport().origin().to_string();
-        let took = self.ordered_at.map(|since| since.elapsed());
-        let metrics = &self.context.metrics;
-        metrics.order_ended(&ca, result, took.filter(|_| result == ISSUED));
-    }
-
-    /// The order is gone at the CA: begin with another one, after a pause that grows.
-    async fn restart(&mut self, why: &str) -> Result<(), Stop> {
-        tracing::warn!(
-            shard = self.recorder.shard().name_any(),
-            why,
-            "the order is begun anew"
-        );
-        self.count(ORDER_RESTARTED);
-        let (shard, target) = (self.recorder.shard(), &self.target);
-        finish::tell_news(self.context, shard, target, ORDER_RESTARTED, why).await;
-        let retry = sancho_core::order::Retry::Backoff;
-        let status = finish::failed(shard, target, ORDER_RESTARTED, why, retry);
-        Ok(self.recorder.record(status).await?)
-    }
 }
 
-/// The pause after Secrets could not be read or written so many times before.
-fn secret_pause(times: u32) -> Duration {
-    SECRET_AGAIN
-        .saturating_mul(1 << times.min(10))
-        .min(SECRET_AGAIN_MOST)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_secret_is_tried_again_after_two_seconds_and_ever_more_rarely_up_to_five_minutes() {
-        let pauses: Vec<u64> = [0, 1, 2, 7, 8, u32::MAX]
-            .map(|times| secret_pause(times).as_secs())
-            .to_vec();
-        assert_eq!(pauses, [2, 4, 8, 256, 300, 300]);
+/// After something that took its time, and before the CA is asked: a slot is held, and nobody else has taken `recorder`'s
+/// shard over meanwhile. The claim counts only with a slot.
+///
+/// # Errors
+/// [`Stop::Record`] if somebody has written the shard, [`Stop::SlotsLost`] if the process is to end.
+pub(super) async fn still_claimed(
+    context: &Context,
+    issuer: &ReadyIssuer,
+    recorder: &Recorder,
+) -> Result<(), Stop> {
+    tokio::select! {
+        () = issuer.budget.want_slot() => {}
+        () = context.is_ending() => return Err(Stop::SlotsLost),
     }
+    Ok(recorder.confirm().await?)
 }

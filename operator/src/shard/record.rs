@@ -84,6 +84,26 @@ impl Recorder {
         }
     }
 
+    /// Does the shard stand there in the version that was read or recorded last? Asked until there is an answer.
+    ///
+    /// # Errors
+    /// [`RecordError::Displaced`] if somebody else has written it.
+    pub async fn confirm(&self) -> Result<(), RecordError> {
+        let name = self.shard.name_any();
+        loop {
+            match self.api.get_opt(&name).await {
+                Ok(Some(present)) if present.resource_version() == self.shard.resource_version() => {
+                    return Ok(());
+                }
+                Ok(_) => return Err(RecordError::Displaced),
+                Err(error) => {
+                    tracing::warn!(shard = name, %error, "a claim could not be read back yet");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        }
+    }
+
     /// After a conflict: is what stands there what was to be written?
     async fn read_back(&mut self, wanted: &CertificateShard) -> Result<(), RecordError> {
         loop {

@@ -14,7 +14,7 @@ use sancho_core::order::{
 use sancho_core::response::Scope;
 use sancho_crds::{Claim, FoundBy, QuarantinePlace, QuarantinedName};
 
-use super::drive::Stop;
+use super::drive::{Stop, still_claimed};
 use super::finish;
 use super::looks::{looks, route};
 use super::present::{Presented, kinds, present};
@@ -97,6 +97,7 @@ async fn try_names(
         found = looks(context, issuer, recorder.shard(), names, written) => found,
         () = context.is_ending() => return Err(Stop::SlotsLost),
     };
+    still_claimed(context, issuer, recorder).await?;
     for (entry, finding) in due.iter().zip(found) {
         if !is_due(entry, now) && finding != check::Finding::Passed {
             continue;

@@ -8,7 +8,7 @@ use sancho_core::order::{Failure, OrderState, Retry, Stage, reason};
 use sancho_core::response::Scope;
 use sancho_crds::{FoundBy, QuarantinedName};
 
-use super::{Driven, Presented, Stop, finish, present};
+use super::{Driven, Presented, Stop, finish, present, still_claimed};
 use crate::clock;
 use crate::routes::write::Written;
 use crate::shard::looks::{looks, route};
@@ -62,6 +62,7 @@ impl Driven<'_> {
             check::Finding::Passed | check::Finding::Unknown(_) => None,
         };
         let findings: Vec<Finding> = names.iter().zip(found).filter_map(failed).collect();
+        still_claimed(self.context, self.issuer, &self.recorder).await?;
         let Some(first) = findings.first() else {
             return Ok(true);
         };
