@@ -34,8 +34,8 @@ pub use revocation::{
 };
 pub use route::{GatewayRoute, IngressRoute, IngressTemplate, ParentRef, RouteMetadata};
 pub use secret_form::{
-    AdditionalOutputFormat, KeystorePasswordRef, Keystores, OutputFormat, Pkcs12Keystore, Pkcs12Profile,
-    SecretTemplate,
+    AdditionalOutputFormat, JksKeystore, KeystorePasswordRef, Keystores, OutputFormat, Pkcs12Keystore,
+    Pkcs12Profile, SecretTemplate,
 };
 pub use shard::{
     AuthorizationStatus, CertificateShard, CertificateShardSpec, CertificateShardStatus, Claim, FoundBy,

@@ -35,12 +35,20 @@ pub struct Keystores {
     /// PKCS#12, as `keystore.p12`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pkcs12: Option<Pkcs12Keystore>,
+    /// Java's own format, as `keystore.jks`, for programs that read no other one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jks: Option<JksKeystore>,
 }
 
 impl Keystores {
     /// The PKCS#12 keystore, if it is to be made.
     pub fn pkcs12(&self) -> Option<&Pkcs12Keystore> {
         self.pkcs12.as_ref().filter(|pkcs12| pkcs12.create)
+    }
+
+    /// The keystore in Java's own format, if it is to be made.
+    pub fn jks(&self) -> Option<&JksKeystore> {
+        self.jks.as_ref().filter(|jks| jks.create)
     }
 }
 
@@ -55,6 +63,28 @@ pub struct Pkcs12Keystore {
     /// How it is encrypted; `Modern2023` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<Pkcs12Profile>,
+}
+
+/// A keystore in Java's own format (JKS). The password is at least 6 characters of ASCII. The format protects the key by
+/// SHA-1 alone: take `pkcs12` where you can.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct JksKeystore {
+    /// Whether it is made.
+    pub create: bool,
+    /// Where its password is.
+    pub password_secret_ref: KeystorePasswordRef,
+    /// The name of the entry; `certificate` if left out. Java tells no capitals apart.
+    #[schemars(length(min = 1, max = 253))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
+}
+
+impl JksKeystore {
+    /// The name of the entry.
+    pub fn alias(&self) -> &str {
+        self.alias.as_deref().unwrap_or("certificate")
+    }
 }
 
 /// A field of a Secret of the Certificate's namespace.

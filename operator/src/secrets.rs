@@ -6,7 +6,7 @@
 
 pub mod form;
 pub mod keys;
-mod keystore;
+pub mod keystore;
 mod password;
 pub mod ties;
 
@@ -20,6 +20,8 @@ use kube::{Api, ResourceExt};
 use sancho_crds::CertificateShard;
 use zeroize::Zeroizing;
 
+use self::keystore::Asked;
+use self::password::Keystores;
 use crate::target::digest;
 
 /// Says which Certificate's a Secret is; see [`label_value`].
@@ -170,10 +172,9 @@ pub async fn publish(
             created
         }
     };
-    let keystore = password::keystore(api, shard, Some(&present), chain.as_bytes(), key.as_bytes()).await?;
-    // What it lacks is told when the form is looked at.
-    let (keystore, _) = keystore.parts();
-    match replace(api, present.clone(), formed(plain.clone(), shard, keystore)).await {
+    // What they lack is told when the form is looked at.
+    let keystores = password::keystores(api, shard, &present, chain.as_bytes(), key.as_bytes()).await?;
+    match replace(api, present.clone(), formed(plain.clone(), shard, keystores.made)).await {
         // The certificate is not held up by its Secret's form, of which the next look at that tells.
         Err(SecretError::Invalid { .. }) if form::mark(&shard.spec).is_some() => {
             replace(api, present, plain).await
@@ -206,8 +207,7 @@ pub async fn reform(api: &Api<Secret>, shard: &CertificateShard) -> Result<Refor
     else {
         return Ok(Reformed::default());
     };
-    let keystore = password::keystore(api, shard, Some(&present), &chain, &key).await?;
-    let (keystore, lacking) = keystore.parts();
+    let Keystores { made, lacking } = password::keystores(api, shard, &present, &chain, &key).await?;
     // As long as its certificate is the same, a keystore outlives its password.
     if lacking.is_some() && form::is_given(&present.metadata, &shard.spec) {
         return Ok(Reformed {
@@ -215,7 +215,7 @@ pub async fn reform(api: &Api<Secret>, shard: &CertificateShard) -> Result<Refor
             lacking,
         });
     }
-    let wanted = formed(certificate_secret(shard, target, &chain, &key), shard, keystore);
+    let wanted = formed(certificate_secret(shard, target, &chain, &key), shard, made);
     let written = !form::is_same(&present, &wanted);
     if written {
         replace(api, present, wanted).await?;
@@ -223,8 +223,8 @@ pub async fn reform(api: &Api<Secret>, shard: &CertificateShard) -> Result<Refor
     Ok(Reformed { written, lacking })
 }
 
-fn formed(mut secret: Secret, shard: &CertificateShard, keystore: Option<Vec<u8>>) -> Secret {
-    form::give(&mut secret, &shard.spec, keystore);
+fn formed(mut secret: Secret, shard: &CertificateShard, keystores: Vec<(Asked, Vec<u8>)>) -> Secret {
+    form::give(&mut secret, &shard.spec, keystores);
     secret
 }
 
@@ -239,9 +239,12 @@ pub async fn take_over(
     present: Secret,
 ) -> Result<(), SecretError> {
     let (chain, key) = contents(&present).unwrap_or_default();
-    let keystore = password::keystore(api, shard, Some(&present), &chain, &key).await?;
-    let (keystore, _) = keystore.parts();
-    let secret = formed(certificate_secret(shard, target, &chain, &key), shard, keystore);
+    let keystores = password::keystores(api, shard, &present, &chain, &key).await?;
+    let secret = formed(
+        certificate_secret(shard, target, &chain, &key),
+        shard,
+        keystores.made,
+    );
     replace(api, present, secret).await
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use jks::KeyStore;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
@@ -114,7 +115,13 @@ async fn further_formats_are_added_and_taken_away_without_a_request_to_the_ca() 
 async fn a_keystore_is_made_once_its_password_is_there_and_kept_while_it_holds_the_same() {
     let world = world(2, FAST, CaOptions::default()).await;
     apply_issuer(&world, FAST).await;
-    let of_key = |key: &str| json!({ "pkcs12": { "create": true, "passwordSecretRef": { "name": "store", "key": key } } });
+    let of_key = |key: &str| {
+        let password = json!({ "name": "store", "key": key });
+        json!({
+            "pkcs12": { "create": true, "passwordSecretRef": password },
+            "jks": { "create": true, "passwordSecretRef": password, "alias": "server" },
+        })
+    };
     apply(&world, "keystores", of_key("one")).await;
     ready(&world, "shop", PATIENCE).await;
     degraded(
@@ -132,13 +139,14 @@ async fn a_keystore_is_made_once_its_password_is_there_and_kept_while_it_holds_t
         "secret",
         "generic",
         "store",
-        "--from-literal=one=first",
-        "--from-literal=two=second",
+        "--from-literal=one=first-one",
+        "--from-literal=two=second-one",
+        "--from-literal=short=five5",
     ];
     world.cluster.kubectl(&store).await.unwrap();
-    has_data(&world, &["keystore.p12"]).await;
+    has_data(&world, &["keystore.jks", "keystore.p12"]).await;
     degraded(&world, "False", "").await;
-    let first = keystores(&world, "first").await;
+    let first = keystores(&world, "first-one").await;
 
     // The Secrets are written anew, with a label.
     let mut labelled = certificate("shop", "ca", &names(2), 1);
@@ -147,14 +155,24 @@ async fn a_keystore_is_made_once_its_password_is_there_and_kept_while_it_holds_t
     world.cluster.apply_yaml(&labelled.to_string()).await.unwrap();
     has_pairs(&world, &[("team", "shop")], &[]).await;
     assert!(
-        keystores(&world, "first").await == first,
+        keystores(&world, "first-one").await == first,
         "a keystore was made anew"
     );
 
     apply(&world, "keystores", of_key("two")).await;
     has_pairs(&world, &[], &[]).await;
-    let second = keystores(&world, "second").await;
+    let second = keystores(&world, "second-one").await;
     assert!(second.iter().all(|file| !first.contains(file)));
+
+    // Java would not take this one, and PKCS#12 does.
+    apply(&world, "keystores", of_key("short")).await;
+    degraded(
+        &world,
+        "True",
+        "spec.keystores.jks: the password is not one that Java takes",
+    )
+    .await;
+    has_data(&world, &["keystore.p12"]).await;
 
     apply(&world, "keystores", Value::Null).await;
     has_data(&world, &[]).await;
@@ -202,6 +220,20 @@ async fn keystores(world: &World, password: &str) -> Vec<Vec<u8>> {
         let held: Vec<&[u8]> = opened.certs.iter().map(|bag| bag.cert.as_der()).collect();
         assert_eq!(held, chain, "{name}");
         files.push(file);
+        let mut store = KeyStore::new();
+        let java = &data["keystore.jks"].0;
+        store.load(java.as_slice(), password.as_bytes()).unwrap();
+        let entry = store
+            .get_private_key_entry("server", password.as_bytes())
+            .unwrap();
+        assert_eq!(entry.private_key, opened.keys[0].key.as_der(), "{name}");
+        let held: Vec<_> = entry
+            .certificate_chain
+            .into_iter()
+            .map(|one| one.content)
+            .collect();
+        assert_eq!(held, chain, "{name}");
+        files.push(java.clone());
     }
     files
 }

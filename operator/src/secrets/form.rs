@@ -11,10 +11,9 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::ObjectMeta;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
-use sancho_crds::{
-    CertificateShardSpec, KeystorePasswordRef, OutputFormat, Pkcs12Keystore, Pkcs12Profile, SecretTemplate,
-};
+use sancho_crds::{CertificateShardSpec, OutputFormat, SecretTemplate};
 
+use super::keystore::{self, Asked};
 use super::{CERT, KEY};
 use crate::target::digest;
 
@@ -23,11 +22,9 @@ pub const FORM_ANNOTATION: &str = "sancho.dev/form";
 
 const COMBINED_PEM: &str = "tls-combined.pem";
 const DER: &str = "key.der";
-/// The field of the PKCS#12 keystore.
-pub const PKCS12: &str = "keystore.p12";
 /// The keys that hold what is derived from certificate and key. In a Secret of a Certificate they are Sancho's alone,
 /// since what another one has left there goes stale at the next renewal.
-const DERIVED: [&str; 3] = [COMBINED_PEM, DER, PKCS12];
+const DERIVED: [&str; 4] = [COMBINED_PEM, DER, keystore::FIELDS[0], keystore::FIELDS[1]];
 
 /// Whether a template leaves the keys alone that Sancho writes itself. The API server checks more.
 ///
@@ -47,19 +44,14 @@ pub fn check(template: Option<&SecretTemplate>) -> Result<(), String> {
 /// A hash of what `spec` asks for; nothing if it asks for nothing.
 #[must_use]
 pub fn mark(spec: &CertificateShardSpec) -> Option<String> {
-    mark_with(spec, pkcs12(spec))
+    mark_with(spec, Asked::of(spec).iter())
 }
 
-/// The PKCS#12 keystore that `spec` asks for.
-#[must_use]
-pub fn pkcs12(spec: &CertificateShardSpec) -> Option<&Pkcs12Keystore> {
-    spec.keystores.as_ref()?.pkcs12()
-}
-
-fn mark_with(spec: &CertificateShardSpec, pkcs12: Option<&Pkcs12Keystore>) -> Option<String> {
+fn mark_with<'a>(spec: &CertificateShardSpec, keystores: impl Iterator<Item = &'a Asked>) -> Option<String> {
+    let keystores: Vec<String> = keystores.flat_map(Asked::words).collect();
     let nothing = SecretTemplate::default();
     let template = spec.secret_template.as_ref().unwrap_or(&nothing);
-    if *template == nothing && spec.additional_output_formats.is_empty() && pkcs12.is_none() {
+    if *template == nothing && spec.additional_output_formats.is_empty() && keystores.is_empty() {
         return None;
     }
     let SecretTemplate { labels, annotations } = template;
@@ -71,20 +63,7 @@ fn mark_with(spec: &CertificateShardSpec, pkcs12: Option<&Pkcs12Keystore>) -> Op
     parts.extend(words("annotations:".to_owned(), annotations));
     parts.push("formats:".to_owned());
     parts.extend(formats(spec).map(|format| format!("{format:?}")));
-    if let Some(Pkcs12Keystore {
-        create: _,
-        password_secret_ref,
-        profile,
-    }) = pkcs12
-    {
-        let profile = profile.unwrap_or(Pkcs12Profile::Modern2023);
-        let KeystorePasswordRef { name, key: _ } = password_secret_ref;
-        parts.extend([
-            format!("pkcs12:{profile:?}"),
-            name.clone(),
-            password_secret_ref.key().to_owned(),
-        ]);
-    }
+    parts.extend(keystores);
     Some(digest(parts.iter().map(String::as_str)))
 }
 
@@ -113,9 +92,9 @@ pub fn is_given(metadata: &ObjectMeta, spec: &CertificateShardSpec) -> bool {
     is_within(labels, metadata.labels.as_ref()) && is_within(annotations, present)
 }
 
-/// Gives `secret`, which holds certificate and key alone, the form that `spec` asks for, with this keystore, if it can be
-/// had. What Sancho writes itself counts before the template.
-pub fn give(secret: &mut Secret, spec: &CertificateShardSpec, keystore: Option<Vec<u8>>) {
+/// Gives `secret`, which holds certificate and key alone, the form that `spec` asks for, with those of its keystores that
+/// could be made. What Sancho writes itself counts before the template.
+pub fn give(secret: &mut Secret, spec: &CertificateShardSpec, keystores: Vec<(Asked, Vec<u8>)>) {
     let labels = secret.metadata.labels.get_or_insert_default();
     let annotations = secret.metadata.annotations.get_or_insert_default();
     if let Some(template) = &spec.secret_template {
@@ -126,13 +105,13 @@ pub fn give(secret: &mut Secret, spec: &CertificateShardSpec, keystore: Option<V
             annotations.entry(key.clone()).or_insert_with(|| value.clone());
         }
     }
-    // Without its keystore it is not as it is asked for, and looked at again.
-    if let Some(mark) = mark_with(spec, pkcs12(spec).filter(|_| keystore.is_some())) {
+    // Without one of its keystores it is not as it is asked for, and looked at again.
+    if let Some(mark) = mark_with(spec, keystores.iter().map(|(asked, _)| asked)) {
         annotations.insert(FORM_ANNOTATION.to_owned(), mark);
     }
     let data = secret.data.get_or_insert_default();
-    if let Some(keystore) = keystore {
-        data.insert(PKCS12.to_owned(), ByteString(keystore));
+    for (asked, file) in keystores {
+        data.insert(asked.field().to_owned(), ByteString(file));
     }
     let (Some(chain), Some(key)) = (data.get(CERT).cloned(), data.get(KEY).cloned()) else {
         return;
@@ -188,6 +167,8 @@ pub fn surplus(present: &Secret, wanted: &Secret) -> Vec<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use sancho_crds::{JksKeystore, KeystorePasswordRef, Keystores, Pkcs12Keystore};
+
     use super::*;
 
     fn pairs(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -214,7 +195,7 @@ mod tests {
             &[("note", "a: b")],
         );
         assert!(!is_given(&secret.metadata, &spec));
-        give(&mut secret, &spec, None);
+        give(&mut secret, &spec, Vec::new());
         let labels = secret.metadata.labels.clone().unwrap();
         assert_eq!(
             labels,
@@ -227,7 +208,7 @@ mod tests {
     fn an_edit_and_what_somebody_else_took_away_show_in_the_metadata() {
         let mut secret = Secret::default();
         let wanted = spec(&[("team", "shop")], &[("note", "x")]);
-        give(&mut secret, &wanted, None);
+        give(&mut secret, &wanted, Vec::new());
         assert!(is_given(&secret.metadata, &wanted));
         for other in [
             spec(&[("team", "shop")], &[]),
@@ -259,7 +240,7 @@ mod tests {
                 .to_vec(),
             ..Default::default()
         };
-        give(&mut secret, &wanted, None);
+        give(&mut secret, &wanted, Vec::new());
         let data = secret.data.as_ref().unwrap();
         assert_eq!(data["tls-combined.pem"].0, format!("{pem}\nchain\n").into_bytes());
         assert_eq!(data["key.der"].0, key.serialize_der());
@@ -270,39 +251,52 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_without_the_keystore_that_is_asked_for_is_not_as_asked_for() {
-        let keystore = |create, name: &str| CertificateShardSpec {
-            keystores: Some(sancho_crds::Keystores {
+    fn a_secret_without_a_keystore_that_is_asked_for_is_not_as_asked_for() {
+        let password = |name: &str| KeystorePasswordRef {
+            name: name.to_owned(),
+            key: None,
+        };
+        let both = |create, name: &str, alias: Option<&str>| CertificateShardSpec {
+            keystores: Some(Keystores {
                 pkcs12: Some(Pkcs12Keystore {
                     create,
-                    password_secret_ref: KeystorePasswordRef {
-                        name: name.to_owned(),
-                        key: None,
-                    },
+                    password_secret_ref: password(name),
                     profile: None,
+                }),
+                jks: Some(JksKeystore {
+                    create,
+                    password_secret_ref: password("java"),
+                    alias: alias.map(str::to_owned),
                 }),
             }),
             ..Default::default()
         };
-        let wanted = keystore(true, "store");
-        let mut without = Secret::default();
-        give(&mut without, &wanted, None);
-        assert!(!is_given(&without.metadata, &wanted));
-        let mut with = Secret::default();
-        give(&mut with, &wanted, Some(b"file".to_vec()));
-        assert!(is_given(&with.metadata, &wanted));
-        assert!(!is_given(&with.metadata, &keystore(true, "other")));
-        assert!(!is_given(&with.metadata, &keystore(false, "store")));
-        assert!(is_given(&ObjectMeta::default(), &keystore(false, "store")));
-        assert!(is_same(&with, &with));
-        assert!(!is_same(&without, &with));
-        assert!(!is_same(&with, &without));
-        let mut other = with.clone();
-        other
-            .data
-            .get_or_insert_default()
-            .insert(PKCS12.to_owned(), ByteString(b"other".to_vec()));
-        assert!(!is_same(&other, &with));
+        let wanted = both(true, "store", None);
+        let formed = |made: usize| {
+            let mut secret = Secret::default();
+            let files = Asked::of(&wanted)
+                .into_iter()
+                .map(|asked| (asked, b"file".to_vec()));
+            give(&mut secret, &wanted, files.take(made).collect());
+            secret
+        };
+        let [none, one, all] = [0, 1, 2].map(formed);
+        assert!(!is_given(&none.metadata, &wanted));
+        assert!(!is_given(&one.metadata, &wanted));
+        assert!(is_given(&all.metadata, &wanted));
+        assert!(!is_given(&all.metadata, &both(true, "other", None)));
+        assert!(!is_given(&all.metadata, &both(true, "store", Some("server"))));
+        assert!(is_given(&all.metadata, &both(true, "store", Some("certificate"))));
+        assert!(!is_given(&all.metadata, &both(false, "store", None)));
+        assert!(is_given(&ObjectMeta::default(), &both(false, "store", None)));
+        assert!(is_same(&all, &all));
+        assert!(!is_same(&one, &all));
+        assert!(!is_same(&all, &none));
+        assert_eq!(surplus(&all, &one), ["keystore.jks"]);
+        let mut other = all.clone();
+        let data = other.data.get_or_insert_default();
+        data.insert("keystore.jks".to_owned(), ByteString(b"other".to_vec()));
+        assert!(!is_same(&other, &all));
     }
 
     #[test]

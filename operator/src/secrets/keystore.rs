@@ -1,19 +1,19 @@
-//! A certificate and its key as a PKCS#12 file with a password. Pure, but for the salts.
-//!
-//! # Guarantees
-//! A file that opens with the password and holds the same is kept as it is: its salts are random, and writing it anew
-//! each time would have everybody read it anew each time.
+//! A certificate and its key in one file with a password, as PKCS#12 and in Java's own format. Pure.
 
-use p12_keystore::{Certificate, KeyStore, KeyStoreEntry, Pkcs12Archive, PrivateKey, PrivateKeyChain};
+mod jks;
+mod pkcs12;
+
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use sha2::{Digest, Sha256};
+use sancho_crds::{CertificateShardSpec, JksKeystore, KeystorePasswordRef, Pkcs12Keystore, Pkcs12Profile};
 use zeroize::Zeroizing;
 
 use crate::acme::csr::ShardKey;
 
-/// The name of the entry, as cert-manager's keystores have it.
-const ALIAS: &str = "certificate";
+/// The fields of a Secret that hold keystores.
+pub const FIELDS: [&str; 2] = [PKCS12, JKS];
+const PKCS12: &str = "keystore.p12";
+const JKS: &str = "keystore.jks";
 
 /// Why there is no keystore.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,12 +24,95 @@ pub enum KeystoreError {
     /// The key cannot be read.
     #[error("tls.key cannot be read")]
     Key,
+    /// Java could not be given this password.
+    #[error("the password is not one that Java takes: write one of at least 6 characters, all of them ASCII")]
+    Password,
     /// The library refuses.
-    #[error("the PKCS#12 file cannot be made: {0}")]
-    Made(String),
+    #[error("the {0} file cannot be made: {1}")]
+    Made(&'static str, String),
 }
 
-/// Certificate and key as they stand in a PKCS#12 file.
+/// A keystore that a Certificate asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    /// `keystore.p12`.
+    Pkcs12(Pkcs12Keystore),
+    /// `keystore.jks`.
+    Jks(JksKeystore),
+}
+
+impl Asked {
+    /// Those that `spec` asks for, in an order of their own.
+    #[must_use]
+    pub fn of(spec: &CertificateShardSpec) -> Vec<Self> {
+        let Some(keystores) = &spec.keystores else {
+            return Vec::new();
+        };
+        let pkcs12 = keystores.pkcs12().cloned().map(Asked::Pkcs12);
+        let jks = keystores.jks().cloned().map(Asked::Jks);
+        pkcs12.into_iter().chain(jks).collect()
+    }
+
+    /// The Secret's field that holds it.
+    #[must_use]
+    pub fn field(&self) -> &'static str {
+        match self {
+            Asked::Pkcs12(_) => PKCS12,
+            Asked::Jks(_) => JKS,
+        }
+    }
+
+    /// Where in the manifest it is asked for.
+    #[must_use]
+    pub fn path(&self) -> &'static str {
+        match self {
+            Asked::Pkcs12(_) => "spec.keystores.pkcs12",
+            Asked::Jks(_) => "spec.keystores.jks",
+        }
+    }
+
+    /// Where its password is.
+    #[must_use]
+    pub fn password(&self) -> &KeystorePasswordRef {
+        match self {
+            Asked::Pkcs12(pkcs12) => &pkcs12.password_secret_ref,
+            Asked::Jks(jks) => &jks.password_secret_ref,
+        }
+    }
+
+    /// All that tells it from another one.
+    #[must_use]
+    pub fn words(&self) -> [String; 3] {
+        let KeystorePasswordRef { name, key: _ } = self.password();
+        let kind = match self {
+            Asked::Pkcs12(Pkcs12Keystore { profile, .. }) => {
+                format!("pkcs12:{:?}", profile.unwrap_or(Pkcs12Profile::Modern2023))
+            }
+            Asked::Jks(jks) => format!("jks:{}", jks.alias()),
+        };
+        [kind, name.clone(), self.password().key().to_owned()]
+    }
+
+    /// The file of this chain and key: `present`, if that will do.
+    ///
+    /// # Errors
+    /// [`KeystoreError`] if certificate or key cannot be read, or the password cannot be one.
+    pub fn made(
+        &self,
+        chain: &[u8],
+        key: &[u8],
+        password: &str,
+        present: Option<&[u8]>,
+    ) -> Result<Vec<u8>, KeystoreError> {
+        let contents = Contents::of(chain, key)?;
+        match self {
+            Asked::Pkcs12(_) => pkcs12::write(&contents, password, present),
+            Asked::Jks(asked) => jks::write(&contents, password, asked.alias()),
+        }
+    }
+}
+
+/// Certificate and key as they stand in a keystore.
 struct Contents {
     chain: Vec<Vec<u8>>,
     key: Zeroizing<Vec<u8>>,
@@ -51,64 +134,38 @@ impl Contents {
             key: Zeroizing::new(key.secret_der().to_vec()),
         })
     }
-
-    /// Does this file hold the same, under this password?
-    fn is_in(&self, file: &[u8], password: &str) -> bool {
-        let Ok(Pkcs12Archive { keys, certs, secrets }) = Pkcs12Archive::from_pkcs12(file, password) else {
-            return false;
-        };
-        let [key] = keys.as_slice() else { return false };
-        secrets.is_empty()
-            && key.key.as_der() == self.key.as_slice()
-            && certs
-                .iter()
-                .map(|bag| bag.cert.as_der())
-                .eq(self.chain.iter().map(Vec::as_slice))
-    }
-
-    fn written(&self, password: &str) -> Result<Vec<u8>, KeystoreError> {
-        let made = |error: p12_keystore::error::Error| KeystoreError::Made(error.to_string());
-        let leaf = self.chain.first().ok_or(KeystoreError::Chain)?;
-        // It ties the key to its certificate, within the file.
-        let id = Sha256::digest(leaf).to_vec();
-        let key = PrivateKey::from_der(&self.key).map_err(made)?;
-        let chain: Result<Vec<_>, _> = self.chain.iter().map(|der| Certificate::from_der(der)).collect();
-        let mut store = KeyStore::new();
-        let chain = PrivateKeyChain::new(id, key, chain.map_err(made)?);
-        store.add_entry(ALIAS, KeyStoreEntry::PrivateKeyChain(chain));
-        // The library's defaults are cert-manager's profile Modern2023.
-        store.writer(password).write().map_err(made)
-    }
-}
-
-/// A PKCS#12 file of this chain and key: `present`, if that will do.
-///
-/// # Errors
-/// [`KeystoreError`] if certificate or key cannot be read, or the password cannot be one.
-pub fn pkcs12(
-    chain: &[u8],
-    key: &[u8],
-    password: &str,
-    present: Option<&[u8]>,
-) -> Result<Vec<u8>, KeystoreError> {
-    let contents = Contents::of(chain, key)?;
-    match present {
-        Some(file) if contents.is_in(file, password) => Ok(file.to_vec()),
-        _ => contents.written(password),
-    }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use p12_keystore::Pkcs12Archive;
     use rcgen::{CertificateParams, KeyPair};
 
     use super::*;
 
-    fn chain_and_key(name: &str) -> (Vec<u8>, Vec<u8>) {
+    pub fn chain_and_key(name: &str) -> (Vec<u8>, Vec<u8>) {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new([name.to_owned()]).unwrap();
         let certificate = params.self_signed(&key).unwrap();
         (certificate.pem().into_bytes(), key.serialize_pem().into_bytes())
+    }
+
+    /// A PKCS#12 file.
+    fn pkcs12(
+        chain: &[u8],
+        key: &[u8],
+        password: &str,
+        present: Option<&[u8]>,
+    ) -> Result<Vec<u8>, KeystoreError> {
+        let asked = Asked::Pkcs12(Pkcs12Keystore {
+            create: true,
+            password_secret_ref: KeystorePasswordRef {
+                name: "store".into(),
+                key: None,
+            },
+            profile: None,
+        });
+        asked.made(chain, key, password, present)
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! # Guarantees
 //! A Secret is written by compare-and-swap, and only if it is not as wanted; certificate and key in it stay.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +24,7 @@ use crate::clock;
 use crate::context::{Context, full_name};
 use crate::due::Due;
 use crate::queue::ShardKey;
+use crate::secrets::keystore::Asked;
 use crate::secrets::{self, Reformed, SecretError, form};
 
 /// Replicas look at a change at different times within this one, so that most find it done.
@@ -103,12 +104,12 @@ struct Memory {
     lacking: Option<String>,
 }
 
-/// The versions of the shard's spec, its Secret and the Secret with the password.
+/// The versions of the shard's spec, its Secret and the Secrets with the passwords.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Versions {
     shard: Option<i64>,
     secret: Option<String>,
-    password: Option<(Option<String>, Option<String>)>,
+    passwords: Vec<Option<(Option<String>, Option<String>)>>,
 }
 
 /// Is the Secret of `shard` to be looked at, as far as is seen?
@@ -116,7 +117,7 @@ struct Versions {
 pub fn is_due(context: &Context, shard: &CertificateShard) -> bool {
     let status = shard.status.as_ref();
     let is_issued = status.is_some_and(|status| status.issued.is_some());
-    let has_keystore = form::pkcs12(&shard.spec).is_some()
+    let has_keystore = !Asked::of(&shard.spec).is_empty()
         || status.is_some_and(|status| condition(&status.conditions, KEYSTORE_READY).is_some());
     is_issued
         && seen_secret(context, shard)
@@ -177,12 +178,21 @@ async fn reform(
 ) -> Result<Option<Duration>, Stop> {
     let api = context.secrets(&shard.namespace().unwrap_or_default());
     let mut about = None;
-    if let Some(pkcs12) = form::pkcs12(&shard.spec) {
-        let password = api.get_metadata_opt(&pkcs12.password_secret_ref.name).await?;
+    let keystores = Asked::of(&shard.spec);
+    if !keystores.is_empty() {
+        let names: BTreeSet<&str> = keystores
+            .iter()
+            .map(|asked| asked.password().name.as_str())
+            .collect();
+        let mut passwords = Vec::new();
+        for name in names {
+            let password = api.get_metadata_opt(name).await?;
+            passwords.push(password.map(|password| (password.uid(), password.resource_version())));
+        }
         about = Some(Versions {
             shard: shard.metadata.generation,
             secret: seen_secret(context, shard).and_then(|secret| secret.resource_version()),
-            password: password.map(|password| (password.uid(), password.resource_version())),
+            passwords,
         });
     }
     if about.is_none() || memory.about != about {
@@ -237,7 +247,7 @@ fn with_word(shard: &CertificateShard, lacking: Option<&str>) -> Option<Certific
     let mut status = shard.status.clone()?;
     let said = condition(&status.conditions, KEYSTORE_READY);
     match lacking {
-        _ if form::pkcs12(&shard.spec).is_none() => {
+        _ if Asked::of(&shard.spec).is_empty() => {
             said?;
             status
                 .conditions

@@ -345,6 +345,11 @@ pub fn refused_certificates() -> Vec<Refused> {
             "spec.keystores.pkcs12.profile: Unsupported value: \"LegacyRC2\": supported values: \"Modern2023\"",
         ),
         (
+            "a keystore of Java's whose entry has no name",
+            with("keystores: { jks: { create: true, passwordSecretRef: { name: a }, alias: '' } }"),
+            "spec.keystores.jks.alias",
+        ),
+        (
             "a label's value with a space",
             with("secretTemplate: { labels: { team: a b } }"),
             "a label's value that Kubernetes does not take: write at most 63 letters, digits",
@@ -584,6 +589,10 @@ pub fn accepted() -> Vec<(&'static str, String)> {
             with(
                 "keystores: { pkcs12: { create: true, passwordSecretRef: { name: a, key: b }, profile: Modern2023 } }",
             ),
+        ),
+        (
+            "a keystore of Java's",
+            with("keystores: { jks: { create: true, passwordSecretRef: { name: a }, alias: server } }"),
         ),
         (
             "addresses beside names",

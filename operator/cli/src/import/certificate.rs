@@ -186,30 +186,26 @@ fn secret_template(mut template: Fields, remarks: &mut Vec<String>) -> Value {
     wanted
 }
 
-/// The PKCS#12 keystore: the same fields, but for old ways to encrypt it and a password in the manifest.
+/// The keystores: the same fields, but for old ways to encrypt PKCS#12 and a password in the manifest.
 fn keystores(mut keystores: Fields, remarks: &mut Vec<String>) -> Option<Value> {
-    if keystores.take("jks").is_some() {
-        remarks.push(
-            "spec.keystores.jks does not carry over: Java reads keystores.pkcs12 as well, from Java 8 on"
-                .into(),
-        );
-    }
-    let pkcs12 = keystores.take_fields("pkcs12");
+    let (pkcs12, jks) = (keystores.take_fields("pkcs12"), keystores.take_fields("jks"));
     remarks.extend(keystores.rest("spec.keystores"));
-    let mut pkcs12 = pkcs12?;
-    let create = pkcs12.take("create").is_some();
-    let profile = pkcs12.take_text("profile");
-    let reference = pkcs12.take_fields("passwordSecretRef");
-    if create && reference.is_none() {
-        remarks.push(
-            "spec.keystores.pkcs12 does not carry over, since Sancho reads the password from a Secret alone: put it \
-             into one, and name it as passwordSecretRef"
-                .into(),
-        );
-        return None;
+    let mut wanted = serde_json::Map::new();
+    if let Some(pkcs12) = pkcs12.and_then(|pkcs12| self::pkcs12(pkcs12, remarks)) {
+        wanted.insert("pkcs12".into(), pkcs12);
     }
-    remarks.extend(pkcs12.rest("spec.keystores.pkcs12"));
-    let mut reference = reference.filter(|_| create)?;
+    if let Some(jks) = jks.and_then(|jks| self::jks(jks, remarks)) {
+        wanted.insert("jks".into(), jks);
+    }
+    (!wanted.is_empty()).then(|| wanted.into())
+}
+
+fn pkcs12(mut pkcs12: Fields, remarks: &mut Vec<String>) -> Option<Value> {
+    let path = "spec.keystores.pkcs12";
+    let profile = pkcs12.take_text("profile");
+    let reference = password(&mut pkcs12, path, remarks);
+    remarks.extend(pkcs12.rest(path));
+    let reference = reference?;
     if profile.as_deref() != Some("Modern2023") {
         remarks.push(format!(
             "spec.keystores.pkcs12.profile: {} does not carry over: keystore.p12 is written as Modern2023, which Java \
@@ -217,9 +213,35 @@ fn keystores(mut keystores: Fields, remarks: &mut Vec<String>) -> Option<Value> 
             profile.as_deref().unwrap_or("cert-manager's default, LegacyRC2,")
         ));
     }
+    Some(json!({ "create": true, "passwordSecretRef": reference }))
+}
+
+fn jks(mut jks: Fields, remarks: &mut Vec<String>) -> Option<Value> {
+    let path = "spec.keystores.jks";
+    let alias = jks.take_text("alias");
+    let reference = password(&mut jks, path, remarks);
+    remarks.extend(jks.rest(path));
+    let mut wanted = json!({ "create": true, "passwordSecretRef": reference? });
+    if let Some(alias) = alias {
+        wanted["alias"] = alias.into();
+    }
+    Some(wanted)
+}
+
+/// Where the password of a keystore is, if it is to be made and its password is in a Secret.
+fn password(keystore: &mut Fields, path: &str, remarks: &mut Vec<String>) -> Option<Value> {
+    let create = keystore.take("create").is_some();
+    let reference = keystore.take_fields("passwordSecretRef").filter(|_| create);
+    if create && reference.is_none() {
+        remarks.push(format!(
+            "{path} does not carry over, since Sancho reads the password from a Secret alone: put it into one, and name \
+             it as passwordSecretRef"
+        ));
+    }
+    let mut reference = reference?;
     let wanted = json!({ "name": reference.take_text("name"), "key": reference.take_text("key") });
-    remarks.extend(reference.rest("spec.keystores.pkcs12.passwordSecretRef"));
-    Some(json!({ "pkcs12": { "create": true, "passwordSecretRef": wanted } }))
+    remarks.extend(reference.rest(&format!("{path}.passwordSecretRef")));
+    Some(wanted)
 }
 
 /// The names, none twice; `commonName` is one of them, as cert-manager asks the CA for it too.

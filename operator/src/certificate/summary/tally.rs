@@ -7,7 +7,7 @@ use sancho_core::order::reason;
 use sancho_crds::{CertificateShard, PAUSED_ANNOTATION, QuarantinedName, condition};
 
 use super::{HoldingBack, IssuerState};
-use crate::secrets::form;
+use crate::secrets::keystore::Asked;
 use crate::shard::quarantine;
 use crate::shard::reform::KEYSTORE_READY;
 
@@ -68,7 +68,7 @@ impl Tally {
         self.quarantined
             .extend(quarantine::entries(shard).into_iter().cloned());
         let keystore = condition(&status.conditions, KEYSTORE_READY).filter(|ready| ready.status == "False");
-        if let Some(keystore) = keystore.filter(|_| form::pkcs12(&shard.spec).is_some())
+        if let Some(keystore) = keystore.filter(|_| !Asked::of(&shard.spec).is_empty())
             && self.lacking.len() < SHOWN
             && !self.lacking.contains(&keystore.message)
         {

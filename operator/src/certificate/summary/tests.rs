@@ -118,6 +118,7 @@ fn a_keystore_that_is_lacking_degrades_and_keeps_nothing_from_being_ready() {
                 },
                 profile: None,
             }),
+            jks: None,
         });
         let conditions = &mut shard.status.as_mut().unwrap().conditions;
         let (reason, why) = (KEYSTORE_LACKING, "no password");
