@@ -36,6 +36,8 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(8);
 const ROUTE_WITHIN: Duration = Duration::from_secs(30);
 /// So long it may take for a name when another name's counts already.
 const ROUTE_BEHIND: Duration = Duration::from_secs(5);
+/// So long a gateway may fail to reach the responders.
+const GATEWAY_WITHIN: Duration = Duration::from_secs(15);
 
 /// How looks are made.
 #[derive(Debug, Clone)]
@@ -89,7 +91,8 @@ impl SelfCheck {
     }
 
     /// One finding for each of `names`: whether `answer` is what their path answers for `token`. Those whose route was
-    /// just written are looked at until it counts, within [`ROUTE_WITHIN`].
+    /// just written are looked at until it counts, within [`ROUTE_WITHIN`], and those before which a gateway fails until it
+    /// does not, within [`GATEWAY_WITHIN`].
     pub async fn round(
         &self,
         names: &[String],
@@ -102,7 +105,8 @@ impl SelfCheck {
         };
         let looks = names.iter().map(|name| inner.look(name, token, answer));
         let mut found = futures::future::join_all(looks).await;
-        let mut until = Instant::now() + ROUTE_WITHIN;
+        let begun = Instant::now();
+        let mut until = begun + ROUTE_WITHIN;
         let mut counts = false;
         loop {
             let routed = || (0..names.len()).filter(|number| is_just_routed(&names[*number]));
@@ -110,12 +114,16 @@ impl SelfCheck {
                 counts = true;
                 until = until.min(Instant::now() + ROUTE_BEHIND);
             }
-            let is_early = |finding: &Finding| match finding {
-                Finding::Failed(fault) => fault.may_be_early(),
+            let now = Instant::now();
+            let is_open = |number: &usize| match &found[*number] {
+                Finding::Failed(fault) => {
+                    (now < until && fault.may_be_early() && is_just_routed(&names[*number]))
+                        || (now < begun + GATEWAY_WITHIN && fault.is_of_gateway())
+                }
                 Finding::Passed | Finding::Unknown(_) => false,
             };
-            let open: Vec<usize> = routed().filter(|number| is_early(&found[*number])).collect();
-            if open.is_empty() || Instant::now() >= until {
+            let open: Vec<usize> = (0..names.len()).filter(is_open).collect();
+            if open.is_empty() {
                 return judged(found);
             }
             tokio::time::sleep(PAUSE).await;

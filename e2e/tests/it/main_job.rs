@@ -55,7 +55,7 @@ async fn three_replicas_hold_a_slot_each_and_share_the_work() {
     let world = world(3, budget, CaOptions::default()).await;
     apply_issuer(&world, budget).await;
     apply_certificate(&world, "shop", &names(400), 20).await;
-    ready(&world, "shop", Duration::from_secs(180)).await;
+    ready(&world, "shop", Duration::from_secs(300)).await;
     let log = world.front().unwrap().log();
     judged(&world, budget);
     for replica in &world.replicas {
@@ -81,7 +81,8 @@ async fn three_replicas_hold_a_slot_each_and_share_the_work() {
         });
         answered += answers.map(|(_, value)| value).sum::<f64>();
         let rate = replica.metric("sancho_budget_requests_per_second").await.unwrap();
-        assert_eq!(rate, budget.rate);
+        // A refusal, of which there may be two, lowers it for a while.
+        assert!((0.9 * budget.rate..=budget.rate).contains(&rate), "{rate}");
         assert_eq!(replica.metric("sancho_late_sends_total").await.unwrap(), 0.0);
     }
     let arrived = log.arrivals.len() as f64;

@@ -171,6 +171,18 @@ impl Fault {
         }
     }
 
+    /// Does something that stands before the responders say that it does not reach them? It may do so for a moment, when
+    /// pods are replaced or have too much to do.
+    pub fn is_of_gateway(&self) -> bool {
+        matches!(
+            self,
+            Self::Foreign {
+                status: 502..=504,
+                ..
+            }
+        )
+    }
+
     fn doubt(&self) -> Doubt {
         match self {
             Self::DnsFailed { .. } => Doubt::Dns,

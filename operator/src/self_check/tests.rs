@@ -35,8 +35,8 @@ fn dns() -> SocketAddr {
     address
 }
 
-/// An HTTP server that answers the right thing to the host `right.example`, and to `late.example` from the fifth time
-/// on, redirects `moved.example` there, and knows nothing else.
+/// An HTTP server that answers the right thing to the host `right.example`, and to `late.example` and `busy.example` from
+/// the fifth time on, which is 503 to the latter before, redirects `moved.example` there, and knows nothing else.
 fn web() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -53,14 +53,20 @@ fn web() -> u16 {
                 head.push(byte[0]);
             }
             let head = String::from_utf8(head).unwrap().to_lowercase();
-            asked += u32::from(head.contains("host: late.example"));
-            let is_late = head.contains("host: late.example") && asked >= 5;
+            let (is_late, is_busy) = (
+                head.contains("host: late.example"),
+                head.contains("host: busy.example"),
+            );
+            asked += u32::from(is_late || is_busy);
+            let is_late = (is_late || is_busy) && asked >= 5;
             let answer = if head.contains("host: right.example") || is_late {
                 "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nright\n".to_owned()
             } else if head.contains("host: moved.example") {
                 format!(
                     "HTTP/1.1 301 Moved\r\nlocation: http://right.example:{port}/\r\ncontent-length: 0\r\n\r\n"
                 )
+            } else if is_busy {
+                "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n".to_owned()
             } else {
                 "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".to_owned()
             };
@@ -121,6 +127,12 @@ async fn a_route_that_was_just_written_is_waited_for_but_not_much_longer_than_it
     let findings = routed_round(web(), &names, true).await;
     assert_eq!(reasons(&findings), ["Passed", "ForeignAnswer", "NameNotFound"]);
     assert!(began.elapsed() < ROUTE_WITHIN, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_gateway_that_does_not_reach_the_responders_is_waited_for() {
+    let findings = round(web(), &["busy.example", "foreign.example"]).await;
+    assert_eq!(reasons(&findings), ["Passed", "ForeignAnswer"]);
 }
 
 #[tokio::test]

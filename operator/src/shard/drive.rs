@@ -162,6 +162,7 @@ pub async fn drive(
         let uid = driven.recorder.shard().uid().unwrap_or_default();
         context.routes.drive_ended(&uid);
     }
+        recording_took: Duration::ZERO,
     outcome
 }
 
@@ -208,6 +209,8 @@ impl Driven<'_> {
         });
         if self.secret_gone {
             status.issued = None;
+    /// How long the last record of the order took.
+    recording_took: Duration,
         }
         if status.quarantine != self.quarantine {
             status.quarantine.clone_from(&self.quarantine);
@@ -327,8 +330,7 @@ impl Driven<'_> {
                 Err(error) => return self.put_off(state, &error).await,
             },
             Request::AnswerChallenge { .. } => {
-                // The responders read the token from the recorded state.
-                self.save(&state).await?;
+                self.save_tokens(&state).await?;
                 Vec::new()
             }
             // Another may have been told of a quota while this one waited for its turn.

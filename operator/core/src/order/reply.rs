@@ -145,8 +145,8 @@ fn refused(
         {
             trouble(state, response, now)
         }
-        // Perhaps it was answered before, and the record of that was lost: look. If it is still
-        // pending then, and refused again, the CA means it.
+        // Perhaps it was answered before, and that was not recorded yet: look, at once, since there may be more of them.
+        // If it is still pending then, and refused again, the CA means it.
         Request::AnswerChallenge { index, .. }
             if (problem.kind() == kind::MALFORMED || response.status == 409)
                 && state
@@ -158,7 +158,6 @@ fn refused(
             if let Some(authorization) = state.authorizations.get_mut(*index) {
                 authorization.note(&problem);
             }
-            state.wait_out_trouble(None, now);
             again(reason::REPEATED, problem.message())
         }
         // The same, or the CA is not that far yet: the order tells.

@@ -8,12 +8,17 @@ use sancho_crds::{CertificateShard, CertificateShardStatus};
 use super::{Driven, Stop, finish};
 use crate::order_status::to_status;
 
-/// Progress that can be had again from the CA is recorded at least this often.
+/// Progress that can be had again from the CA is recorded this often.
 const RECORD_EVERY: Duration = Duration::from_secs(1);
+/// And more rarely where a write takes long: at most one part in so many of the time is spent on it.
+const SHARE_OF_WRITES: u32 = 20;
+/// But at least this often.
+const RECORD_EVERY_AT_MOST: Duration = Duration::from_secs(5);
 
 impl Driven<'_> {
     /// Records the state at once if the next request must not be sent without it: the order's URL,
-    /// a change of stage. What the CA can be asked for again is recorded every second.
+    /// a change of stage. What the CA can be asked for again is recorded every second, or more rarely where writes take
+    /// long: a thousand orders at once are not to keep the API server from everything else.
     pub(super) async fn save_if_due(
         &mut self,
         state: &OrderState,
@@ -23,12 +28,22 @@ impl Driven<'_> {
         let recorded = self.recorder.status().order;
         let moved = recorded.as_ref().map(|order| order.stage.as_str()) != Some(state.stage.as_str());
         let new_order = matches!(request, Request::NewOrder { .. }) || !had_url;
-        // Another answer to the same challenge would be refused, or make the CA check once more.
-        let answered = matches!(request, Request::AnswerChallenge { .. });
-        if moved || new_order || answered || self.recorded_at.elapsed() >= RECORD_EVERY {
+        if moved || new_order || self.recorded_at.elapsed() >= record_every(self.recording_took) {
             self.save(state).await?;
         }
         Ok(())
+    }
+
+    /// Records the state before a challenge is answered, if the responders cannot read the token from what is recorded.
+    pub(super) async fn save_tokens(&mut self, state: &OrderState) -> Result<(), Stop> {
+        let recorded = self.recorder.status().order;
+        let recorded = recorded.as_ref().map_or(&[][..], |order| &order.authorizations);
+        let are_there = recorded.len() == state.authorizations.len()
+            && recorded
+                .iter()
+                .zip(&state.authorizations)
+                .all(|(recorded, is)| recorded.token == is.token && recorded.name == is.name);
+        if are_there { Ok(()) } else { self.save(state).await }
     }
 
     /// Records a state, and that the order moves on.
@@ -87,8 +102,10 @@ impl Driven<'_> {
             status.orders = Some(status.orders.unwrap_or_default() + 1);
         }
         show(&mut status, self.recorder.shard());
+        let begun = tokio::time::Instant::now();
         self.recorder.record(status).await?;
         self.recorded_at = tokio::time::Instant::now();
+        self.recording_took = self.recorded_at.duration_since(begun);
         Ok(())
     }
 
@@ -100,5 +117,25 @@ impl Driven<'_> {
             self.tell_once(reason, message).await;
         }
         Ok(())
+    }
+}
+
+/// How long progress may go unrecorded if the last record took so long.
+fn record_every(took: Duration) -> Duration {
+    took.saturating_mul(SHARE_OF_WRITES)
+        .clamp(RECORD_EVERY, RECORD_EVERY_AT_MOST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_is_recorded_every_second_and_more_rarely_where_writes_take_long() {
+        let after = |milliseconds| record_every(Duration::from_millis(milliseconds)).as_millis();
+        assert_eq!(
+            [0, 5, 50, 100, 200, 250, 9_000].map(after),
+            [1000, 1000, 1000, 2000, 4000, 5000, 5000]
+        );
     }
 }

@@ -250,7 +250,6 @@ fn a_challenge_that_is_not_pending_any_more_is_looked_at() {
         talk.again("challenge", Reply::Response(refusal)),
         reason::REPEATED
     );
-    talk.waits();
     talk.moves("authorization", ok(authorization(0, "valid")));
     assert_eq!(talk.request().kind(), "order");
     assert_eq!(talk.state.authorizations[0].error, None);
@@ -263,7 +262,6 @@ fn a_challenge_that_is_pending_and_refused_twice_fails() {
     talk.moves("authorization", ok(authorization(0, "pending")));
     let refusal = problem(400, "malformed", "I do not like it");
     talk.again("challenge", Reply::Response(refusal.clone()));
-    talk.waits();
     talk.moves("authorization", ok(authorization(0, "pending")));
     assert_eq!(
         talk.fails("challenge", refusal).message,
