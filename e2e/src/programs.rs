@@ -2,7 +2,7 @@
 //! environment says.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
@@ -29,4 +29,31 @@ pub fn find(name: &str, package: &str) -> Result<PathBuf> {
              with {variable}"
         )
     })
+}
+
+/// libfaketime, by which a process sees another time of day: what `SANCHO_FAKETIME` says, else where Debian's package
+/// `faketime` puts it.
+///
+/// # Errors
+///
+/// When it is not there; the error says how to get it.
+pub fn faketime() -> Result<PathBuf> {
+    const VARIABLE: &str = "SANCHO_FAKETIME";
+    const LIBRARY: &str = "faketime/libfaketimeMT.so.1";
+    if let Some(path) = env::var_os(VARIABLE).map(PathBuf::from) {
+        if !path.is_file() {
+            bail!("{VARIABLE} is {}, where there is no file", path.display());
+        }
+        return Ok(path);
+    }
+    let folder = format!("/usr/lib/{}-linux-gnu", env::consts::ARCH);
+    let found = Path::new(&folder).join(LIBRARY);
+    if found.is_file() {
+        return Ok(found);
+    }
+    bail!(
+        "this test needs libfaketime, which is not at {}: `apt-get install faketime` on Debian, or name the library with \
+         {VARIABLE}",
+        found.display()
+    )
 }

@@ -8,6 +8,7 @@ mod adoption;
 mod api_proxy_cuts;
 mod ca_forgets;
 mod chart;
+mod clock_skew;
 mod cluster_starts;
 mod crashes;
 mod deletions;
