@@ -34,6 +34,7 @@ pub mod router;
 pub mod screen;
 pub mod secret_watch;
 pub mod soak;
+pub mod span_collector;
 pub mod test_router;
 pub mod tools;
 pub mod world;

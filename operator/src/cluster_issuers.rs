@@ -16,7 +16,7 @@ use sancho_crds::ClusterIssuer;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::startup::api_server;
+use crate::api_server;
 
 /// Who has applied them, in `metadata.managedFields`.
 const FIELD_MANAGER: &str = "sancho-chart";
@@ -33,7 +33,7 @@ pub async fn apply(file: &Path) -> anyhow::Result<()> {
     let text = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let specs: BTreeMap<String, Value> = serde_json::from_slice(&text)
         .with_context(|| format!("{} is no JSON object of specs by name", file.display()))?;
-    let client = Client::try_from(api_server().await?)?;
+    let client = Client::try_from(api_server::config().await?)?;
     let resource = ApiResource::erase::<ClusterIssuer>(&());
     let api: Api<DynamicObject> = Api::all_with(client, &resource);
     let deadline = Instant::now() + PATIENCE;

@@ -1,6 +1,7 @@
 //! The operator: controllers, the ACME layer, the budget and the responder.
 
 pub mod acme;
+pub mod api_server;
 pub mod budget;
 pub mod certificate;
 pub mod chain;
@@ -27,4 +28,5 @@ pub mod shard;
 pub mod solvers;
 pub mod startup;
 pub mod target;
+pub mod traces;
 pub mod watching;

@@ -6,13 +6,20 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_sdk::trace::SdkTracerProvider;
 use sancho::cluster_issuers;
 use sancho::operator::{self, Settings};
 use sancho::responder::alone;
 use sancho::routes::Home;
 use sancho::self_check::SelfCheckSettings;
 use sancho::solvers::dns01::Dns01Settings;
-use tracing_subscriber::EnvFilter;
+use sancho::traces;
+use tracing::Metadata;
+use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 /// A Kubernetes certificate operator: shards names into ACME orders and shares one request budget.
 #[derive(Parser)]
@@ -26,6 +33,15 @@ struct Cli {
     /// What is logged, as tracing's EnvFilter reads it.
     #[arg(long, global = true, env = "SANCHO_LOG", default_value = "info")]
     log: String,
+    /// Where spans of orders are sent for OpenTelemetry, by OTLP over HTTP: http://COLLECTOR:4318/v1/traces. None are
+    /// made if it is left out.
+    #[arg(
+        long,
+        global = true,
+        env = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        value_name = "URL"
+    )]
+    traces_endpoint: Option<String>,
 }
 
 #[derive(Subcommand)]
@@ -115,14 +131,35 @@ enum LogFormat {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
-    start_logs(&cli)?;
+    let traces = match cli.traces_endpoint.as_deref().filter(|url| !url.is_empty()) {
+        Some(endpoint) => Some(traces::start(endpoint, &instance(&cli.command))?),
+        None => None,
+    };
+    start_logs(&cli, traces.as_ref())?;
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("another crypto provider is installed already"))?;
-    match cli.command {
+    let outcome = match cli.command {
         Command::Operator(args) => operator::run(args.into(), terminated()?).await,
         Command::Responder(args) => alone::run(args.into(), terminated()?).await,
         Command::ClusterIssuers { file } => cluster_issuers::apply(&file).await,
+    };
+    if let Some(traces) = traces {
+        // What is still to be sent keeps a thread waiting.
+        let sent = tokio::task::spawn_blocking(move || traces.shutdown()).await?;
+        if let Err(error) = sent {
+            tracing::warn!(%error, "the last spans were not sent");
+        }
+    }
+    outcome
+}
+
+/// Who sends spans, as a collector sees it.
+fn instance(command: &Command) -> String {
+    match command {
+        Command::Operator(args) => args.pod_name.clone(),
+        Command::Responder(_) => "responder".to_owned(),
+        Command::ClusterIssuers { .. } => "cluster-issuers".to_owned(),
     }
 }
 
@@ -231,15 +268,25 @@ impl From<OperatorArgs> for Settings {
     }
 }
 
-fn start_logs(cli: &Cli) -> anyhow::Result<()> {
+fn start_logs(cli: &Cli, traces: Option<&SdkTracerProvider>) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&cli.log)?;
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    match cli.log_format {
-        LogFormat::Json => logs.json().flatten_event(true).init(),
-        LogFormat::Text => logs.init(),
-    }
+    let is_traced = |metadata: &Metadata<'_>| metadata.target() == traces::TARGET;
+    let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let logs = match cli.log_format {
+        LogFormat::Json => logs.json().flatten_event(true).boxed(),
+        LogFormat::Text => logs.boxed(),
+    };
+    let logs = logs.with_filter(filter.and(filter_fn(move |metadata| !is_traced(metadata))));
+    let spans = traces.map(|traces| {
+        let spans = tracing_opentelemetry::layer().with_tracer(traces.tracer("sancho"));
+        spans
+            .with_location(false)
+            .with_threads(false)
+            .with_target(false)
+            .with_tracked_inactivity(false)
+            .with_filter(filter_fn(is_traced))
+    });
+    tracing_subscriber::registry().with(spans).with(logs).try_init()?;
     Ok(())
 }
 

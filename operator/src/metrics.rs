@@ -3,6 +3,7 @@
 //! Labels are bounded: one `ca` for each CA in use, `endpoint` and `code` from fixed lists. No metric has a
 //! label for a name or a shard, and one for a Certificate only where that is asked for.
 
+mod api_server;
 mod overview;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+pub use self::api_server::ApiRequest;
 pub use self::overview::Overview;
 use crate::budget::BudgetView;
 
@@ -60,6 +62,7 @@ struct Inner {
     orders: Family<OrderLabels, Counter>,
     order: Family<CaLabels, Histogram>,
     errors: Family<ErrorLabels, Counter>,
+    api_server: api_server::Counters,
     overview: overview::Gauges,
 }
 
@@ -166,6 +169,7 @@ impl Default for Metrics {
             "Looks at an object of this kind that ended early, by an error of the API server or a Secret's, and are made again",
             Family::clone(&errors),
         );
+        let api_server = api_server::Counters::registered(&mut registry);
         let overview = overview::Gauges::registered(&mut registry);
         let mut gauges = |name: &str, help: &str| {
             let family: Family<CaLabels, Gauge> = Family::default();
@@ -231,6 +235,7 @@ impl Default for Metrics {
             orders,
             order,
             errors,
+            api_server,
             overview,
         };
         Self {
@@ -297,6 +302,11 @@ impl Metrics {
     /// A look at an object of this kind ended early.
     pub fn reconcile_error(&self, kind: &'static str) {
         self.inner.errors.get_or_create(&ErrorLabels { kind }).inc();
+    }
+
+    /// A request to the API server was answered with this HTTP status, or `error` where it was not.
+    pub fn api_requested(&self, request: ApiRequest, code: String, took: Duration) {
+        self.inner.api_server.count(request, code, took);
     }
 
     /// What there is, from now on.
@@ -373,6 +383,13 @@ const SOURCES: [&str; 3] = ["given", "published", "discovered"];
 mod tests {
     use super::*;
 
+    fn listed() -> ApiRequest {
+        ApiRequest {
+            verb: "list",
+            resource: "secrets".into(),
+        }
+    }
+
     #[test]
     fn what_is_counted_is_told_as_prometheus_reads_it() {
         let metrics = Metrics::default();
@@ -384,6 +401,7 @@ mod tests {
         metrics.order_ended("https://ca", "Issued", Some(Duration::from_secs(20)));
         metrics.order_ended("https://ca", "ValidationFailed", None);
         metrics.reconcile_error("Certificate");
+        metrics.api_requested(listed(), "200".into(), Duration::from_millis(40));
         let view = BudgetView {
             held: 2,
             rate: 5.0,
@@ -409,6 +427,8 @@ mod tests {
             r#"sancho_order_duration_seconds_bucket{le="30.0",ca="https://ca"} 1"#,
             r#"sancho_order_duration_seconds_count{ca="https://ca"} 1"#,
             r#"sancho_reconcile_errors_total{kind="Certificate"} 1"#,
+            r#"sancho_api_requests_total{verb="list",resource="secrets",code="200"} 1"#,
+            r#"sancho_api_request_duration_seconds_count{verb="list"} 1"#,
             "# EOF",
         ] {
             assert!(text.contains(line), "no {line} in\n{text}");
@@ -425,6 +445,7 @@ mod tests {
         metrics.paused(ca);
         metrics.order_ended(ca, "Issued", Some(Duration::from_secs(20)));
         metrics.reconcile_error("Certificate");
+        metrics.api_requested(listed(), "200".into(), Duration::from_millis(40));
         let now = jiff::Timestamp::UNIX_EPOCH;
         let shard = serde_json::from_value(serde_json::json!({
             "metadata": { "name": "a-0" },

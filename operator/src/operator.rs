@@ -8,7 +8,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{self, Event};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, ResourceExt};
 use sancho_crds::{Certificate, CertificateShard, ClusterIssuer, Issuer};
 use sancho_limiter::{Holder, LEASE_LABEL, Read};
 use tokio::sync::mpsc;
@@ -24,9 +24,9 @@ use crate::responder::{self, ChallengeTable};
 use crate::secrets::CERTIFICATE_LABEL;
 use crate::self_check::{SelfCheck, SelfCheckSettings};
 use crate::solvers::dns01::{Dns, Dns01Settings};
-use crate::startup::{api_server, listen, told, until};
+use crate::startup::{listen, told, until};
 use crate::watching::{Seen, Watched, apis, watch};
-use crate::{certificate, clock, found_by, health, routes, shard};
+use crate::{api_server, certificate, clock, found_by, health, routes, shard};
 
 /// What a replica is told on its command line and by its pod.
 #[derive(Debug, Clone)]
@@ -65,12 +65,13 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let http = listen(settings.http_listen, "--http-listen").await?;
     let probes = listen(settings.health_listen, "--health-listen").await?;
-    let config = api_server().await?;
-    let client = Client::try_from(config.clone())?;
+    let config = api_server::config().await?;
+    let metrics = Metrics::default();
+    let client = api_server::client(config.clone(), &metrics)?;
     // The limiter decides itself what is sent again, and when.
     let mut unrepeated = config;
     unrepeated.default_retry = false;
-    let lease_client = Client::try_from(unrepeated)?;
+    let lease_client = api_server::client(unrepeated, &metrics)?;
 
     let process = format!("{}-{}", settings.pod_name, random_suffix()?);
     let holder = Holder {
@@ -112,7 +113,6 @@ pub async fn run(
 
     // First nothing new is begun, then the slots are given up, then everything ends.
     let (stop, stopped) = tokio::sync::watch::channel(false);
-    let metrics = Metrics::default();
     let (routes, drives_ended) = routes::Routes::new(settings.routes.clone());
     let context = Context {
         budgets: Budgets::new(lease_client, settings.namespace.clone(), holder, metrics.clone()),

@@ -45,4 +45,5 @@ mod seeing;
 mod soak;
 mod stories;
 mod tenants;
+mod traces;
 mod world_starts;

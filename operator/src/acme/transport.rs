@@ -16,6 +16,8 @@ use jiff::Timestamp;
 use sancho_core::response::{Response, Throttle, kind};
 use sancho_limiter::{Endpoint, Unreachable};
 use tokio::time::Instant;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use crate::acme::connection::Connections;
 use crate::acme::dial::{Dialer, TlsSetupError};
@@ -25,6 +27,7 @@ use crate::acme::nonce::{Nonce, NoncePool};
 use crate::acme::origin::{CaUrl, Origin, UrlError};
 use crate::gate::{Gate, Outcome, Permit};
 use crate::metrics::Metrics;
+use crate::traces::TARGET;
 
 /// How often a request is sent again after `badNonce`.
 const NONCE_RETRIES: u32 = 5;
@@ -174,9 +177,13 @@ impl Transport {
     /// # Errors
     /// [`SendError`] if there is no whole answer.
     pub async fn get(&self, kind: &'static str, url: &CaUrl) -> Result<Response, SendError> {
-        let permit = self.permit(Endpoint::Other).await?;
-        let request = self.request(Method::GET, url, Bytes::new(), None)?;
-        self.send(permit, kind, request).await
+        async {
+            let permit = self.permit(Endpoint::Other).await?;
+            let request = self.request(Method::GET, url, Bytes::new(), None)?;
+            self.send(permit, kind, request).await
+        }
+        .instrument(span(kind))
+        .await
     }
 
     /// A signed POST. What comes back is the CA's last word on it, whatever its status; a throttle
@@ -185,6 +192,10 @@ impl Transport {
     /// # Errors
     /// [`SendError`] if there is no whole answer, or no nonce.
     pub async fn post(&self, post: Post<'_>) -> Result<Response, SendError> {
+        self.answered(post).instrument(span(post.kind)).await
+    }
+
+    async fn answered(&self, post: Post<'_>) -> Result<Response, SendError> {
         let Post {
             kind,
             new_nonce,
@@ -278,7 +289,8 @@ impl Transport {
     /// Waits for leave to send one request.
     async fn permit(&self, endpoint: Endpoint) -> Result<Permit, SendError> {
         let asked = Instant::now();
-        let permit = self.gate.permit(endpoint).await?;
+        let waiting = tracing::info_span!(target: TARGET, "permit");
+        let permit = self.gate.permit(endpoint).instrument(waiting).await?;
         self.shared
             .metrics
             .permitted(&self.origin().to_string(), asked.elapsed());
@@ -292,7 +304,18 @@ impl Transport {
         kind: &'static str,
         request: Request<Full<Bytes>>,
     ) -> Result<Response, SendError> {
-        let sending = tokio::spawn(sent(self.shared.clone(), permit, kind, request));
+        let span = tracing::info_span!(
+            target: TARGET,
+            "send",
+            otel.kind = "client",
+            otel.status_code = Empty,
+            http.request.method = %request.method(),
+            url.path = request.uri().path(),
+            server.address = self.shared.origin.authority(),
+            http.response.status_code = Empty,
+            error.type = Empty,
+        );
+        let sending = tokio::spawn(sent(self.shared.clone(), permit, kind, request).instrument(span));
         sending.await.unwrap_or_else(|_| Err(Lost::BrokenOff.into()))
     }
 
@@ -326,10 +349,13 @@ async fn sent(
         Ok(Response { status, .. }) => {
             tracing::debug!(request = id, %method, path, kind, status, milliseconds, "the CA answered");
             shared.metrics.requested(&ca, kind, &status.to_string(), took);
+            Span::current().record("http.response.status_code", status);
         }
         Err(error) => {
             tracing::warn!(request = id, %method, path, kind, reason = error.reason(), milliseconds, "{error}");
             shared.metrics.requested(&ca, kind, error.reason(), took);
+            Span::current().record("error.type", error.reason());
+            Span::current().record("otel.status_code", "ERROR");
         }
     }
     if permit.is_late(Instant::now()) {
@@ -343,6 +369,11 @@ async fn sent(
     }
     permit.answered(outcome(&answer, Timestamp::now()));
     answer
+}
+
+/// The span of one request, with all that is sent for it.
+fn span(kind: &'static str) -> Span {
+    tracing::info_span!(target: TARGET, "request", otel.name = kind)
 }
 
 /// What CAs limit apart, by a [`Post`]'s kind.

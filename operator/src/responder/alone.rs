@@ -8,13 +8,14 @@ use std::net::SocketAddr;
 
 use futures::StreamExt;
 use kube::runtime::watcher::{self, Event};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, ResourceExt};
 use sancho_crds::{CertificateShard, ClusterIssuer, Issuer};
 
 use super::{ChallengeTable, challenges, serve};
+use crate::api_server;
 use crate::health::{self, Health};
 use crate::metrics::Metrics;
-use crate::startup::{api_server, listen, told, until};
+use crate::startup::{listen, told, until};
 use crate::watching::{Seen, Watched, apis, watch};
 
 /// What a responder is told on its command line.
@@ -38,7 +39,8 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let http = listen(settings.http_listen, "--http-listen").await?;
     let probes = listen(settings.health_listen, "--health-listen").await?;
-    let client = Client::try_from(api_server().await?)?;
+    let metrics = Metrics::default();
+    let client = api_server::client(api_server::config().await?, &metrics)?;
     tracing::info!("starting as a responder");
 
     let everything = watcher::Config::default();
@@ -64,7 +66,6 @@ pub async fn run(
     let over = || told(ended.clone());
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(serve(http, answers.table.clone(), over()));
-    let metrics = Metrics::default();
     tasks.spawn(health::serve(
         probes,
         health.clone(),

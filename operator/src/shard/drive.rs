@@ -5,7 +5,7 @@ mod names;
 mod progress;
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -14,6 +14,7 @@ use sancho_core::names::Name;
 use sancho_core::order::{Effect, OrderState, Reply, Request, Stage, Step, advised, next, reason, reply};
 use sancho_core::renewal::CertId;
 use sancho_crds::{CertificateShardStatus, Claim, QuarantinedName};
+use tracing::Instrument;
 
 use super::decide::{Need, Surroundings, is_elsewhere, is_renewal, need};
 use super::finish::{self, Finish, FinishError};
@@ -36,6 +37,7 @@ use crate::shard::retry::retry;
 use crate::shard::revoke::revoke;
 use crate::shard::send::{Sent, send};
 use crate::shard::sweep::sweep;
+use crate::traces::{self, OrderTrace};
 
 /// A wait of at most this long is waited for in place; after a longer one the shard is taken up anew.
 pub(super) const SHORT_WAIT: Duration = Duration::from_secs(10);
@@ -141,8 +143,13 @@ pub async fn drive(
         return Err(Stop::Nothing);
     }
     let target = quarantine::order_target(&planned, &issuer.server);
+    let begun = SystemTime::now();
+    let trace = OrderTrace::of(&planned);
+    let turn = trace.drive(&planned, &context.replica);
     let mut driven = Driven {
         context,
+        trace,
+        begun,
         issuer,
         is_renewal: is_renewal(&shard, &target),
         kinds: kinds(context, &shard, &names),
@@ -155,14 +162,14 @@ pub async fn drive(
         ordered_at: None,
         is_routed: false,
         recorded_at: tokio::time::Instant::now(),
+        recording_took: Duration::ZERO,
     };
-    driven.claim().await?;
-    let outcome = driven.run().await;
+    driven.claim().instrument(turn.clone()).await?;
+    let outcome = driven.run().instrument(turn).await;
     if driven.is_routed {
         let uid = driven.recorder.shard().uid().unwrap_or_default();
         context.routes.drive_ended(&uid);
     }
-        recording_took: Duration::ZERO,
     outcome
 }
 
@@ -180,6 +187,10 @@ async fn is_settled(context: &Context, key: &ShardKey, certificate: &str) -> Res
 
 struct Driven<'a> {
     context: &'a Context,
+    /// Where what is done is told to a collector of traces.
+    trace: OrderTrace,
+    /// When this drive began, or saw the order made.
+    begun: SystemTime,
     issuer: &'a ReadyIssuer,
     recorder: Recorder,
     target: String,
@@ -198,6 +209,8 @@ struct Driven<'a> {
     /// What events were published about.
     told: BTreeSet<String>,
     recorded_at: tokio::time::Instant,
+    /// How long the last record of the order took.
+    recording_took: Duration,
 }
 
 impl Driven<'_> {
@@ -209,8 +222,6 @@ impl Driven<'_> {
         });
         if self.secret_gone {
             status.issued = None;
-    /// How long the last record of the order took.
-    recording_took: Duration,
         }
         if status.quarantine != self.quarantine {
             status.quarantine.clone_from(&self.quarantine);
@@ -415,7 +426,10 @@ impl Driven<'_> {
             }
             Effect::Issued { chain, alternates: _ } => {
                 let (shard, account) = (self.recorder.shard(), self.issuer.session.kid());
-                let finished = publish(self.context, shard, &self.target, account, &chain).await;
+                let publishing = tracing::info_span!(target: traces::TARGET, "publish");
+                let finished = publish(self.context, shard, &self.target, account, &chain)
+                    .instrument(publishing)
+                    .await;
                 match finished {
                     Err(FinishError::Displaced) => return Err(Stop::Record(RecordError::Displaced)),
                     Ok(status) => self.recorder.record(status).await?,

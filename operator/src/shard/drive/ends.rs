@@ -126,6 +126,8 @@ impl Driven<'_> {
         let took = self.ordered_at.map(|since| since.elapsed());
         let metrics = &self.context.metrics;
         metrics.order_ended(&ca, result, took.filter(|_| result == ISSUED));
+        let shard = self.recorder.shard();
+        self.trace.ended(shard, self.names.len(), self.begun, result);
     }
 
     /// The order is gone at the CA: begin with another one, after a pause that grows.

@@ -7,12 +7,14 @@ use sancho_core::names::Name;
 use sancho_core::order::{Failure, OrderState, Retry, Stage, reason};
 use sancho_core::response::Scope;
 use sancho_crds::{FoundBy, QuarantinedName};
+use tracing::Instrument;
 
 use super::{Driven, Presented, Stop, finish, present, still_claimed};
 use crate::clock;
 use crate::routes::write::Written;
 use crate::shard::looks::{looks, route};
 use crate::shard::quarantine::{self, Finding};
+use crate::traces::TARGET;
 
 impl Driven<'_> {
     /// Writes the routes for `names`.
@@ -44,10 +46,11 @@ impl Driven<'_> {
         // The CA is asked next. Were the slots given up as idle meanwhile, others would take the shard over and look, too.
         let _errand = self.issuer.budget.errand();
         let names: Vec<String> = self.names.iter().map(Name::to_string).collect();
-        let written = self.route(&names).await?;
+        let looking = tracing::info_span!(target: TARGET, "look at names");
+        let written = self.route(&names).instrument(looking.clone()).await?;
         let found = tokio::select! {
             biased;
-            found = looks(self.context, self.issuer, self.recorder.shard(), &names, &written) => found,
+            found = looks(self.context, self.issuer, self.recorder.shard(), &names, &written).instrument(looking) => found,
             // Not when the slots are given up: whoever takes the shard over is told by what is recorded next.
             () = self.context.is_ending() => return Err(Stop::SlotsLost),
         };

@@ -1,0 +1,174 @@
+//! The way to the API server, whose requests are counted.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{self, Poll};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use hyper::http::{Method, Request, Response, Uri};
+use kube::client::{Body, ClientBuilder};
+use kube::{Client, Config};
+use tokio::time::Instant;
+use tower::Service;
+use tower::layer::layer_fn;
+
+use crate::metrics::{ApiRequest, Metrics};
+
+/// The way to the API server, with an end to every wait.
+///
+/// # Errors
+/// There is neither a kubeconfig nor what a pod has.
+pub async fn config() -> anyhow::Result<Config> {
+    let mut config = Config::infer()
+        .await
+        .context("no way to the API server: neither a kubeconfig nor a pod's own")?;
+    config.connect_timeout = Some(Duration::from_secs(5));
+    config.read_timeout = Some(Duration::from_secs(60));
+    config.write_timeout = Some(Duration::from_secs(30));
+    Ok(config)
+}
+
+/// A client whose requests are counted. One that it sends again by itself is counted as one.
+///
+/// # Errors
+/// The configuration does not do, a certificate in it for one.
+pub fn client(config: Config, metrics: &Metrics) -> Result<Client, kube::Error> {
+    let counted = layer_fn(|inner| Counted {
+        inner,
+        metrics: metrics.clone(),
+    });
+    Ok(ClientBuilder::try_from(config)?.with_layer(&counted).build())
+}
+
+struct Counted<S> {
+    inner: S,
+    metrics: Metrics,
+}
+
+impl<S, B> Service<Request<Body>> for Counted<S>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut task::Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let asked = asked(request.method(), request.uri());
+        let begun = Instant::now();
+        let answer = self.inner.call(request);
+        let metrics = self.metrics.clone();
+        Box::pin(async move {
+            let answer = answer.await;
+            let code = match &answer {
+                Ok(answer) => answer.status().as_str().to_owned(),
+                Err(_) => "error".to_owned(),
+            };
+            metrics.api_requested(asked, code, begun.elapsed());
+            answer
+        })
+    }
+}
+
+/// What a request asks for. Its names are left out.
+fn asked(method: &Method, uri: &Uri) -> ApiRequest {
+    let mut parts = uri.path().split('/').filter(|part| !part.is_empty());
+    // /api/VERSION/… and /apis/GROUP/VERSION/…
+    let skipped = match parts.next() {
+        Some("api") => 1,
+        Some("apis") => 2,
+        _ => usize::MAX,
+    };
+    let parts: Vec<&str> = parts.skip(skipped).collect();
+    let (resource, name, subresource) = match parts.as_slice() {
+        ["namespaces", _, resource, rest @ ..] => (*resource, rest.first(), rest.get(1)),
+        [resource, rest @ ..] => (*resource, rest.first(), rest.get(1)),
+        [] => ("", None, None),
+    };
+    let is_watch = uri.query().is_some_and(|query| {
+        query
+            .split('&')
+            .any(|pair| matches!(pair, "watch=true" | "watch=1"))
+    });
+    let verb = match *method {
+        Method::GET if is_watch => "watch",
+        Method::GET if name.is_none() && !resource.is_empty() => "list",
+        Method::POST => "create",
+        Method::PUT => "update",
+        Method::PATCH => "patch",
+        Method::DELETE if name.is_none() => "deletecollection",
+        Method::DELETE => "delete",
+        _ => "get",
+    };
+    let resource = match subresource {
+        Some(subresource) => format!("{resource}/{subresource}"),
+        None => resource.to_owned(),
+    };
+    ApiRequest { verb, resource }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_told_by_verb_and_resource_without_names() {
+        for (method, uri, verb, resource) in [
+            (
+                Method::GET,
+                "/api/v1/namespaces/shop/secrets/tls",
+                "get",
+                "secrets",
+            ),
+            (Method::GET, "/api/v1/secrets?limit=500", "list", "secrets"),
+            (Method::GET, "/api/v1/namespaces/shop", "get", "namespaces"),
+            (
+                Method::GET,
+                "/apis/sancho.dev/v1alpha1/certificates?&watch=true&timeoutSeconds=290",
+                "watch",
+                "certificates",
+            ),
+            (
+                Method::PUT,
+                "/apis/sancho.dev/v1alpha1/namespaces/shop/certificates/web/status?",
+                "update",
+                "certificates/status",
+            ),
+            (
+                Method::PATCH,
+                "/apis/sancho.dev/v1alpha1/clusterissuers/ca/status",
+                "patch",
+                "clusterissuers/status",
+            ),
+            (
+                Method::POST,
+                "/apis/coordination.k8s.io/v1/namespaces/sancho-system/leases",
+                "create",
+                "leases",
+            ),
+            (
+                Method::DELETE,
+                "/api/v1/namespaces/shop/secrets/tls",
+                "delete",
+                "secrets",
+            ),
+            (
+                Method::DELETE,
+                "/api/v1/namespaces/shop/secrets?labelSelector=a",
+                "deletecollection",
+                "secrets",
+            ),
+            (Method::GET, "/version", "get", ""),
+        ] {
+            let asked = asked(&method, &uri.parse().unwrap());
+            let resource = resource.to_owned();
+            assert_eq!(asked, ApiRequest { verb, resource }, "{method} {uri}");
+        }
+    }
+}
