@@ -1,4 +1,7 @@
-//! `cargo crdgen`: types → CustomResourceDefinitions → `crds/yaml` and the Helm chart's templates.
+//! `cargo crdgen`: types → CustomResourceDefinitions → `crds/yaml`, the Helm chart's templates, and the page of all
+//! fields.
+
+mod reference;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,7 +16,7 @@ use sancho_crds::{Certificate, CertificateShard, ClusterIssuer, Issuer};
 
 const HELP: &str = "\
 Writes the CustomResourceDefinitions of sancho.dev from the types in crds/src:
-crds/yaml/*.yaml, and charts/sancho/templates/crds/*.yaml for Helm.
+crds/yaml/*.yaml, charts/sancho/templates/crds/*.yaml for Helm, and docs/reference.md.
 
 Usage: cargo crdgen [--check]
 
@@ -67,17 +70,17 @@ struct File {
 }
 
 fn files() -> Result<Vec<File>> {
-    let definitions = [
+    let mut definitions = [
         Certificate::crd(),
         CertificateShard::crd(),
         ClusterIssuer::crd(),
         Issuer::crd(),
     ];
     let mut files = Vec::new();
-    for mut definition in definitions {
-        known_formats_only(&mut definition);
+    for definition in &mut definitions {
+        known_formats_only(definition);
         let name = format!("{}.yaml", definition.spec.names.plural);
-        let yaml = serde_yaml::to_string(&definition).with_context(|| format!("cannot write {name}"))?;
+        let yaml = serde_yaml::to_string(definition).with_context(|| format!("cannot write {name}"))?;
         files.push(File {
             path: Path::new("crds/yaml").join(&name),
             text: format!("{HEADER}{yaml}"),
@@ -87,6 +90,10 @@ fn files() -> Result<Vec<File>> {
             text: helm_template(&yaml).with_context(|| format!("cannot make a template of {name}"))?,
         });
     }
+    files.push(File {
+        path: PathBuf::from("docs/reference.md"),
+        text: reference::page(&definitions)?,
+    });
     Ok(files)
 }
 
