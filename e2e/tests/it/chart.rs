@@ -47,7 +47,7 @@ async fn helm(
 }
 
 /// What the chart renders with `values`, hooks included; or what Helm says against them.
-async fn rendered(dir: &Path, values: &serde_json::Value) -> Result<String, String> {
+pub async fn rendered(dir: &Path, values: &serde_json::Value) -> Result<String, String> {
     let helm = tools::path_async(Tool::Helm).await.unwrap();
     let output = tokio::process::Command::new(helm)
         .args(["template", "sancho", &chart(), "--namespace", NAMESPACE])

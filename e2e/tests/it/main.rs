@@ -14,6 +14,7 @@ mod crashes;
 mod deletions;
 mod discovery;
 mod dns01;
+mod docs;
 mod durations;
 mod edits;
 mod expiry;

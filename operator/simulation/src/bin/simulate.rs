@@ -234,3 +234,29 @@ fn numbers<const N: usize>(text: &str) -> Result<[f64; N], String> {
         .try_into()
         .map_err(|_| format!("{N} numbers are wanted, with commas between"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flags_on_the_page_of_figures_are_taken() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/figures.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let (_, section) = page.split_once("## How well").unwrap();
+        let mut count = 0;
+        for code in section.split('`').skip(1).step_by(2) {
+            let words: Vec<&str> = code.trim_start_matches("sh\n").split_whitespace().collect();
+            let flags = match words.as_slice() {
+                ["--help"] => continue,
+                ["cargo", "simulate", flags @ ..] => flags,
+                [first, ..] if first.starts_with("--") => words.as_slice(),
+                _ => continue,
+            };
+            count += 1;
+            let parsed = Flags::try_parse_from(std::iter::once(&"simulate").chain(flags));
+            assert!(parsed.is_ok(), "{code}: {:?}", parsed.err());
+        }
+        assert!(count > 10, "only {count}");
+    }
+}

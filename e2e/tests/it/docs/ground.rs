@@ -1,0 +1,301 @@
+//! What the docs' commands find: a cluster in which Sancho was installed by the README's own command, and the objects
+//! that the pages speak of.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use sancho_e2e::arrivals::RequestKind;
+use sancho_e2e::binaries;
+use sancho_e2e::manifests::cluster_issuer;
+use sancho_e2e::process::wait_for;
+use sancho_e2e::replica::{NAMESPACE, ReplicaOptions};
+use sancho_e2e::tools::{self, Tool};
+use sancho_e2e::world::{World, WorldOptions, repository};
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use super::commands::commands;
+use super::pages::page;
+use crate::stories::FAST;
+
+/// How long a command may take.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// ClusterIssuers that the pages speak of. Here they are all of the world's own CA.
+const ISSUERS: [&str; 2] = ["letsencrypt", "staging"];
+
+/// The world, and a working folder that looks like a clone.
+pub struct Ground {
+    pub world: World,
+}
+
+/// What came of a command.
+pub struct Ended {
+    pub code: Option<i32>,
+    pub told: String,
+}
+
+impl Ground {
+    /// A cluster with Sancho, by the README's `helm install`, and with the Gateway API.
+    pub async fn installed() -> Self {
+        let mut world = World::start(WorldOptions {
+            manifests: false,
+            replicas: 0,
+            ..WorldOptions::default()
+        })
+        .await
+        .unwrap();
+        make_workshop(&world).await;
+        let ground = Self { world };
+        let readme = page("README.md").blocks();
+        let mut install = readme.iter().flat_map(commands);
+        let install = install.find(|command| command.starts_with("helm install"));
+        let ended = ground.run(&install.unwrap()).await;
+        assert_eq!(ended.code, Some(0), "{}", ended.told);
+        world = ground.world;
+
+        let gateway = tools::gateway_crds().await.unwrap();
+        for kind in ["gatewayclasses", "gateways", "httproutes"] {
+            let file = gateway.join(format!("gateway.networking.k8s.io_{kind}.yaml"));
+            world.cluster.apply_path(&file).await.unwrap();
+        }
+        let wait = [
+            "wait",
+            "--for=condition=Established",
+            "--timeout=30s",
+            "crd",
+            "--all",
+        ];
+        world.cluster.kubectl(&wait).await.unwrap();
+        for namespace in ["shop", "infra"] {
+            world
+                .cluster
+                .kubectl(&["create", "namespace", namespace])
+                .await
+                .unwrap();
+        }
+        world.add_replica(ReplicaOptions::default()).await.unwrap();
+        world.replicas[0].ready().await.unwrap();
+        let ground = Self { world };
+        // Nothing is sent for 15 s after a budget's first Lease is made: that may as well be now.
+        ground.apply_issuer("first").await;
+        // A kind is served a moment before all that its definition says is in force.
+        let gateway = json!({
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass",
+            "metadata": { "name": "internet" }, "spec": { "controllerName": "sancho.dev/none" },
+        });
+        wait_for("the kinds to be served", PATIENCE, &[], async || {
+            Ok(ground.dry_run(&gateway).await.ok())
+        })
+        .await
+        .unwrap();
+        ground
+    }
+
+    /// The objects that the pages speak of: issuers, a Certificate that is ready, and a cert-manager's definitions with
+    /// one of its Certificates.
+    pub async fn furnish(&self) {
+        for name in ISSUERS {
+            self.apply_issuer(name).await;
+        }
+        for command in [
+            "kubectl apply --server-side -f storefront.yaml",
+            "kubectl wait scert/storefront -n shop --for=condition=Ready --timeout=80s",
+        ] {
+            let ended = self.run(command).await;
+            assert_eq!(ended.code, Some(0), "{command}: {}", ended.told);
+        }
+    }
+
+    async fn apply_issuer(&self, name: &str) {
+        let front = self.world.front().unwrap();
+        let issuer = cluster_issuer(name, &front.directory_url(), front.ca_pem(), FAST);
+        self.world.cluster.apply_yaml(&issuer.to_string()).await.unwrap();
+    }
+
+    /// The kinds of cert-manager that the import reads, as far as their names go: any spec is taken.
+    pub async fn with_cert_manager(&self) {
+        for (kind, plural, scope) in [
+            ("Certificate", "certificates", "Namespaced"),
+            ("Issuer", "issuers", "Namespaced"),
+            ("ClusterIssuer", "clusterissuers", "Cluster"),
+        ] {
+            let definition = json!({
+                "apiVersion": "apiextensions.k8s.io/v1",
+                "kind": "CustomResourceDefinition",
+                "metadata": { "name": format!("{plural}.cert-manager.io") },
+                "spec": {
+                    "group": "cert-manager.io",
+                    "scope": scope,
+                    "names": { "kind": kind, "plural": plural },
+                    "versions": [{
+                        "name": "v1", "served": true, "storage": true,
+                        "schema": { "openAPIV3Schema": {
+                            "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+                        } },
+                    }],
+                },
+            });
+            self.world
+                .cluster
+                .apply_yaml(&definition.to_string())
+                .await
+                .unwrap();
+        }
+        wait_for(
+            "the kinds of cert-manager to be served",
+            PATIENCE,
+            &[],
+            async || {
+                let applied = self.run("kubectl apply -f cert-manager.yaml").await;
+                Ok((applied.code == Some(0)).then_some(()))
+            },
+        )
+        .await
+        .unwrap();
+    }
+
+    /// All that a backup has is lost, and what Sancho has made of it. How many orders the CA has seen by then.
+    pub async fn lose_everything(&self) -> usize {
+        for command in [
+            "kubectl delete certificates.sancho.dev,certificateshards.sancho.dev -A --all",
+            "kubectl delete clusterissuers.sancho.dev --all",
+            "kubectl delete secrets -A -l sancho.dev/certificate",
+            "kubectl delete secrets -n sancho-system letsencrypt-account",
+        ] {
+            let ended = self.run(command).await;
+            assert_eq!(ended.code, Some(0), "{command}: {}", ended.told);
+        }
+        self.orders()
+    }
+
+    /// Waits until the Certificate is ready and nothing is under way for it.
+    pub async fn at_rest(&self) {
+        let of = "kubectl get certificates.sancho.dev,certificateshards.sancho.dev -n shop -o json";
+        wait_for("the Certificate to be at rest", PATIENCE, &[], async || {
+            let told: Value = serde_json::from_str(&self.run(of).await.told)?;
+            let objects = told["items"].as_array().map_or(&[][..], Vec::as_slice);
+            let is_at_rest = |object: &Value| {
+                let status = &object["status"];
+                let says = |kind: &str, value: &str| {
+                    let conditions = status["conditions"].as_array().into_iter().flatten();
+                    conditions
+                        .into_iter()
+                        .any(|c| c["type"] == kind && c["status"] == value)
+                };
+                says("Ready", "True")
+                    && !says("Reconciling", "True")
+                    && !says("Renewing", "True")
+                    && !says("Revoking", "True")
+                    && status.get("order").is_none()
+                    && object["metadata"]["annotations"]
+                        .get("sancho.dev/revoke")
+                        .is_none()
+            };
+            Ok((objects.len() == 2 && objects.iter().all(is_at_rest)).then_some(()))
+        })
+        .await
+        .unwrap();
+    }
+
+    /// How many orders the CA has been asked for.
+    pub fn orders(&self) -> usize {
+        let log = self.world.front().unwrap().log();
+        log.arrivals
+            .iter()
+            .filter(|arrival| arrival.kind == RequestKind::NewOrder)
+            .count()
+    }
+
+    /// Runs a command of the docs by bash, in a folder that looks like a clone, as the cluster's admin in the namespace
+    /// `shop`.
+    pub async fn run(&self, command: &str) -> Ended {
+        self.run_with(command, "").await
+    }
+
+    /// Applies an object without keeping it. The API server's words if it refuses.
+    pub async fn dry_run(&self, object: &Value) -> Result<(), String> {
+        let command = "kubectl apply --server-side --dry-run=server --validate=strict --field-manager=docs \
+                       --force-conflicts -f -";
+        let ended = self.run_with(command, &object.to_string()).await;
+        match ended.code {
+            Some(0) => Ok(()),
+            _ => Err(ended.told),
+        }
+    }
+
+    async fn run_with(&self, command: &str, input: &str) -> Ended {
+        use tokio::io::AsyncWriteExt;
+        let dir = self.dir();
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut child = Command::new("bash")
+            .args(["-euo", "pipefail", "-c", command])
+            .current_dir(dir)
+            .env("HOME", dir)
+            .env("KUBECONFIG", dir.join("kubeconfig"))
+            .env("PATH", format!("{}:{path}:/usr/sbin", dir.join("bin").display()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let run = async {
+            // It may end without reading it.
+            let _ = stdin.write_all(input.as_bytes()).await;
+            drop(stdin);
+            child.wait_with_output().await.unwrap()
+        };
+        match tokio::time::timeout(PATIENCE, run).await {
+            Ok(output) => {
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                Ended {
+                    code: output.status.code(),
+                    told: text(&output.stdout) + &text(&output.stderr),
+                }
+            }
+            Err(_) => Ended {
+                code: None,
+                told: format!("not done after {} s", PATIENCE.as_secs()),
+            },
+        }
+    }
+
+    /// The working folder.
+    pub fn dir(&self) -> &Path {
+        self.world.dir()
+    }
+}
+
+/// Makes the world's folder look like a clone, with the programs and the files that the pages name.
+async fn make_workshop(world: &World) {
+    let dir = world.dir();
+    let bin = dir.join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    let link = |target: &Path, name: &Path| std::os::unix::fs::symlink(target, name).unwrap();
+    for (program, name) in [
+        (tools::path_async(Tool::Kubectl).await.unwrap(), "kubectl"),
+        (tools::path_async(Tool::Helm).await.unwrap(), "helm"),
+        (binaries::plugin().await.unwrap(), "kubectl-sancho"),
+    ] {
+        link(&program, &bin.join(name));
+    }
+    for name in ["charts", "install.yaml"] {
+        link(&repository().join(name), &dir.join(name));
+    }
+    let config = std::fs::read_to_string(world.cluster.kubeconfig_path()).unwrap();
+    let mut config: Value = serde_yaml::from_str(&config).unwrap();
+    config["contexts"][0]["context"]["namespace"] = "shop".into();
+    std::fs::write(dir.join("kubeconfig"), config.to_string()).unwrap();
+    for block in super::pages::pages().iter().flat_map(super::pages::Page::blocks) {
+        if let Some(file) = &block.file {
+            std::fs::write(dir.join(file), &block.text).unwrap();
+        }
+    }
+    assert!(
+        dir.join("storefront.yaml").exists(),
+        "no page has storefront.yaml"
+    );
+    assert_eq!(NAMESPACE, "sancho-system", "the docs say so");
+}

@@ -1,0 +1,122 @@
+//! Each `yaml` block is applied, without being kept, to the real API server.
+//!
+//! A block that is a part of an object (no `apiVersion`) is laid over a whole one of each of our kinds, and has to be
+//! accepted in one; or it is the chart's values. What is no kind of ours or Kubernetes' is listed, with the reason.
+
+use futures::{StreamExt, stream};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::ground::Ground;
+use super::pages::{Block, Page};
+use crate::chart;
+
+/// Kinds that this cluster does not have: the beginning of `apiVersion`, and why not.
+const ELSEWHERE: [(&str, &str); 2] = [
+    (
+        "kustomize.toolkit.fluxcd.io/",
+        "Flux's definitions are to be had from its repository alone",
+    ),
+    (
+        "cert-manager.io/",
+        "the import reads them, when the commands are run",
+    ),
+];
+
+/// So many are tried at once.
+const MOST_AT_ONCE: usize = 4;
+
+/// Tries the blocks of all pages. What is wrong, each with its place.
+pub async fn tried(ground: &Ground, pages: &[Page]) -> Vec<String> {
+    let blocks = pages.iter().flat_map(Page::blocks);
+    let blocks: Vec<Block> = blocks.filter(|block| block.language == "yaml").collect();
+    let tries = blocks.iter().flat_map(|block| {
+        let documents = documents(block).into_iter();
+        documents.map(move |document| async move {
+            let why = accepted(ground, &document).await.err()?;
+            Some(format!("{}: {why}", block.place))
+        })
+    });
+    let tried: Vec<Option<String>> = stream::iter(tries).buffered(MOST_AT_ONCE).collect().await;
+    let count = tried.len();
+    assert!(count > 20, "only {count} manifests");
+    tried.into_iter().flatten().collect()
+}
+
+/// The YAML documents of a block.
+pub fn documents(block: &Block) -> Vec<Value> {
+    let documents = serde_yaml::Deserializer::from_str(&block.text);
+    documents
+        .map(|document| {
+            Value::deserialize(document).unwrap_or_else(|error| panic!("{}: {error}", block.place))
+        })
+        .collect()
+}
+
+async fn accepted(ground: &Ground, document: &Value) -> Result<(), String> {
+    if let Some(version) = document["apiVersion"].as_str() {
+        if ELSEWHERE
+            .iter()
+            .any(|(beginning, _)| version.starts_with(beginning))
+        {
+            return Ok(());
+        }
+        return ground.dry_run(document).await;
+    }
+    let mut refusals = Vec::new();
+    for whole in wholes() {
+        let kind = whole["kind"].clone();
+        match ground.dry_run(&laid_over(whole, document)).await {
+            Ok(()) => return Ok(()),
+            Err(why) => refusals.push(format!("as a part of a {kind}: {why}")),
+        }
+    }
+    match chart::rendered(ground.dir(), document).await {
+        Ok(_) => Ok(()),
+        Err(why) => {
+            refusals.push(format!("as values: {why}"));
+            Err(refusals.join("\n"))
+        }
+    }
+}
+
+/// One object of each kind that people write.
+fn wholes() -> [Value; 3] {
+    let acme = json!({
+        "server": "https://ca.example/directory",
+        "privateKeySecretRef": { "name": "account" },
+        "solvers": [{ "http01": { "external": {} } }],
+    });
+    let object = |kind: &str, spec: Value| {
+        json!({
+            "apiVersion": "sancho.dev/v1alpha1",
+            "kind": kind,
+            "metadata": { "name": "part" },
+            "spec": spec,
+        })
+    };
+    let certificate = json!({
+        "secretName": "part-tls",
+        "issuerRef": { "name": "ca" },
+        "dnsNames": ["part.example.com"],
+    });
+    [
+        object("Certificate", certificate),
+        object("ClusterIssuer", json!({ "acme": acme })),
+        object("Issuer", json!({ "acme": acme })),
+    ]
+}
+
+/// `whole` with what `part` says in place of what it says itself. Lists are taken as they are.
+fn laid_over(whole: Value, part: &Value) -> Value {
+    match (whole, part) {
+        (Value::Object(mut whole), Value::Object(part)) => {
+            for (key, value) in part {
+                let before = whole.remove(key).unwrap_or(Value::Null);
+                whole.insert(key.clone(), laid_over(before, value));
+            }
+            Value::Object(whole)
+        }
+        (_, part) => part.clone(),
+    }
+}
