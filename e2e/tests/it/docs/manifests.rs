@@ -46,11 +46,10 @@ pub async fn tried(ground: &Ground, pages: &[Page]) -> Vec<String> {
 /// The YAML documents of a block.
 pub fn documents(block: &Block) -> Vec<Value> {
     let documents = serde_yaml::Deserializer::from_str(&block.text);
-    documents
-        .map(|document| {
-            Value::deserialize(document).unwrap_or_else(|error| panic!("{}: {error}", block.place))
-        })
-        .collect()
+    let documents = documents.map(|document| Value::deserialize(document).map_err(|error| error.to_string()));
+    let read: Result<Vec<Value>, String> = documents.collect();
+    assert!(read.is_ok(), "{}: {read:?}", block.place);
+    read.unwrap_or_default()
 }
 
 async fn accepted(ground: &Ground, document: &Value) -> Result<(), String> {

@@ -211,15 +211,17 @@ async fn the_rights_that_are_listed_are_those_that_the_chart_gives() {
 }
 
 fn rights(row: &[&str]) -> Vec<Right> {
-    let [who, place, what, verbs] = row else {
-        panic!("not four cells: {row:?}");
-    };
+    let [who, place, what, verbs]: [&str; 4] = row.try_into().unwrap();
     let resources = codes(what).into_iter();
     resources
         .flat_map(|resource| {
             verbs.split(", ").map(move |verb| {
-                let (who, place) = ((*who).to_owned(), (*place).to_owned());
-                (who, place, resource.to_owned(), verb.to_owned())
+                (
+                    who.to_owned(),
+                    place.to_owned(),
+                    resource.to_owned(),
+                    verb.to_owned(),
+                )
             })
         })
         .collect()
