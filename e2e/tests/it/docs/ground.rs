@@ -20,7 +20,7 @@ use super::pages::page;
 use crate::stories::FAST;
 
 /// How long a command may take.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// ClusterIssuers that the pages speak of. Here they are all of the world's own CA.
 const ISSUERS: [&str; 2] = ["letsencrypt", "staging"];
 
