@@ -3,6 +3,7 @@
 //! A line of a `sh` block is a command; so is code within a line that begins with a program's name and has arguments.
 //! Of that, `kubectl sancho …` is only parsed, by the plugin itself.
 
+use std::collections::BTreeSet;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -105,6 +106,7 @@ pub async fn run(ground: &Ground, pages: &[Page]) -> Vec<String> {
         ground,
         count: 0,
         wrong: Vec::new(),
+        named: BTreeSet::new(),
         helps: helps(ground).await,
     };
     for page in others.into_iter().chain(last) {
@@ -123,6 +125,8 @@ struct Run<'a> {
     ground: &'a Ground,
     count: usize,
     wrong: Vec<String>,
+    /// The commands within lines that were tried already.
+    named: BTreeSet<String>,
     /// What our programs say of their flags.
     helps: String,
 }
@@ -152,12 +156,14 @@ impl Run<'_> {
         for (number, span) in page.spans() {
             let place = format!("{}:{number}", page.path);
             if PROGRAMS.iter().any(|program| span.starts_with(program)) {
-                within.push((place, span));
+                self.count += 1;
+                if self.named.insert(span.clone()) {
+                    within.push((place, span));
+                }
             } else if span.starts_with("--") && !is_of_simulate(page, number) {
                 flags.push((place, span));
             }
         }
-        self.count += within.len();
         let looks = within.iter().map(|(place, span)| self.within_a_line(place, span));
         let wrong: Vec<Option<String>> = stream::iter(looks).buffered(MOST_AT_ONCE).collect().await;
         self.wrong.extend(wrong.into_iter().flatten());
