@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::HOST;
@@ -22,8 +24,10 @@ use crate::pki;
 /// The part of the path that is routed (RFC 8555 §8.3).
 const PREFIX: &str = "/.well-known/acme-challenge/";
 
-/// How long one replica may take before the next is asked. A CA waits some seconds in all.
-const ANSWER_TIMEOUT: Duration = Duration::from_millis(1500);
+/// How long one replica may take before the next is asked, too.
+const NEXT_AFTER: Duration = Duration::from_millis(1500);
+/// How long it may take in all. A replica waits for what it has not heard of yet, and a CA for some ten seconds.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(7);
 
 /// A running router. Ends when dropped.
 pub struct Router {
@@ -115,15 +119,26 @@ async fn route(shared: &Shared, request: &Request<Incoming>) -> Response<Full<By
         .unwrap_or_else(PoisonError::into_inner)
         .clone();
     let first = shared.next.fetch_add(1, Ordering::Relaxed);
-    for turn in 0..responders.len() {
-        let responder = responders[(first + turn) % responders.len()];
-        if let Ok((status, body)) = ask(shared, responder, path, request).await {
-            if status == StatusCode::OK {
-                shared.answered.fetch_add(1, Ordering::Relaxed);
+    let mut others = (0..responders.len()).map(|turn| responders[(first + turn) % responders.len()]);
+    let mut asked = FuturesUnordered::new();
+    loop {
+        if let Some(next) = others.next() {
+            asked.push(ask(shared, next, path, request));
+        } else if asked.is_empty() {
+            break;
+        }
+        let patience = if others.len() > 0 { NEXT_AFTER } else { ANSWER_TIMEOUT };
+        match tokio::time::timeout(patience, asked.next()).await {
+            Ok(Some(Ok((status, body)))) => {
+                if status == StatusCode::OK {
+                    shared.answered.fetch_add(1, Ordering::Relaxed);
+                }
+                let mut response = Response::new(Full::new(body));
+                *response.status_mut() = status;
+                return response;
             }
-            let mut response = Response::new(Full::new(body));
-            *response.status_mut() = status;
-            return response;
+            // It is gone, or takes its time.
+            Ok(_) | Err(_) => {}
         }
     }
     plain(StatusCode::BAD_GATEWAY, "no replica answers\n")
