@@ -253,8 +253,10 @@ fn the_metrics_that_are_listed_are_those_that_are_served() {
         .collect();
 
     let mut served = BTreeSet::new();
-    for file in ["operator/src/metrics.rs", "operator/src/metrics/overview.rs"] {
-        let text = std::fs::read_to_string(repository().join(file)).unwrap();
+    let folder = repository().join("operator/src/metrics");
+    let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    for file in files.chain([folder.with_extension("rs")]) {
+        let text = std::fs::read_to_string(file).unwrap();
         for (call, unit) in [
             ("registry.register(", ""),
             ("registry.register_with_unit(", "_seconds"),
