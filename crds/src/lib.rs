@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 #![allow(clippy::duplicated_attributes, reason = "printer columns repeat their type")]
 
+mod annotated;
 mod certificate;
 mod condition;
 mod dns01;
@@ -17,6 +18,11 @@ mod secret_form;
 mod shard;
 mod solver;
 
+pub use annotated::{
+    CLUSTER_ISSUER_ANNOTATION, DURATION_ANNOTATION, ISSUER_ANNOTATION, KEY_ALGORITHM_ANNOTATION,
+    KEY_ROTATION_ANNOTATION, KEY_SIZE_ANNOTATION, MADE_FOR_LABEL, PROFILE_ANNOTATION,
+    RENEW_BEFORE_ANNOTATION,
+};
 pub use certificate::{
     ADOPT_ANNOTATION, Certificate, CertificateSpec, CertificateStatus, IssuerKind, IssuerRef, NamePolicy,
     PAUSED_ANNOTATION, PlanStatus, RENEW_ANNOTATION, RETRY_ANNOTATION, SecretDeletionPolicy, Sharding,

@@ -1,8 +1,14 @@
 //! What every part of a replica shares.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ObjectReference, Secret};
+use k8s_openapi::api::events::v1 as k8s_events;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::PostParams;
 use kube::core::PartialObjectMeta;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -18,10 +24,14 @@ use crate::routes::Routes;
 use crate::self_check::SelfCheck;
 use crate::solvers::dns01::Dns;
 use crate::startup::told;
+use crate::target::digest;
 use crate::watching::Seen;
 
 /// A replica is named after its pod, with a dash and so many hexadecimal digits of its own.
 pub const SUFFIX_DIGITS: usize = 8;
+
+/// Replicas look at a change of an object at different times within this one.
+const MOST_HEAD_START: Duration = Duration::from_millis(300);
 
 /// What every part of a replica shares. Cheap to clone.
 #[derive(Clone)]
@@ -81,6 +91,16 @@ impl Context {
         process == self.replica || of_pod
     }
 
+    /// How long this replica leaves a change of the object with this UID to the others, who would all do what follows
+    /// from it at once otherwise: another time for each object and replica.
+    #[must_use]
+    pub fn head_start(&self, uid: &str) -> Duration {
+        let mut hasher = DefaultHasher::new();
+        (&self.replica, uid).hash(&mut hasher);
+        let part = hasher.finish() % MOST_HEAD_START.as_micros() as u64;
+        Duration::from_micros(part)
+    }
+
     /// Returns once the process is to end.
     pub async fn is_ending(&self) {
         told(self.ending.clone()).await;
@@ -105,9 +125,14 @@ impl Context {
     }
 }
 
+/// An event's note has at most 1 KiB.
+const NOTE_MAX: usize = 900;
+
 /// Publishes events about objects.
 #[derive(Clone)]
 pub struct Events {
+    client: Client,
+    reporter: Reporter,
     recorder: Arc<Recorder>,
 }
 
@@ -120,7 +145,75 @@ impl Events {
             instance: Some(replica.into()),
         };
         Self {
+            client: client.clone(),
+            reporter: reporter.clone(),
             recorder: Arc::new(Recorder::new(client, reporter)),
+        }
+    }
+
+    /// Something was done, about what `about` names. Each has an event of its own: a recorder adds up those that differ
+    /// in their notes alone.
+    pub async fn done(&self, about: &ObjectReference, reason: &str, action: &str, note: String) {
+        let now = Timestamp::now().to_string();
+        self.create(about, EventType::Normal, reason, action, note, &now)
+            .await;
+    }
+
+    /// Something needs a look that every replica sees: the event's name follows from what it says, so that there is one
+    /// of it whoever says it, and whenever. Returns whether it is there now.
+    pub async fn once(&self, about: &ObjectReference, reason: &str, action: &str, note: String) -> bool {
+        self.create(about, EventType::Warning, reason, action, note, "")
+            .await
+    }
+
+    /// Creates an event whose name follows from what it says and from `key`. Returns whether it is there now.
+    async fn create(
+        &self,
+        about: &ObjectReference,
+        type_: EventType,
+        reason: &str,
+        action: &str,
+        note: String,
+        key: &str,
+    ) -> bool {
+        let namespace = about.namespace.as_deref().unwrap_or("default");
+        let note = sancho_core::shown::shown_within(&note, NOTE_MAX);
+        let hash = digest([about.uid.as_deref().unwrap_or_default(), reason, &note, key]);
+        let name: String = about
+            .name
+            .iter()
+            .flat_map(|name| name.chars().take(200))
+            .collect();
+        let event = k8s_events::Event {
+            metadata: ObjectMeta {
+                name: Some(format!("{}.{}", name.trim_end_matches(['.', '-']), &hash[..16])),
+                namespace: Some(namespace.to_owned()),
+                ..ObjectMeta::default()
+            },
+            type_: Some(
+                match type_ {
+                    EventType::Normal => "Normal",
+                    EventType::Warning => "Warning",
+                }
+                .to_owned(),
+            ),
+            reason: Some(reason.to_owned()),
+            action: Some(action.to_owned()),
+            note: Some(note),
+            regarding: Some(about.clone()),
+            event_time: Some(MicroTime(Timestamp::now())),
+            reporting_controller: Some(self.reporter.controller.clone()),
+            reporting_instance: self.reporter.instance.clone(),
+            ..k8s_events::Event::default()
+        };
+        let api: Api<k8s_events::Event> = Api::namespaced(self.client.clone(), namespace);
+        match api.create(&PostParams::default(), &event).await {
+            Ok(_) => true,
+            Err(kube::Error::Api(status)) if status.code == 409 => true,
+            Err(error) => {
+                tracing::debug!(%error, reason, "an event was not published");
+                false
+            }
         }
     }
 
@@ -150,8 +243,7 @@ impl Events {
         action: &str,
         note: String,
     ) {
-        // An event's note has at most 1 KiB.
-        let note = sancho_core::shown::shown_within(&note, 900);
+        let note = sancho_core::shown::shown_within(&note, NOTE_MAX);
         let event = Event {
             type_,
             reason: reason.into(),

@@ -21,9 +21,15 @@ pub(crate) fn shard(shard: &CertificateShard) -> Vec<String> {
         .collect()
 }
 
-/// A Certificate: by the Secret that its first shard writes.
+/// A Certificate: by the Secret that its first shard writes, by the object that owns it.
 pub(crate) fn certificate(certificate: &Certificate) -> Vec<String> {
-    vec![of_secret(certificate, &certificate.spec.secret_name)]
+    let owners = certificate
+        .owner_references()
+        .iter()
+        .map(|owner| owned_by(&owner.uid));
+    owners
+        .chain([of_secret(certificate, &certificate.spec.secret_name)])
+        .collect()
 }
 
 /// A Secret: by the Certificate whose label it carries.
@@ -36,17 +42,19 @@ pub(crate) fn secret(secret: &PartialObjectMeta<Secret>) -> Vec<String> {
         .collect()
 }
 
-/// Shards of the Certificate with this UID.
+/// Shards of the Certificate with this UID, or Certificates of the Ingress or Gateway with it.
 pub(crate) fn owned_by(uid: &str) -> String {
     format!("owned by {uid}")
 }
 
-/// Shards or Certificates that write the Secret `name` in the namespace of `beside`.
+/// Shards or Certificates that write the Secret `name` in the namespace of `beside`, or Ingresses and Gateways that name it.
 pub(crate) fn of_secret(beside: &impl Resource, name: &str) -> String {
-    format!(
-        "Secret {}/{name}",
-        beside.meta().namespace.as_deref().unwrap_or_default()
-    )
+    secret_of(beside.meta().namespace.as_deref().unwrap_or_default(), name)
+}
+
+/// The same of a namespace.
+pub(crate) fn secret_of(namespace: &str, name: &str) -> String {
+    format!("Secret {namespace}/{name}")
 }
 
 /// Shards that this replica drives.

@@ -1,6 +1,7 @@
 //! The operator: controllers, the ACME layer, the budget and the responder.
 
 pub mod acme;
+pub mod annotated;
 pub mod api_server;
 pub mod budget;
 pub mod certificate;

@@ -81,6 +81,10 @@ struct OperatorArgs {
     /// Have /metrics tell of each Certificate when it ends and whether it is ready: two series for each.
     #[arg(long)]
     metrics_per_certificate: bool,
+    /// Make Certificates for Ingresses and Gateways that have the annotation sancho.dev/cluster-issuer or
+    /// sancho.dev/issuer.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    ingress_annotations: bool,
     /// Look at each name's own path before a CA is asked about it. `false` where this process cannot reach the
     /// names' public addresses.
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
@@ -222,6 +226,7 @@ impl From<OperatorArgs> for Settings {
             watcher,
             namespace,
             metrics_per_certificate,
+            ingress_annotations,
             self_check,
             self_check_resolvers,
             self_check_port,
@@ -250,6 +255,7 @@ impl From<OperatorArgs> for Settings {
             },
             namespace,
             metrics_per_certificate,
+            ingress_annotations,
             self_check: SelfCheckSettings {
                 enabled: self_check,
                 resolvers: self_check_resolvers,

@@ -26,7 +26,7 @@ use crate::self_check::{SelfCheck, SelfCheckSettings};
 use crate::solvers::dns01::{Dns, Dns01Settings};
 use crate::startup::{listen, told, until};
 use crate::watching::{Seen, Watched, apis, watch};
-use crate::{api_server, certificate, clock, found_by, health, routes, shard};
+use crate::{annotated, api_server, certificate, clock, found_by, health, routes, shard};
 
 /// What a replica is told on its command line and by its pod.
 #[derive(Debug, Clone)]
@@ -41,6 +41,8 @@ pub struct Settings {
     pub namespace: String,
     /// Whether there are metrics of each Certificate.
     pub metrics_per_certificate: bool,
+    /// Whether Certificates are made for annotated Ingresses and Gateways.
+    pub ingress_annotations: bool,
     /// Where routes for challenges are written, and where they lead.
     pub routes: routes::Home,
     /// How names are looked at before a CA is asked about them.
@@ -162,6 +164,27 @@ pub async fn run(
     ));
     tasks.spawn(until(over(), issuer::run(context.clone(), issuers)));
     tasks.spawn(until(over(), issuer::run(context.clone(), cluster_issuers)));
+    let mut readers = Vec::new();
+    if settings.ingress_annotations {
+        let (for_ingresses, news) = mpsc::unbounded_channel();
+        tasks.spawn(annotated::for_ingresses(
+            context.clone(),
+            namespaces.clone(),
+            news,
+            over(),
+        ));
+        let (for_gateways, news) = mpsc::unbounded_channel();
+        tasks.spawn(annotated::for_gateways(
+            context.clone(),
+            namespaces.clone(),
+            news,
+            over(),
+        ));
+        readers = vec![for_ingresses, for_gateways];
+    }
+    let certificates = certificates
+        .inspect(move |event| annotated::tell(&readers, event))
+        .boxed();
     tasks.spawn(certificate::run(context.clone(), certificates, nudges, over()));
     tasks.spawn(routes::sweep::run(context.clone(), drives_ended, over()));
     let (reform, reforms) = mpsc::unbounded_channel();

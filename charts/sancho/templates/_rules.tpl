@@ -7,6 +7,18 @@
 - apiGroups: [sancho.dev]
   resources: [certificates]
   verbs: [patch]
+{{- if .Values.ingressAnnotations.enabled }}
+# Certificates for annotated Ingresses and Gateways.
+- apiGroups: [sancho.dev]
+  resources: [certificates]
+  verbs: [create, delete]
+- apiGroups: [networking.k8s.io]
+  resources: [ingresses]
+  verbs: [get, list, watch]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [gateways]
+  verbs: [get, list, watch]
+{{- end }}
 - apiGroups: [sancho.dev]
   resources: [certificateshards]
   verbs: [get, list, watch, create, update, patch, delete]

@@ -33,11 +33,31 @@ async fn a_hundred_issued_certificates_cost_no_write_and_no_work_and_a_busy_budg
         .enumerate()
         .map(|(number, name)| certificate(&format!("shop-{number}"), "ca", &[name], 20))
         .collect();
+    // Among them an Ingress that has one made, and one whose mistake all three replicas see.
+    let by_ingress = |name: &str, host: &str| {
+        json!({
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "Ingress",
+            "metadata": {
+                "name": name, "namespace": "default", "annotations": { "sancho.dev/cluster-issuer": "ca" },
+            },
+            "spec": {
+                "defaultBackend": { "service": { "name": "site", "port": { "number": 80 } } },
+                "tls": [{ "secretName": name, "hosts": [host] }],
+            },
+        })
+    };
+    let ingresses = [
+        by_ingress("by-ingress", "by-ingress.demo.example"),
+        by_ingress("wrong", "localhost"),
+    ];
+    let items: Vec<_> = items.into_iter().chain(ingresses).collect();
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
     world.cluster.apply_yaml(&list.to_string()).await.unwrap();
     for number in 0..CERTIFICATES {
         ready(&world, &format!("shop-{number}"), Duration::from_secs(180)).await;
     }
+    ready(&world, "by-ingress", Duration::from_secs(60)).await;
     judged(&world, FAST);
 
     wait_for(

@@ -1,6 +1,6 @@
 //! Routes for challenges: by Ingress and by Gateway, from the CA through a test router to the replicas.
 
-mod ground;
+pub mod ground;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

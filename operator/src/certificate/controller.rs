@@ -1,7 +1,6 @@
 //! Looks at a Certificate whenever it, a shard of it or its issuer may have changed.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,8 +37,6 @@ use crate::watching::Watched;
 const GATHER: Duration = Duration::from_millis(500);
 /// Edits that come within this time of one another are planned together.
 const EDITS_TOGETHER: Duration = Duration::from_secs(2);
-/// Replicas look at a change of a Certificate at different times within this one.
-const MOST_HEAD_START: Duration = Duration::from_millis(300);
 /// A replica that did not plan a Certificate leaves its status to the one that did for this long.
 const COURTESY: Duration = Duration::from_secs(4);
 /// After an error of the API server, or when somebody else was faster.
@@ -236,7 +233,7 @@ async fn reconcile(
         let estimate = (!is_ready).then_some(ESTIMATE_AGAIN);
         return Ok([again, expiry, estimate].into_iter().flatten().min());
     }
-    let head_start = head_start(&context.replica, certificate);
+    let head_start = context.head_start(certificate.metadata.uid.as_deref().unwrap_or_default());
     if let Some(wait) = wait_for_more_edits(memory, generation, plan.is_some(), head_start) {
         return Ok(Some(wait));
     }
@@ -353,15 +350,6 @@ fn wait_for_more_edits(
     };
     let left = (edits + head_start).checked_sub(since.elapsed())?;
     (!left.is_zero()).then_some(left)
-}
-
-/// How long this replica leaves a change of a Certificate to the others, who would all plan it at once otherwise:
-/// another time for each Certificate and replica.
-fn head_start(replica: &str, certificate: &Certificate) -> Duration {
-    let mut hasher = DefaultHasher::new();
-    (replica, &certificate.metadata.uid).hash(&mut hasher);
-    let part = hasher.finish() % MOST_HEAD_START.as_micros() as u64;
-    Duration::from_micros(part)
 }
 
 /// The shards of a Certificate, as far as this replica has seen them.

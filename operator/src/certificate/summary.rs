@@ -5,7 +5,10 @@ mod tally;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sancho_crds::{Certificate, CertificateShard, CertificateStatus, PlanStatus, condition, set_condition};
+use kube::ResourceExt;
+use sancho_crds::{
+    Certificate, CertificateShard, CertificateStatus, MADE_FOR_LABEL, PlanStatus, condition, set_condition,
+};
 
 use self::tally::Tally;
 use super::revoked::revoking;
@@ -149,6 +152,10 @@ pub(super) fn summary(
                 )
             }
         };
+        let message = match to_be_named(certificate, shards) {
+            Some(words) => format!("{message}; {words}"),
+            None => message,
+        };
         set("Ready", true, "Issued", &message);
         set("Reconciling", false, "Issued", "");
     } else {
@@ -213,6 +220,30 @@ pub(super) fn summary(
         (true, _) => set("RateLimited", false, "WithinQuota", ""),
     }
     status
+}
+
+/// Of a longer list of Secrets only so many are told.
+const SECRETS_SHOWN: usize = 10;
+
+/// The Secrets of a Certificate that is made for an Ingress or a Gateway, if they are more than the one that it names.
+fn to_be_named(certificate: &Certificate, shards: &[&CertificateShard]) -> Option<String> {
+    let kind = certificate.labels().get(MADE_FOR_LABEL)?;
+    let owners = certificate.owner_references().iter();
+    let owner = owners.into_iter().find(|owner| owner.controller == Some(true))?;
+    if shards.len() < 2 || owner.kind != *kind {
+        return None;
+    }
+    let secrets: Vec<&str> = shards
+        .iter()
+        .take(SECRETS_SHOWN)
+        .map(|shard| shard.spec.secret_name.as_str())
+        .collect();
+    let more = if shards.len() > SECRETS_SHOWN { " …" } else { "" };
+    Some(format!(
+        "{kind} {} has to name each of them: {}{more}",
+        owner.name,
+        secrets.join(", ")
+    ))
 }
 
 /// The reason of `RateLimited` while the budget is what a Certificate waits for.

@@ -46,6 +46,42 @@ async fn the_api_server_takes_all_that_the_chart_renders() {
     assert!(refused.to_string().contains("violates PodSecurity"), "{refused}");
 }
 
+#[tokio::test]
+async fn without_ingress_annotations_there_is_no_right_to_objects_of_users() {
+    let dir = tempfile::tempdir().unwrap();
+    for namespaces in [json!([]), json!(["shop"])] {
+        for enabled in [true, false] {
+            let values = json!({
+                "watchNamespaces": namespaces,
+                "ingressAnnotations": { "enabled": enabled },
+                "routes": { "enabled": false },
+            });
+            let text = rendered(dir.path(), &values).await.unwrap();
+            let rules: Vec<Value> = objects(&text)
+                .iter()
+                .filter(|object| object["metadata"]["name"] == "sancho")
+                .flat_map(|object| object["rules"].as_array().cloned().unwrap_or_default())
+                .collect();
+            let may = |resource: &str, verb: &str| {
+                let has = |list: &Value, word: &str| list.as_array().unwrap().iter().any(|one| one == word);
+                rules
+                    .iter()
+                    .any(|rule| has(&rule["resources"], resource) && has(&rule["verbs"], verb))
+            };
+            assert!(may("certificates", "patch"));
+            for (resource, verb) in [
+                ("certificates", "create"),
+                ("certificates", "delete"),
+                ("ingresses", "watch"),
+                ("gateways", "watch"),
+            ] {
+                assert_eq!(may(resource, verb), enabled, "{verb} {resource} by {values}");
+            }
+            assert_eq!(text.contains("--ingress-annotations=false"), !enabled);
+        }
+    }
+}
+
 /// What is tried, its values, and kinds that must be there for it.
 fn matrix() -> Vec<(&'static str, Value, &'static [&'static str])> {
     let issuer = json!({ "acme": {
@@ -108,6 +144,7 @@ fn matrix() -> Vec<(&'static str, Value, &'static [&'static str])> {
                 "service": { "type": "LoadBalancer", "annotations": { "a": "b" } },
                 "listenAddress": "[::]",
                 "routes": { "enabled": false },
+                "ingressAnnotations": { "enabled": false },
                 "logFilter": "sancho=debug,info",
                 "extraArgs": ["--log-format=text"],
                 "extraEnv": [{ "name": "HTTPS_PROXY", "value": "http://proxy:3128" }],

@@ -10,9 +10,15 @@ use sancho_e2e::replica::{NAMESPACE, RESPONDER_ACCOUNT, SERVICE_ACCOUNT};
 type Right = (&'static str, &'static str, &'static str);
 
 /// What the operator needs wherever it looks at Certificates.
-const NEEDED: [Right; 14] = [
+const NEEDED: [Right; 20] = [
     ("watch", "certificates.sancho.dev", "shop"),
     ("patch", "certificates.sancho.dev", "shop"),
+    ("create", "certificates.sancho.dev", "shop"),
+    ("delete", "certificates.sancho.dev", "shop"),
+    ("get", "ingresses.networking.k8s.io", "shop"),
+    ("watch", "ingresses.networking.k8s.io", "shop"),
+    ("get", "gateways.gateway.networking.k8s.io", "shop"),
+    ("watch", "gateways.gateway.networking.k8s.io", "shop"),
     ("update", "certificates.sancho.dev/status", "shop"),
     ("update", "certificates.sancho.dev/finalizers", "shop"),
     ("create", "certificateshards.sancho.dev", "shop"),
@@ -40,7 +46,7 @@ const NEEDED_AT_HOME: [Right; 8] = [
 ];
 
 /// What it must not have, wherever it looks.
-const NEVER: [Right; 9] = [
+const NEVER: [Right; 11] = [
     ("update", "certificates.sancho.dev", "shop"),
     ("update", "issuers.sancho.dev", "shop"),
     ("update", "clusterissuers.sancho.dev", ""),
@@ -48,6 +54,8 @@ const NEVER: [Right; 9] = [
     ("delete", "leases.coordination.k8s.io", NAMESPACE),
     ("create", "pods", NAMESPACE),
     ("create", "ingresses.networking.k8s.io", "shop"),
+    ("patch", "ingresses.networking.k8s.io", "shop"),
+    ("update", "gateways.gateway.networking.k8s.io", "shop"),
     ("patch", "httproutes.gateway.networking.k8s.io", "shop"),
     ("update", "gateways.gateway.networking.k8s.io", NAMESPACE),
 ];

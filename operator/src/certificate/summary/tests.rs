@@ -1,4 +1,5 @@
 use super::*;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use sancho_crds::{
     CertificateShardSpec, CertificateShardStatus, CertificateSpec, IssuedStatus, IssuerRef,
     KeystorePasswordRef, Keystores, Pkcs12Keystore, ShardFailure,
@@ -103,6 +104,41 @@ fn all_issued_is_ready() {
     assert_eq!(status.ready.as_deref(), Some("2/2"));
     assert_eq!(status.not_after, Some(clock::time(at(800))));
     assert_eq!(status.waiting_for, None);
+}
+
+#[test]
+fn a_certificate_for_an_ingress_tells_all_the_secrets_that_this_has_to_name() {
+    let mut of_ingress = certificate();
+    of_ingress.metadata.labels = Some([(MADE_FOR_LABEL.to_owned(), "Ingress".to_owned())].into());
+    of_ingress.metadata.owner_references = Some(vec![OwnerReference {
+        kind: "Ingress".into(),
+        name: "web".into(),
+        controller: Some(true),
+        ..Default::default()
+    }]);
+    let a = shard(0, "a.example", issued("a.example", 900));
+    let b = shard(1, "b.example", issued("b.example", 900));
+    let message = |certificate: &Certificate, shards: &[&CertificateShard]| {
+        let ready = IssuerState::Ready {
+            server: SERVER.into(),
+        };
+        let status = summary(
+            certificate,
+            Some(&plan(true)),
+            shards,
+            &ready,
+            &|_, _| None,
+            NO_WAIT,
+            at(100),
+        );
+        condition(&status.conditions, "Ready").unwrap().message.clone()
+    };
+    assert_eq!(
+        message(&of_ingress, &[&a, &b]),
+        "2 names in 2 Secrets; Ingress web has to name each of them: x-0, x-1"
+    );
+    assert_eq!(message(&of_ingress, &[&a]), "2 names in 1 Secrets");
+    assert_eq!(message(&certificate(), &[&a, &b]), "2 names in 2 Secrets");
 }
 
 #[test]
