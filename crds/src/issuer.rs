@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+use crate::allowed::Allowed;
 use crate::solver::Solver;
 
 /// An issuer of one namespace. Its account Secret is in that namespace. It has no budget of its own:
@@ -71,6 +72,10 @@ pub struct ClusterIssuerSpec {
     /// What all replicas together may send to the CA. Left out or empty: found out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
+    /// Which Certificates may use it; all if left out. Where one may no longer, nothing more is asked of the CA for it,
+    /// and its Secrets stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed: Option<Allowed>,
 }
 
 /// A CA that speaks ACME, and the account there.

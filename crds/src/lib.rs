@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 #![allow(clippy::duplicated_attributes, reason = "printer columns repeat their type")]
 
+mod allowed;
 mod annotated;
 mod certificate;
 mod condition;
@@ -18,6 +19,7 @@ mod secret_form;
 mod shard;
 mod solver;
 
+pub use allowed::Allowed;
 pub use annotated::{
     CLUSTER_ISSUER_ANNOTATION, DURATION_ANNOTATION, ISSUER_ANNOTATION, KEY_ALGORITHM_ANNOTATION,
     KEY_ROTATION_ANNOTATION, KEY_SIZE_ANNOTATION, MADE_FOR_LABEL, PROFILE_ANNOTATION,

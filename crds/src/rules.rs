@@ -195,6 +195,49 @@ pub(crate) fn optional_object_name(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Namespaces with `*`.
+pub(crate) fn allowed_namespaces(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 256,
+        "items": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 63,
+            "x-kubernetes-validations": [rule((
+                "self.matches('^[a-z0-9*]([-a-z0-9*]*[a-z0-9*])?$')",
+                "not a namespace's name: use lower-case letters, digits and '-', and '*' for any characters, as in team-*",
+            ))],
+        },
+    })
+}
+
+/// Domains that have all names below them, and addresses.
+pub(crate) fn allowed_domains(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 256,
+        "items": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": NAME_LENGTH_MAX,
+            "x-kubernetes-validations": [
+                rule((
+                    "!self.contains('*') && !self.startsWith('.')",
+                    "a domain has all names below it: write the domain alone, as in example.com",
+                )),
+                rule((
+                    "self.contains('*') || self.startsWith('.') || isIP(self) && ip.isCanonical(self) \
+                     || !isIP(self) && self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",
+                    "neither a domain in lower case, such as example.com, nor an IP address as it is written in Certificates, such as 2001:db8::1",
+                )),
+            ],
+        },
+    })
+}
+
 /// Labels that go to Ingresses and HTTPRoutes.
 pub(crate) fn route_labels(_: &mut SchemaGenerator) -> Schema {
     route_template(63)

@@ -24,6 +24,7 @@ mod compare;
 mod controller;
 mod decide;
 mod gateway;
+mod issuer_says;
 mod options;
 mod source;
 mod translate;

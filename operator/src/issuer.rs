@@ -4,6 +4,7 @@
 //! key's thumbprint stand in its status, so that another replica needs no request to be ready too.
 
 mod account;
+pub mod allowed;
 mod any;
 mod controller;
 pub mod name_caps;
@@ -13,7 +14,7 @@ mod status;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use sancho_crds::{Acme, IssuerKind, IssuerRef, IssuerStatus, NameCap};
+use sancho_crds::{Acme, Allowed, IssuerKind, IssuerRef, IssuerStatus, NameCap};
 use tokio::sync::watch;
 
 pub use self::any::AnyIssuer;
@@ -76,11 +77,14 @@ pub struct IssuerTerms {
     pub max_names: Option<u32>,
     /// How many the CA turned out to take.
     pub name_caps: Vec<NameCap>,
+    /// Which Certificates may use it; all if it does not say.
+    pub allowed: Option<Allowed>,
 }
 
 impl IssuerTerms {
-    fn of(acme: &Acme, status: Option<&IssuerStatus>) -> Self {
+    fn of(acme: &Acme, allowed: Option<&Allowed>, status: Option<&IssuerStatus>) -> Self {
         Self {
+            allowed: allowed.cloned(),
             profile: acme.profile.clone(),
             max_names: acme.max_names,
             name_caps: name_caps::in_force(acme, status).cloned().collect(),

@@ -67,7 +67,7 @@ fn fit(selector: &SolverSelector, name: &str, labels: &Labels) -> Option<Fit> {
 }
 
 /// Is `name` the domain `zone` or below it? A wildcard is where the names are that it stands for.
-fn is_in(name: &str, zone: &str) -> bool {
+pub(crate) fn is_in(name: &str, zone: &str) -> bool {
     let name = name.strip_prefix("*.").unwrap_or(name);
     let Some(split) = name.len().checked_sub(zone.len()) else {
         return false;

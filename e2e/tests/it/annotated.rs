@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::routes::ground::with_gateway;
 use crate::stories::{FAST, apply_issuer, holding_replica, is_ready, judged, orders, ready, secrets, shards};
 
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A CA that bears 10 requests a second: 42 names take long enough for a kill in the middle.
 const STEADY: Budget = Budget {

@@ -5,6 +5,7 @@
 mod account_keys;
 mod accounts;
 mod adoption;
+mod allowed;
 mod annotated;
 mod api_proxy_cuts;
 mod ca_forgets;

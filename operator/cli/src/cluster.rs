@@ -12,7 +12,9 @@ use kube::{Api, Client, Config, Resource, ResourceExt};
 use sancho::certificate::assignment_in_secrets;
 use sancho::secrets::{CERTIFICATE_LABEL, label_value};
 use sancho_core::plan::PlannedShard;
-use sancho_crds::{Acme, Certificate, CertificateShard, ClusterIssuer, Issuer, IssuerKind, IssuerStatus};
+use sancho_crds::{
+    Acme, Allowed, Certificate, CertificateShard, ClusterIssuer, Issuer, IssuerKind, IssuerStatus,
+};
 use sancho_limiter::{LEASE_LABEL, Record};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -33,6 +35,8 @@ pub struct Cluster {
 pub struct AnIssuer {
     /// Where it gets certificates.
     pub acme: Acme,
+    /// Which Certificates may use it, if it says so.
+    pub allowed: Option<Allowed>,
     /// Where it stands.
     pub status: Option<IssuerStatus>,
 }
@@ -168,6 +172,7 @@ impl Cluster {
                 let found = api.get_opt(&reference.name).await.map_err(explained)?;
                 found.map(|issuer| AnIssuer {
                     acme: issuer.spec.acme,
+                    allowed: issuer.spec.allowed,
                     status: issuer.status,
                 })
             }
@@ -179,6 +184,7 @@ impl Cluster {
                 let found = api.get_opt(&reference.name).await.map_err(explained)?;
                 found.map(|issuer| AnIssuer {
                     acme: issuer.spec.acme,
+                    allowed: None,
                     status: issuer.status,
                 })
             }

@@ -191,6 +191,7 @@ async fn planned(cli: &Cli, cluster: &Cluster, edited: &Certificate) -> Result<P
         shards: &shards,
         in_secrets: &in_secrets,
         acme: &issuer.acme,
+        allowed: issuer.allowed.as_ref(),
         issuer: issuer.status.as_ref(),
     };
     let preview = match preview(&applied, &around) {

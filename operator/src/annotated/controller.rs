@@ -10,12 +10,13 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::Event;
 use kube::{Api, ResourceExt};
 use sancho_core::shown::shown_within;
-use sancho_crds::{Certificate, IssuerKind, Solver};
+use sancho_crds::{Certificate, IssuerKind};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::decide::{Action, Around, Decision, controller, decide};
+use super::issuer_says::IssuerSays;
 use super::source::{Annotated, Complaint, Source};
 use super::translate::Wanted;
 use crate::certificate::CertificateKey;
@@ -214,6 +215,8 @@ async fn look<K: Annotated>(
     complain(context, &source, complaints, &mut memory.told).await;
     if actions.is_empty() {
         memory.open = None;
+        memory.refused = None;
+        memory.told.retain(|(reason, _)| *reason != REFUSED);
         return None;
     }
     let now = Instant::now();
@@ -292,25 +295,30 @@ fn decided(context: &Context, source: &Source, read: Option<(&str, Option<Certif
     let around = Around {
         certificates: &certificates,
         shards: &shards,
-        solvers: &|wanted| solvers(context, source, wanted),
+        issuer: &|wanted| issuer_says(context, source, wanted),
     };
     decide(source, &around)
 }
 
-fn solvers(context: &Context, source: &Source, wanted: &Wanted) -> Option<Vec<Solver>> {
+fn issuer_says(context: &Context, source: &Source, wanted: &Wanted) -> Option<IssuerSays> {
     let issuer = &wanted.spec.issuer_ref;
     let seen = &context.seen;
     match issuer.kind() {
         IssuerKind::Issuer => {
             let reference = ObjectRef::new(&issuer.name).within(&source.namespace);
-            seen.issuers
-                .get(&reference)
-                .map(|issuer| issuer.spec.acme.solvers.clone())
+            let issuer = seen.issuers.get(&reference)?;
+            Some(IssuerSays {
+                solvers: issuer.spec.acme.solvers.clone(),
+                allowed: None,
+            })
         }
-        IssuerKind::ClusterIssuer => seen
-            .cluster_issuers
-            .get(&ObjectRef::new(&issuer.name))
-            .map(|issuer| issuer.spec.acme.solvers.clone()),
+        IssuerKind::ClusterIssuer => {
+            let issuer = seen.cluster_issuers.get(&ObjectRef::new(&issuer.name))?;
+            Some(IssuerSays {
+                solvers: issuer.spec.acme.solvers.clone(),
+                allowed: issuer.spec.allowed.clone(),
+            })
+        }
     }
 }
 

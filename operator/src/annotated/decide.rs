@@ -6,13 +6,13 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
 use sancho_core::shown::shown_within;
-use sancho_crds::{Certificate, CertificateShard, IssuerKind, Solver};
+use sancho_crds::{Certificate, CertificateShard};
 use serde_json::{Value, json};
 
 use super::compare::{created, difference};
+use super::issuer_says::IssuerSays;
 use super::source::{Complaint, Kind, Source};
 use super::translate::{Translation, Wanted, translation};
-use crate::solvers::{can_validate, solver_for};
 
 /// Of a longer list of host names only so many are told.
 const SHOWN: usize = 3;
@@ -66,8 +66,8 @@ pub(super) struct Around<'a> {
     pub(super) certificates: &'a [Arc<Certificate>],
     /// The shards of those that it owns.
     pub(super) shards: &'a [Arc<CertificateShard>],
-    /// The solvers of an issuer, if there is one.
-    pub(super) solvers: &'a dyn Fn(&Wanted) -> Option<Vec<Solver>>,
+    /// What the issuer of a Certificate says, if there is one.
+    pub(super) issuer: &'a dyn Fn(&Wanted) -> Option<IssuerSays>,
 }
 
 /// What is to be done for `source`.
@@ -125,7 +125,9 @@ pub(super) fn decide(source: &Source, around: &Around<'_>) -> Decision {
                 continue;
             }
         }
-        decision.complaints.extend(by_dns_alone(wanted, around.solvers));
+        if let Some(issuer) = (around.issuer)(wanted) {
+            decision.complaints.extend(issuer.against(source, wanted));
+        }
     }
     for (certificate, secrets) in &written {
         if let Some(wanted) = certificates.get(&certificate.name_any()) {
@@ -220,43 +222,6 @@ fn is_kind(owner: &OwnerReference) -> bool {
         .any(|kind| owner.kind == kind.word() && owner.api_version.starts_with(kind.group()))
 }
 
-/// Wildcards that the issuer has no way to validate.
-fn by_dns_alone(wanted: &Wanted, solvers: &dyn Fn(&Wanted) -> Option<Vec<Solver>>) -> Option<Complaint> {
-    let wildcards: Vec<&String> = wanted
-        .spec
-        .dns_names
-        .iter()
-        .filter(|name| name.starts_with("*."))
-        .collect();
-    if wildcards.is_empty() {
-        return None;
-    }
-    let solvers = solvers(wanted)?;
-    let is_open = |name: &&String| {
-        let solver = solver_for(&solvers, name, &BTreeMap::new());
-        !solver.is_some_and(|solver| can_validate(solver, name))
-    };
-    let open: Vec<&String> = wildcards.into_iter().filter(is_open).collect();
-    if open.is_empty() {
-        return None;
-    }
-    let issuer = &wanted.spec.issuer_ref;
-    let kind = match issuer.kind() {
-        IssuerKind::Issuer => "Issuer",
-        IssuerKind::ClusterIssuer => "ClusterIssuer",
-    };
-    Some(Complaint::new(
-        "WildcardNeedsDns01",
-        format!(
-            "Secret {}: {} can be validated by DNS-01 alone, and {kind} {} has no solver dns01 that is for it: add one, \
-             or write the host names in its place",
-            wanted.spec.secret_name,
-            first(open),
-            issuer.name,
-        ),
-    ))
-}
-
 /// Names that stand in a Secret of the Certificate in which the object does not expect them.
 fn unlisted(
     source: &Source,
@@ -278,7 +243,7 @@ fn unlisted(
             missing.push(format!(
                 "{} ({}) to Secret {secret}",
                 count(unlisted.len()),
-                first(unlisted)
+                first(&unlisted)
             ));
         }
     }
@@ -308,7 +273,7 @@ fn count(hosts: usize) -> String {
 }
 
 /// The first of them.
-fn first(names: Vec<&String>) -> String {
+pub(super) fn first(names: &[&String]) -> String {
     let shown: Vec<String> = names
         .iter()
         .take(SHOWN)

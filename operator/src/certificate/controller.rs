@@ -10,7 +10,7 @@ use kube::api::PostParams;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::Event;
 use sancho_crds::{
-    Acme, Certificate, CertificateShard, CertificateStatus, IssuerKind, IssuerStatus, condition,
+    Acme, Allowed, Certificate, CertificateShard, CertificateStatus, IssuerKind, IssuerStatus, condition,
 };
 use sancho_limiter::Cost;
 use tokio::sync::mpsc;
@@ -21,12 +21,13 @@ use super::CertificateKey;
 use super::cap::{IssuerCap, told};
 use super::commit::{Committed, PATIENCE, commit, is_as_planned};
 use super::summary::{BudgetWait, IssuerState, refused, summary};
-use super::wanted::{Refused, Wanted, assignment, clash, is_owned, wanted};
+use super::wanted::{Refused, Wanted, assignment, clash, is_owned, not_allowed, wanted};
 use super::{revoked, tie};
 use crate::clock;
 use crate::context::{Context, full_name};
 use crate::due::Due;
 use crate::found_by;
+use crate::issuer::allowed::NOT_ALLOWED;
 use crate::issuer::{IssuerKey, name_caps};
 use crate::queue::ShardKey;
 use crate::shard::decide::cost_under_way;
@@ -162,7 +163,15 @@ async fn reconcile(
 ) -> Result<Option<Duration>, kube::Error> {
     let own = owned(context, certificate);
     let own: Vec<&CertificateShard> = own.iter().map(AsRef::as_ref).collect();
-    let (issuer, cap) = issuer_state(context, certificate);
+    let (issuer, cap, allowed) = issuer_state(context, certificate);
+    if let Some(message) = not_allowed(certificate, allowed.as_ref()) {
+        let no = Refused {
+            reason: NOT_ALLOWED,
+            message,
+        };
+        let status = refused(certificate, &no, clock::now());
+        return write_status(context, certificate, status, memory).await;
+    }
     let Some(cap) = with_what_was_told(context, certificate, &own, &issuer, cap).await? else {
         return Ok(Some(AGAIN));
     };
@@ -489,28 +498,32 @@ async fn with_what_was_told(
     }))
 }
 
-/// What the Certificate's issuer is like, and its cap on names.
-fn issuer_state(context: &Context, certificate: &Certificate) -> (IssuerState, IssuerCap) {
+/// What the Certificate's issuer is like, its cap on names, and which Certificates may use it.
+fn issuer_state(context: &Context, certificate: &Certificate) -> (IssuerState, IssuerCap, Option<Allowed>) {
     let namespace = certificate.namespace().unwrap_or_default();
     let reference = &certificate.spec.issuer_ref;
     let key = IssuerKey::of(reference, &namespace);
     let seen = &context.seen;
-    let found: Option<(Acme, Option<IssuerStatus>)> = match reference.kind() {
+    let found: Option<(Acme, Option<Allowed>, Option<IssuerStatus>)> = match reference.kind() {
         IssuerKind::Issuer => {
             let issuer: Option<Arc<_>> = seen.issuers.get(&ObjectRef::new(&key.name).within(&namespace));
-            issuer.map(|issuer| (issuer.spec.acme.clone(), issuer.status.clone()))
+            issuer.map(|issuer| (issuer.spec.acme.clone(), None, issuer.status.clone()))
         }
         IssuerKind::ClusterIssuer => {
             let issuer = seen.cluster_issuers.get(&ObjectRef::new(&key.name));
-            issuer.map(|issuer| (issuer.spec.acme.clone(), issuer.status.clone()))
+            issuer.map(|issuer| {
+                let spec = &issuer.spec;
+                (spec.acme.clone(), spec.allowed.clone(), issuer.status.clone())
+            })
         }
     };
-    let Some((acme, status)) = found else {
+    let Some((acme, allowed, status)) = found else {
         return (
             IssuerState::Missing {
                 issuer: key.to_string(),
             },
             IssuerCap::default(),
+            None,
         );
     };
     let profile = certificate.spec.profile.as_deref().or(acme.profile.as_deref());
@@ -532,5 +545,5 @@ fn issuer_state(context: &Context, certificate: &Certificate) -> (IssuerState, I
             server: acme.server.clone(),
         },
     };
-    (state, cap)
+    (state, cap, allowed)
 }

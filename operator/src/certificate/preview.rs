@@ -2,11 +2,11 @@
 
 use kube::ResourceExt;
 use sancho_core::plan::PlannedShard;
-use sancho_crds::{Acme, Certificate, CertificateShard, CertificateShardSpec, IssuerStatus};
+use sancho_crds::{Acme, Allowed, Certificate, CertificateShard, CertificateShardSpec, IssuerStatus};
 use sancho_limiter::Cost;
 
 use super::cap::IssuerCap;
-use super::wanted::{assignment, clash, is_owned, wanted};
+use super::wanted::{assignment, clash, is_owned, not_allowed, wanted};
 use crate::queue::Priority;
 use crate::quotas::published::{Stretch, stretch};
 use crate::shard::decide::{cost, is_renewed_by_hand};
@@ -79,6 +79,8 @@ pub struct Around<'a> {
     pub in_secrets: &'a [PlannedShard],
     /// What the issuer says.
     pub acme: &'a Acme,
+    /// Which Certificates may use it, if it says so.
+    pub allowed: Option<&'a Allowed>,
     /// Its status.
     pub issuer: Option<&'a IssuerStatus>,
 }
@@ -90,6 +92,9 @@ pub struct Around<'a> {
 pub fn preview(certificate: &Certificate, around: &Around<'_>) -> Result<Preview, String> {
     let server = around.acme.server.as_str();
     let spec = &certificate.spec;
+    if let Some(words) = not_allowed(certificate, around.allowed) {
+        return Err(words);
+    }
     let profile = spec.profile.as_deref().or(around.acme.profile.as_deref());
     let cap = IssuerCap::of(around.acme, around.issuer, profile);
     let all: Vec<&CertificateShard> = around.shards.iter().collect();
@@ -247,6 +252,7 @@ mod tests {
             shards,
             in_secrets: &[],
             acme: &acme(),
+            allowed: None,
             issuer: None,
         };
         preview(certificate, &around).unwrap()
@@ -341,9 +347,23 @@ mod tests {
             shards: &[],
             in_secrets: &[],
             acme: &acme(),
+            allowed: None,
             issuer: None,
         };
         let refused = preview(&bad, &around).unwrap_err();
         assert!(refused.starts_with("spec.renewBefore: "), "{refused}");
+        let allowed = Allowed {
+            namespaces: Vec::new(),
+            domains: vec!["other.example".into()],
+        };
+        let around = Around {
+            allowed: Some(&allowed),
+            ..around
+        };
+        let refused = preview(&certificate(&["a.example"]), &around).unwrap_err();
+        assert!(
+            refused.contains("does not allow a.example: it allows other.example"),
+            "{refused}"
+        );
     }
 }

@@ -9,12 +9,14 @@ use sancho_core::plan::{Group, Plan, PlannedShard, Policy, Strategy, plan};
 use sancho_core::renewal::parse_go_duration;
 use sancho_core::secret_name::{secret_clash, secret_name};
 use sancho_crds::{
-    Certificate, CertificateShard, CertificateShardSpec, CertificateSpec, PAUSED_ANNOTATION,
+    Allowed, Certificate, CertificateShard, CertificateShardSpec, CertificateSpec, PAUSED_ANNOTATION,
     RENEW_ANNOTATION, RETRY_ANNOTATION, REVOKE_ANNOTATION, RevocationReason, Sharding, ShardingStrategy,
 };
 
 use super::cap::IssuerCap;
 use crate::acme::key_kind::KeyKind;
+use crate::issuer::IssuerKey;
+use crate::issuer::allowed::outside;
 use crate::secrets::form;
 use crate::target::digest;
 
@@ -143,6 +145,15 @@ pub(super) fn wanted(
         hash: hash(&shards),
         shards,
     })
+}
+
+/// Why `certificate` may not use its issuer, which allows `allowed`, and how to mend that. Nothing if it may.
+pub(super) fn not_allowed(certificate: &Certificate, allowed: Option<&Allowed>) -> Option<String> {
+    let namespace = certificate.namespace().unwrap_or_default();
+    let spec = &certificate.spec;
+    let issuer = IssuerKey::of(&spec.issuer_ref, &namespace).to_string();
+    let names = spec.dns_names.iter().chain(&spec.ip_addresses);
+    outside(allowed, &issuer, &namespace, names.map(String::as_str))
 }
 
 /// Adds one name to `names`, as `parse` reads it.

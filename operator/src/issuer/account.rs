@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use sancho_core::response::kind;
 use sancho_crds::{Acme, ExternalAccountBinding, IssuerStatus};
 
-use super::{IssuerKey, IssuerTerms, ReadyIssuer};
+use super::{AnyIssuer, IssuerKey, IssuerTerms, ReadyIssuer};
 use crate::acme::account::{AccountKey, NewAccount};
 use crate::acme::binding::ExternalAccount;
 use crate::acme::origin::Origin;
@@ -244,16 +244,11 @@ pub(super) fn backoff(count: u32) -> Duration {
 }
 
 /// What a ready issuer is made of.
-pub(super) fn ready(
-    acme: &Acme,
-    status: Option<&IssuerStatus>,
-    session: Session,
-    budget: Budget,
-) -> ReadyIssuer {
+pub(super) fn ready<K: AnyIssuer>(issuer: &K, session: Session, budget: Budget) -> ReadyIssuer {
     ReadyIssuer {
-        server: acme.server.clone(),
+        server: issuer.acme().server.clone(),
         session,
         budget,
-        terms: IssuerTerms::of(acme, status),
+        terms: IssuerTerms::of(issuer.acme(), issuer.allowed(), issuer.status()),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt};
-use sancho_crds::{Acme, ClusterIssuer, Issuer, IssuerStatus};
+use sancho_crds::{Acme, Allowed, ClusterIssuer, Issuer, IssuerStatus};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -21,6 +21,8 @@ pub trait AnyIssuer:
     fn acme(&self) -> &Acme;
     /// The budget, where it may be given.
     fn budget(&self) -> Option<Figures>;
+    /// Which Certificates may use it, if it says so.
+    fn allowed(&self) -> Option<&Allowed>;
     /// The status.
     fn status(&self) -> Option<&IssuerStatus>;
     /// A copy with another status.
@@ -50,6 +52,9 @@ impl AnyIssuer for Issuer {
         &self.spec.acme
     }
     fn budget(&self) -> Option<Figures> {
+        None
+    }
+    fn allowed(&self) -> Option<&Allowed> {
         None
     }
     fn status(&self) -> Option<&IssuerStatus> {
@@ -90,6 +95,9 @@ impl AnyIssuer for ClusterIssuer {
             burst: given.burst.unwrap_or(cautious.burst),
             max_in_flight: given.max_in_flight.unwrap_or(cautious.max_in_flight),
         })
+    }
+    fn allowed(&self) -> Option<&Allowed> {
+        self.spec.allowed.as_ref()
     }
     fn status(&self) -> Option<&IssuerStatus> {
         self.status.as_ref()

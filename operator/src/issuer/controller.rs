@@ -148,9 +148,9 @@ impl<K: AnyIssuer> Reconciler<K> {
         let is_other_account = ready.as_ref().is_some_and(|ready| {
             Some(ready.session.kid()) != account || Some(ready.session.thumbprint()) != thumbprint
         });
-        let says_else = ready
-            .as_ref()
-            .is_some_and(|ready| ready.terms != IssuerTerms::of(issuer.acme(), issuer.status()));
+        let says_else = ready.as_ref().is_some_and(|ready| {
+            ready.terms != IssuerTerms::of(issuer.acme(), issuer.allowed(), issuer.status())
+        });
         !is_looked || (!is_under_way && (ready.is_some() != says_ready || is_other_account || says_else))
     }
 
@@ -273,7 +273,7 @@ impl<K: AnyIssuer> Reconciler<K> {
         let gone = gone.as_deref();
         if let Some(session) = account::resume(&transport, acme, &account_key, issuer.status(), gone) {
             let words = words();
-            return Ok((account::ready(acme, issuer.status(), session, budget), words));
+            return Ok((account::ready(issuer, session, budget), words));
         }
         if let Some(account) = gone {
             let note = format!("the CA does not know the account {account} any more: it is registered again");
@@ -293,7 +293,7 @@ impl<K: AnyIssuer> Reconciler<K> {
             }
             if let Some(session) = self.resume_seen(issuer, &transport, &account_key, gone) {
                 let words = words();
-                return Ok((account::ready(acme, issuer.status(), session, budget), words));
+                return Ok((account::ready(issuer, session, budget), words));
             }
         }
         let latest = issuer.api(&self.context).get(&key.name).await.ok();
@@ -317,7 +317,7 @@ impl<K: AnyIssuer> Reconciler<K> {
             }
         };
         let words = words();
-        Ok((account::ready(acme, issuer.status(), session, budget), words))
+        Ok((account::ready(issuer, session, budget), words))
     }
 
     /// The account of the key that the issuer's Secret had before it named another one, with the new key; nothing if

@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use kube::ResourceExt;
 use sancho_core::order::reason;
 use sancho_core::renewal::{CertId, look_time};
 use sancho_crds::{CertificateShard, CertificateShardSpec, IssuedStatus, ShardFailure};
 use sancho_limiter::Cost;
 
 use crate::issuer::IssuerTerms;
+use crate::issuer::allowed::outside;
 use crate::queue::Priority;
 use crate::quotas::Quotas;
 use crate::shard::profile::profile;
@@ -173,6 +175,10 @@ pub fn cost_under_way<'a>(
 /// The priority of what is to be done, or when to look again. Names that cannot be validated are tried again while
 /// there is nothing else to do.
 fn open_work(shard: &CertificateShard, around: &Surroundings<'_>) -> Result<Priority, Option<Timestamp>> {
+    // Nothing is asked of the CA for who may not use its issuer, whatever was begun; an edit of either brings a look.
+    if is_outside(shard, around.terms) {
+        return Err(None);
+    }
     if shard.spec.paused == Some(true) && !is_order_under_way(shard, around.server) {
         return Err(None);
     }
@@ -282,6 +288,16 @@ fn order_work(shard: &CertificateShard, around: &Surroundings<'_>) -> Result<Pri
 fn is_begun_anew(shard: &CertificateShard, failure: &ShardFailure) -> bool {
     let is_edited = failure.generation.is_some() && failure.generation != shard.metadata.generation;
     is_edited && failure.reason != reason::RATE_LIMITED
+}
+
+/// May it not use its issuer?
+fn is_outside(shard: &CertificateShard, terms: &IssuerTerms) -> bool {
+    if terms.allowed.is_none() {
+        return false;
+    }
+    let namespace = shard.namespace().unwrap_or_default();
+    let names = shard.spec.dns_names.iter().chain(&shard.spec.ip_addresses);
+    outside(terms.allowed.as_ref(), "", &namespace, names.map(String::as_str)).is_some()
 }
 
 /// Has it more names than the CA turned out to take?

@@ -1,6 +1,8 @@
 //! Manifests, and what the API server says of them.
 
-use super::written::{budget, certificate, groups, issuer, many_names, names, namespaced_issuer, with};
+use super::written::{
+    allowed, budget, certificate, groups, issuer, many_names, names, namespaced_issuer, with,
+};
 
 /// What a manifest is, the manifest, and a part of the API server's answer.
 pub type Refused = (&'static str, String, &'static str);
@@ -491,6 +493,36 @@ pub fn refused_issuers() -> Vec<Refused> {
             "a zone has all names below it: write the domain alone, as in example.com",
         ),
         (
+            "an issuer that allows nothing in particular",
+            allowed(""),
+            "it says nothing: write namespaces, domains or both, or take allowed out",
+        ),
+        (
+            "an issuer for a namespace that cannot be",
+            allowed("namespaces: [Shop]"),
+            "spec.allowed.namespaces[0]: Invalid value: \"Shop\": not a namespace's name",
+        ),
+        (
+            "an issuer for no domain",
+            allowed("domains: []"),
+            "spec.allowed.domains",
+        ),
+        (
+            "an issuer for a wildcard",
+            allowed("domains: ['*.example.com']"),
+            "a domain has all names below it: write the domain alone, as in example.com",
+        ),
+        (
+            "an issuer for a domain in upper case",
+            allowed("domains: [example.com, Example.org]"),
+            "spec.allowed.domains[1]: Invalid value: \"Example.org\": neither a domain in lower case",
+        ),
+        (
+            "an issuer for an address that is written in another way",
+            allowed("domains: ['2001:DB8::1']"),
+            "nor an IP address as it is written in Certificates",
+        ),
+        (
             "an empty profile",
             issuer("profile", "\"\""),
             "spec.acme.profile: Invalid value: \"\": not a profile's name",
@@ -623,5 +655,11 @@ pub fn accepted() -> Vec<(&'static str, String)> {
             budget("requestsPerSecond: 0.5, burst: 0, maxInFlight: 1"),
         ),
         ("a whole number for a rate", budget("requestsPerSecond: 5")),
+        (
+            "an issuer for some",
+            allowed(
+                "namespaces: [shop, team-*, '*'], domains: [example.com, internal, 192.0.2.1, '2001:db8::1']",
+            ),
+        ),
     ]
 }

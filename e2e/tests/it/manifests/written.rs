@@ -57,6 +57,11 @@ pub fn namespaced_issuer(solvers: &str) -> String {
     )
 }
 
+/// A good ClusterIssuer, apart from whom it allows.
+pub fn allowed(fields: &str) -> String {
+    budget("").replace("budget: {  }", &format!("allowed: {{ {fields} }}"))
+}
+
 /// A good ClusterIssuer, apart from its budget.
 pub fn budget(fields: &str) -> String {
     cluster_issuer(&format!(

@@ -8,6 +8,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResourceExt, ResourceExt};
+use sancho::issuer::allowed::NOT_ALLOWED;
 use sancho_crds::{
     ADOPT_ANNOTATION, Acme, Certificate, CertificateShard, ClusterIssuer, GROUP, Issuer, condition,
 };
@@ -362,6 +363,9 @@ fn next_step(reason: &str, namespace: &str, name: &str) -> String {
         "IssuerNotFound" => format!(
             "make the issuer, or mend spec.issuerRef: kubectl get issuers.{GROUP},clusterissuers.{GROUP} -A"
         ),
+        NOT_ALLOWED => {
+            "use another issuer, or have whoever runs the ClusterIssuer add it to spec.allowed there".into()
+        }
         "IssuerNotReady" => "mend the issuer first: it is a finding of its own".into(),
         "IssuerPending" | "Planning" => "wait a minute; then look at the operator's logs".into(),
         "Paused" => format!("kubectl sancho resume {name} -n {namespace}"),

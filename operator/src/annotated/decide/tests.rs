@@ -43,24 +43,23 @@ fn shard(certificate: &Certificate, secret: &str, names: &[&str]) -> Certificate
 }
 
 fn decided(source: &Source, certificates: &[Certificate], shards: &[CertificateShard]) -> Decision {
-    with_solvers(source, certificates, shards, None)
+    by_issuer(source, certificates, shards, None)
 }
 
-fn with_solvers(
+fn by_issuer(
     source: &Source,
     certificates: &[Certificate],
     shards: &[CertificateShard],
-    solvers: Option<Value>,
+    issuer: Option<&IssuerSays>,
 ) -> Decision {
     let certificates: Vec<_> = certificates.iter().cloned().map(Arc::new).collect();
     let shards: Vec<_> = shards.iter().cloned().map(Arc::new).collect();
-    let solvers: Option<Vec<Solver>> = solvers.map(|solvers| serde_json::from_value(solvers).unwrap());
     decide(
         source,
         &Around {
             certificates: &certificates,
             shards: &shards,
-            solvers: &|_| solvers.clone(),
+            issuer: &|_| issuer.cloned(),
         },
     )
 }
@@ -239,21 +238,32 @@ fn secrets_that_the_object_has_to_name_are_told_until_it_does() {
 }
 
 #[test]
-fn a_wildcard_needs_an_issuer_that_can_validate_it() {
+fn what_the_issuer_says_against_it_is_told_and_the_certificate_is_made_all_the_same() {
     let web = web(&["*.example.com", "a.example.com"]);
-    let by_http = json!([{ "http01": { "external": {} } }]);
-    let by_dns = json!([{ "dns01": { "rfc2136": { "nameserver": "192.0.2.53" } } }]);
-    let decision = with_solvers(&web, &[], &[], Some(by_http));
+    let by = |solvers: Value| IssuerSays {
+        solvers: serde_json::from_value(solvers).unwrap(),
+        allowed: None,
+    };
+    let by_http = by(json!([{ "http01": { "external": {} } }]));
+    let decision = by_issuer(&web, &[], &[], Some(&by_http));
     assert_eq!(decision.actions.len(), 1, "the other name gets its certificate");
     assert_eq!(reasons(&decision), ["WildcardNeedsDns01"]);
-    assert!(
-        decision.complaints[0]
-            .message
-            .contains("*.example.com can be validated by DNS-01 alone, and ClusterIssuer ca")
-    );
-    assert_eq!(
-        reasons(&with_solvers(&web, &[], &[], Some(by_dns))),
-        Vec::<&str>::new()
-    );
-    assert_eq!(reasons(&with_solvers(&web, &[], &[], None)), Vec::<&str>::new());
+    let words = "*.example.com can be validated by DNS-01 alone, and ClusterIssuer ca";
+    assert!(decision.complaints[0].message.contains(words));
+    let by_dns = by(json!([{ "dns01": { "rfc2136": { "nameserver": "192.0.2.53" } } }]));
+    let decision = by_issuer(&web, &[], &[], Some(&by_dns));
+    assert_eq!(reasons(&decision), Vec::<&str>::new());
+
+    let elsewhere = IssuerSays {
+        allowed: Some(sancho_crds::Allowed {
+            namespaces: vec!["bank".into()],
+            domains: Vec::new(),
+        }),
+        ..by_dns
+    };
+    let decision = by_issuer(&web, &[], &[], Some(&elsewhere));
+    assert_eq!(decision.actions.len(), 1);
+    assert_eq!(reasons(&decision), ["NotAllowedByIssuer"]);
+    let words = "Secret web-tls: ClusterIssuer ca does not allow namespace shop";
+    assert!(decision.complaints[0].message.starts_with(words));
 }

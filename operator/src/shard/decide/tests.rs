@@ -1,8 +1,8 @@
 use super::*;
 use crate::target::target;
 use sancho_crds::{
-    CertificateShardSpec, CertificateShardStatus, Claim, IssuerRef, NameCap, OrderStatus, PresentedRecord,
-    RenewalInfoStatus, ShardFailure,
+    Allowed, CertificateShardSpec, CertificateShardStatus, Claim, IssuerRef, NameCap, OrderStatus,
+    PresentedRecord, RenewalInfoStatus, ShardFailure,
 };
 
 use sancho_core::response::Scope;
@@ -66,6 +66,7 @@ static PLAIN: IssuerTerms = IssuerTerms {
     profile: None,
     max_names: None,
     name_caps: Vec::new(),
+    allowed: None,
 };
 
 fn around<'a>(holders: &'a BTreeSet<String>, quotas: &'a Quotas, now: i64) -> Surroundings<'a> {
@@ -427,6 +428,40 @@ fn an_edit_ends_the_wait_after_a_failure_and_not_that_for_a_quota() {
     assert_eq!(failed("RateLimited", Some(1)), waits);
     // Recorded by a version that did not note it.
     assert_eq!(failed("Refused", None), waits);
+}
+
+#[test]
+fn nothing_is_asked_for_who_may_not_use_the_issuer() {
+    let terms = |domain: &str| IssuerTerms {
+        allowed: Some(Allowed {
+            namespaces: vec!["shop".into()],
+            domains: vec![domain.into()],
+        }),
+        ..IssuerTerms::default()
+    };
+    let needed = |shard: &CertificateShard, domain: &str| {
+        let (holders, quotas) = Default::default();
+        let terms = terms(domain);
+        let around = Surroundings {
+            terms: &terms,
+            ..around(&holders, &quotas, 10)
+        };
+        need(shard, &around)
+    };
+    let nothing = Need::Nothing { until: None };
+    let mut shard = shard(CertificateShardStatus::default());
+    let domain = shard.spec.dns_names[0].clone();
+    shard.metadata.namespace = Some("shop".into());
+    assert_eq!(needed(&shard, &domain), Need::Work(Priority::New));
+    assert_eq!(needed(&shard, "other.example"), nothing);
+    // Nor is an order gone on with.
+    let target = target(&shard.spec, SERVER);
+    let order = crate::order_status::to_status(&target, &Default::default());
+    shard.status.as_mut().unwrap().order = Some(order);
+    assert_eq!(needed(&shard, &domain), Need::Work(Priority::UnderWay));
+    assert_eq!(needed(&shard, "other.example"), nothing);
+    shard.metadata.namespace = Some("bank".into());
+    assert_eq!(needed(&shard, &domain), nothing);
 }
 
 #[test]
