@@ -1,17 +1,29 @@
 //! How TXT records for DNS-01 challenges are written. Field names are cert-manager's.
 
+mod providers;
+
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::providers::{Cloudflare, Route53};
+
 /// By a TXT record at `_acme-challenge.NAME` (RFC 8555 §8.4): the way for wildcards, and for hosts that no CA reaches. A
 /// CNAME that stands there is followed, and the record is written where it leads.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[x_kube(validation = Rule::new("has(self.rfc2136)")
-    .message("say how records are written: write rfc2136: { nameserver: 192.0.2.53, tsigKeyName: …, tsigSecretSecretRef: … }"))]
+///
+/// Credentials are in Secrets: in the namespace of an Issuer, beside a ClusterIssuer in the operator's own.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[x_kube(validation = Rule::new("[has(self.rfc2136), has(self.cloudflare), has(self.route53)].filter(way, way).size() == 1")
+    .message("say in one way how records are written: rfc2136: { nameserver: 192.0.2.53, tsigKeyName: …, tsigSecretSecretRef: … }, cloudflare: { apiTokenSecretRef: … }, or route53: { accessKeyIDSecretRef: …, secretAccessKeySecretRef: … }"))]
 pub struct Dns01 {
     /// By dynamic updates (RFC 2136), as BIND, Knot, PowerDNS and others take them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rfc2136: Option<Rfc2136>,
+    /// By the API of Cloudflare.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cloudflare: Option<Cloudflare>,
+    /// By the API of Amazon Route 53.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route53: Option<Route53>,
 }
 
 /// Dynamic updates of a DNS server (RFC 2136).

@@ -31,7 +31,7 @@ pub use certificate::{
     ShardingGroup, ShardingStrategy,
 };
 pub use condition::{condition, set_condition};
-pub use dns01::{Dns01, Rfc2136, SecretKeySelector, TsigAlgorithm, UpdateProtocol};
+pub use dns01::{Cloudflare, Dns01, Rfc2136, Route53, SecretKeySelector, TsigAlgorithm, UpdateProtocol};
 pub use issuer::{
     Acme, Budget, ClusterIssuer, ClusterIssuerSpec, ExternalAccountBinding, Issuer, IssuerSpec, IssuerStatus,
     NameCap, SecretKeyRef, SecretRef,

@@ -44,6 +44,8 @@ pub struct BindOptions {
     pub fixed_zones: Vec<(String, String)>,
     /// The secondary is told nothing and looks for news this often, in whole seconds. `None`: it is told at once.
     pub lag: Option<Duration>,
+    /// Whether providers' APIs write the zones, too: see [`crate::dns_api`].
+    pub api: bool,
     /// Whether the CA asks the primary. If not, it asks the secondary, which hears of news last.
     pub ca_asks_primary: bool,
 }
@@ -116,6 +118,11 @@ impl Bind {
         } else {
             self.secondary()
         }
+    }
+
+    /// The zones that can be updated.
+    pub fn zones(&self) -> &[String] {
+        &self.zones
     }
 
     /// The secondary's process, to be stopped.
@@ -260,7 +267,7 @@ fn secondary_zones(port: u16, options: &BindOptions) -> String {
 }
 
 /// The whole zone, as a server sends it (AXFR, RFC 5936).
-async fn transfer(server: SocketAddr, zone: &str) -> Result<Vec<Message>> {
+pub(crate) async fn transfer(server: SocketAddr, zone: &str) -> Result<Vec<Message>> {
     let zone = Name::from_ascii(format!("{zone}."))?;
     let mut question = Message::query();
     question.add_query(Query::query(zone.clone(), RecordType::AXFR));

@@ -10,9 +10,11 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 /// A listener and the tasks of its connections. All end when it is dropped.
 pub(crate) struct Listener {
@@ -68,9 +70,21 @@ impl Listener {
     }
 }
 
-/// Answers the HTTP/1.1 requests of one connection until it ends.
-pub(crate) async fn serve_http<F>(stream: TcpStream, answer: impl Fn(Request<Incoming>) -> F)
+/// The same by TLS.
+pub(crate) async fn serve_tls<F>(tls: TlsAcceptor, stream: TcpStream, answer: impl Fn(Request<Incoming>) -> F)
 where
+    F: Future<Output = Response<Full<Bytes>>>,
+{
+    if let Ok(stream) = tls.accept(stream).await {
+        serve_http(stream, answer).await;
+    }
+}
+
+/// Answers the HTTP/1.1 requests of one connection until it ends.
+pub(crate) async fn serve_http<F>(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    answer: impl Fn(Request<Incoming>) -> F,
+) where
     F: Future<Output = Response<Full<Bytes>>>,
 {
     let service = service_fn(|request| {

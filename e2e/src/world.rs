@@ -12,6 +12,7 @@ use crate::binaries;
 use crate::bind::{Bind, BindOptions};
 use crate::ca::{Pebble, PebbleOptions};
 use crate::cluster::{Cluster, ClusterOptions, Write};
+use crate::dns_api::DnsApi;
 use crate::front::{Front, FrontOptions};
 use crate::manifests::endpoint_slice;
 use crate::replica::{NAMESPACE, RESPONDER_SERVICE, Replica, ReplicaOptions, SERVICE_ACCOUNT};
@@ -88,6 +89,8 @@ pub struct Ca {
     pub front: Front,
     /// What stands behind it.
     pub pebble: Pebble,
+    /// The APIs of DNS providers that write to it, if they were asked for.
+    pub dns_api: Option<DnsApi>,
     /// The names' DNS, if that is BIND.
     pub bind: Option<Bind>,
 }
@@ -197,12 +200,14 @@ impl World {
         match &self.ca {
             Some(ca) => {
                 let resolver = ca.bind.as_ref().map_or(ca.pebble.dns_address(), Bind::primary);
-                vec![
+                let mut flags = vec![
                     format!("--self-check-resolvers={resolver}"),
                     format!("--self-check-port={}", self.http01().port()),
                     format!("--dns01-recursive-nameservers={resolver}"),
                     format!("--dns01-port={}", resolver.port()),
-                ]
+                ];
+                flags.extend(ca.dns_api.iter().flat_map(DnsApi::flags));
+                flags
             }
             None => vec!["--self-check=false".to_owned()],
         }
@@ -258,6 +263,16 @@ impl World {
         bind.context("the DNS of this world is not BIND")
     }
 
+    /// The APIs of DNS providers.
+    ///
+    /// # Errors
+    ///
+    /// When they were not asked for.
+    pub fn dns_api(&self) -> Result<&DnsApi> {
+        let api = self.ca.as_ref().and_then(|ca| ca.dns_api.as_ref());
+        api.context("this world has no API of a DNS provider")
+    }
+
     /// What Sancho's service account has written since then; see [`Cluster::writes_by`].
     ///
     /// # Errors
@@ -303,6 +318,7 @@ async fn start_ca(dir: &Dir, http01_port: u16, options: CaOptions) -> Result<Ca>
         front,
         bind,
     } = options;
+    let is_api_wanted = bind.as_ref().is_some_and(|options| options.api);
     let bind = match bind {
         Some(options) => Some(Bind::start(&dir.path().join("dns"), &dir.logs(), &options).await?),
         None => None,
@@ -310,9 +326,18 @@ async fn start_ca(dir: &Dir, http01_port: u16, options: CaOptions) -> Result<Ca>
     if let Some(bind) = &bind {
         pebble.dns_server = Some(bind.of_ca());
     }
+    let dns_api = match &bind {
+        Some(bind) if is_api_wanted => Some(DnsApi::start(&dir.path().join("dns-api"), bind).await?),
+        _ => None,
+    };
     let pebble = Pebble::start(&dir.path().join("ca"), &dir.logs(), http01_port, &pebble).await?;
     let front = Front::start_anywhere(&pebble.upstream(), front).await?;
-    Ok(Ca { front, pebble, bind })
+    Ok(Ca {
+        front,
+        pebble,
+        dns_api,
+        bind,
+    })
 }
 
 /// A temporary folder that stays when a test fails.

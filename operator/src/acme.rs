@@ -5,7 +5,7 @@
 
 pub mod account;
 pub mod binding;
-mod connection;
+pub(crate) mod connection;
 pub mod csr;
 pub mod dial;
 pub mod directory;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -13,7 +14,7 @@ use sancho::operator::{self, Settings};
 use sancho::responder::alone;
 use sancho::routes::Home;
 use sancho::self_check::SelfCheckSettings;
-use sancho::solvers::dns01::Dns01Settings;
+use sancho::solvers::dns01::{Dns01Settings, Elsewhere, Provider};
 use sancho::traces;
 use tracing::Metadata;
 use tracing_subscriber::filter::{FilterExt, filter_fn};
@@ -109,6 +110,13 @@ struct OperatorArgs {
     /// How many seconds a TXT record may take to be seen at all servers of its zone.
     #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..))]
     dns01_propagation_timeout: u32,
+    /// Where the API of a DNS provider is asked in the place of its own host: `route53=https://localhost:8443`. For
+    /// tests. Nothing in an issuer says where credentials are sent.
+    #[arg(long, hide = true, value_parser = provider_endpoint)]
+    dns01_provider_endpoint: Vec<(Provider, String)>,
+    /// A file with the PEM certificates that those are checked against.
+    #[arg(long, hide = true, value_parser = pem)]
+    dns01_provider_roots: Option<Arc<[u8]>>,
     /// The Service in the operator's own namespace that leads to the responders, and its port: where the Ingresses and
     /// HTTPRoutes lead that are written for challenges.
     #[arg(long, default_value = "sancho-responder:80", value_parser = service)]
@@ -165,6 +173,26 @@ fn instance(command: &Command) -> String {
         Command::Responder(_) => "responder".to_owned(),
         Command::ClusterIssuers { .. } => "cluster-issuers".to_owned(),
     }
+}
+
+/// `PROVIDER=https://HOST:PORT`.
+fn provider_endpoint(text: &str) -> Result<(Provider, String), String> {
+    let parts = text.split_once('=').and_then(|(word, url)| {
+        let provider = Provider::ALL
+            .into_iter()
+            .find(|provider| provider.word() == word)?;
+        Some((provider, url.to_owned()))
+    });
+    parts.ok_or_else(|| {
+        let words = Provider::ALL.map(Provider::word).join(", ");
+        format!("write PROVIDER=URL, with one of {words}")
+    })
+}
+
+/// What a file holds.
+fn pem(path: &str) -> Result<Arc<[u8]>, String> {
+    let read = std::fs::read(path).map(Arc::from);
+    read.map_err(|error| format!("{path} cannot be read: {error}"))
 }
 
 /// A namespace's name: a DNS label (RFC 1123).
@@ -234,6 +262,8 @@ impl From<OperatorArgs> for Settings {
             dns01_recursive_nameservers_only,
             dns01_port,
             dns01_propagation_timeout,
+            dns01_provider_endpoint,
+            dns01_provider_roots,
             responder_service: (service, port),
             pod_name,
             pod_uid,
@@ -266,6 +296,10 @@ impl From<OperatorArgs> for Settings {
                 recursive_only: dns01_recursive_nameservers_only,
                 port: dns01_port,
                 propagation_timeout: Duration::from_secs(dns01_propagation_timeout.into()),
+                elsewhere: Elsewhere {
+                    endpoints: dns01_provider_endpoint.into_iter().collect(),
+                    roots: dns01_provider_roots.map(|pem| pem.to_vec()),
+                },
             },
             pod_name,
             pod_uid,

@@ -116,12 +116,13 @@ pub async fn run(
     // First nothing new is begun, then the slots are given up, then everything ends.
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let (routes, drives_ended) = routes::Routes::new(settings.routes.clone());
+    let budgets = Budgets::new(lease_client, settings.namespace.clone(), holder, metrics.clone());
     let context = Context {
-        budgets: Budgets::new(lease_client, settings.namespace.clone(), holder, metrics.clone()),
+        dns: Dns::new(settings.dns01.clone(), budgets.clone(), metrics.clone(), &process),
+        budgets,
         issuers: Issuers::default(),
         quotas: Quotas::default(),
         self_check: SelfCheck::new(&settings.self_check),
-        dns: Dns::new(settings.dns01.clone()),
         challenges: ChallengeTable::default(),
         routes,
         seen: AllSeen {

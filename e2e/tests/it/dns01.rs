@@ -1,6 +1,7 @@
-//! DNS-01 by dynamic updates, with BIND as the names' DNS and Pebble validating through its secondary.
+//! DNS-01 by dynamic updates and by providers' APIs, with BIND as the names' DNS and Pebble validating through its secondary.
 
 mod mistakes;
+mod providers;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -394,20 +394,25 @@ fn outcome(answer: &Result<Response, SendError>, now: Timestamp) -> Outcome {
             // A quota is one account's or domain's matter, not the pace of all.
             Some(Throttle::Quota(_)) | None => Outcome::Answered,
         },
-        Err(SendError::Lost(Lost::TooLong { .. })) => Outcome::Answered,
-        Err(SendError::Lost(Lost::TimedOut { .. })) => Outcome::Unreachable(Unreachable::TimedOut),
-        Err(SendError::Lost(Lost::Reset { .. })) => Outcome::Unreachable(Unreachable::Reset),
-        Err(SendError::Lost(_)) => Outcome::Lost,
-        Err(SendError::NotSent(not_sent)) => {
+        Err(error) => outcome_of_error(error),
+    }
+}
+
+/// What a budget is told of a request that has no answer.
+pub(crate) fn outcome_of_error(error: &SendError) -> Outcome {
+    match error {
+        SendError::Lost(Lost::TooLong { .. }) => Outcome::Answered,
+        SendError::Lost(Lost::TimedOut { .. }) => Outcome::Unreachable(Unreachable::TimedOut),
+        SendError::Lost(Lost::Reset { .. }) => Outcome::Unreachable(Unreachable::Reset),
+        SendError::Lost(_) => Outcome::Lost,
+        SendError::NotSent(not_sent) => {
             unreachable_by(not_sent).map_or(Outcome::NotSent, Outcome::Unreachable)
         }
-        Err(
-            SendError::Closed(_)
-            | SendError::Url(_)
-            | SendError::NoNonce { .. }
-            | SendError::Directory(_)
-            | SendError::Signing(_),
-        ) => Outcome::NotSent,
+        SendError::Closed(_)
+        | SendError::Url(_)
+        | SendError::NoNonce { .. }
+        | SendError::Directory(_)
+        | SendError::Signing(_) => Outcome::NotSent,
     }
 }
 

@@ -86,6 +86,22 @@ impl Budgets {
         budget
     }
 
+    /// The budget of an account at a DNS provider, by a name of [`sancho_limiter::published`] or another; its task is
+    /// started if there is none yet, by what the provider publishes, else by what is found out.
+    #[must_use]
+    pub fn of_provider(&self, account: &str) -> Budget {
+        let mut budgets = self.inner.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = budgets.get(account) {
+            return entry.budget.clone();
+        }
+        let entry = Entry {
+            budget: self.start(account),
+            given: HashMap::new(),
+        };
+        configure(&entry);
+        budgets.entry(account.to_owned()).or_insert(entry).budget.clone()
+    }
+
     /// Takes note of what `issuer` gives for `origin` (nothing: it gives no figures any more).
     /// Figure by figure the lowest of all that are given counts.
     /// Returns the figures in force, and the issuers that give others.

@@ -7,13 +7,13 @@ use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use sancho_core::challenge::{dns01_record, key_authorization, self_check_token};
 use sancho_core::check::{Fault, Finding};
-use sancho_crds::{CertificateShard, IssuerKind, Rfc2136, SelfCheck, Solver};
+use sancho_crds::{CertificateShard, Dns01, IssuerKind, SelfCheck, Solver};
 
-use super::present::{rfc2136, secrets};
+use super::present::{dns01, secrets};
 use crate::context::{Context, full_name};
 use crate::issuer::ReadyIssuer;
 use crate::routes::{self, write::Written};
-use crate::solvers::dns01::Place;
+use crate::solvers::dns01::{By, Place};
 use crate::solvers::{Labels, can_validate, solver_for};
 
 /// A route that nobody looks at gets so long to count: nothing tells when an Ingress does.
@@ -94,15 +94,20 @@ async fn may_write<'a>(
     names: &'a [String],
     ways: &[Way<'_>],
 ) -> HashMap<&'a str, Finding> {
-    let mut by_server: BTreeMap<&Rfc2136, Vec<&str>> = BTreeMap::new();
+    let mut by_way: BTreeMap<&Dns01, Vec<&str>> = BTreeMap::new();
     for (name, way) in names.iter().zip(ways) {
         if let Way::Write(settings) = way {
-            by_server.entry(settings).or_default().push(name);
+            by_way.entry(settings).or_default().push(name);
         }
     }
     let secrets = secrets(context, shard);
-    let looks = by_server.into_iter().map(|(settings, names)| {
-        let secrets = &secrets;
+    let tenant = shard.namespace().unwrap_or_default();
+    let looks = by_way.into_iter().map(|(settings, names)| {
+        let by = By {
+            settings,
+            secrets: &secrets,
+            tenant: &tenant,
+        };
         async move {
             let places = names.iter().map(|name| async {
                 let record = dns01_record(name);
@@ -110,11 +115,13 @@ async fn may_write<'a>(
             });
             let places = futures::future::join_all(places).await;
             let known: Vec<Place> = places.iter().flatten().cloned().collect();
-            let mut allowed = context.dns.may_write(settings, secrets, &known).await.into_iter();
+            let mut allowed = context.dns.may_write(by, &known).await.into_iter();
             let findings = names.into_iter().zip(places).map(|(name, place)| {
                 let outcome = place.and_then(|_| allowed.next().unwrap_or(Ok(())));
                 let finding = match outcome {
                     Ok(()) => Finding::Passed,
+                    // It is written when there is leave to.
+                    Err(fault) if fault.is_of_pace() => Finding::Unknown(fault.words),
                     Err(fault) => Finding::Failed(fault.into()),
                 };
                 (name, finding)
@@ -135,7 +142,7 @@ enum Way<'a> {
     /// Its path is looked at.
     Look,
     /// Whether its TXT record could be written is tried.
-    Write(&'a Rfc2136),
+    Write(&'a Dns01),
     /// The CA is asked without a look.
     Trust,
     /// It has no route.
@@ -155,7 +162,7 @@ fn way<'a>(solvers: &'a [Solver], name: &str, labels: &Labels) -> Way<'a> {
             Fault::NoSolver
         });
     }
-    if let Some(settings) = rfc2136(solvers, name, labels) {
+    if let Some(settings) = dns01(solvers, name, labels) {
         return Way::Write(settings);
     }
     match &solver.http01 {

@@ -2,7 +2,7 @@
 //!
 //! # Guarantees
 //! - What may stand in DNS stands in the shard's status, written there before; whoever takes the shard over knows it.
-//! - All of an order's records are written together, one update for each zone.
+//! - All of an order's records are written together, one update or request for each zone.
 //! - Nothing waits here: a record that is not seen yet has the order put off (`notBefore`), and no drive and no slot
 //!   is kept for it.
 
@@ -15,7 +15,7 @@ use kube::{Api, ResourceExt};
 use sancho_core::challenge::{ChallengeKinds, Token, dns01_record, dns01_value};
 use sancho_core::names::Name;
 use sancho_core::order::OrderState;
-use sancho_crds::{CertificateShard, FoundBy, IssuerKind, PresentedRecord, Rfc2136, Solver};
+use sancho_crds::{CertificateShard, Dns01, FoundBy, IssuerKind, PresentedRecord, Solver};
 
 use super::drive::Stop;
 use super::finish;
@@ -25,7 +25,7 @@ use super::record::Recorder;
 use crate::clock;
 use crate::context::{Context, full_name};
 use crate::order_status::to_status;
-use crate::solvers::dns01::{DnsFault, Place, TxtRecord};
+use crate::solvers::dns01::{By, DnsFault, Place, TxtRecord};
 use crate::solvers::{Labels, solver_for};
 
 /// The record could not be seen everywhere in time.
@@ -52,17 +52,13 @@ pub(super) enum Presented {
 /// By which kind of challenge each of these names of `shard` is validated, as its issuer has it.
 pub(super) fn kinds(context: &Context, shard: &CertificateShard, names: &[Name]) -> ChallengeKinds {
     let (solvers, labels) = (solvers(context, shard), labels(context, shard));
-    let is_by_dns = |name: &&Name| rfc2136(&solvers, name.as_str(), &labels).is_some();
+    let is_by_dns = |name: &&Name| dns01(&solvers, name.as_str(), &labels).is_some();
     ChallengeKinds::with_dns01(names.iter().filter(is_by_dns).cloned())
 }
 
 /// How the TXT record of `name` is written, if it is at all.
-pub(super) fn rfc2136<'a>(solvers: &'a [Solver], name: &str, labels: &Labels) -> Option<&'a Rfc2136> {
-    solver_for(solvers, name, labels)?
-        .dns01
-        .as_ref()?
-        .rfc2136
-        .as_ref()
+pub(super) fn dns01<'a>(solvers: &'a [Solver], name: &str, labels: &Labels) -> Option<&'a Dns01> {
+    solver_for(solvers, name, labels)?.dns01.as_ref()
 }
 
 /// The Secrets with the credentials of the shard's issuer: of an Issuer's namespace, or of the operator's own for a
@@ -224,7 +220,7 @@ fn recorded(name: &str, value: &str, place: Place, now: Timestamp) -> PresentedR
     }
 }
 
-/// Writes those that are not known to be written, with as few updates as can be.
+/// Writes those that are not known to be written, with as few requests as can be.
 async fn write(
     context: &Context,
     recorder: &Recorder,
@@ -232,17 +228,23 @@ async fn write(
     records: &mut [PresentedRecord],
     faults: &mut BTreeMap<String, DnsFault>,
 ) {
-    let mut by_server: BTreeMap<&Rfc2136, Vec<&mut PresentedRecord>> = BTreeMap::new();
+    let mut by_way: BTreeMap<&Dns01, Vec<&mut PresentedRecord>> = BTreeMap::new();
     for record in records.iter_mut().filter(|record| !record.written) {
-        match rfc2136(solvers, &record.name, labels) {
-            Some(settings) => by_server.entry(settings).or_default().push(record),
+        match dns01(solvers, &record.name, labels) {
+            Some(settings) => by_way.entry(settings).or_default().push(record),
             None => _ = faults.insert(record.name.clone(), DnsFault::no_solver(&record.name)),
         }
     }
     let secrets = secrets(context, recorder.shard());
-    for (settings, records) in by_server {
+    let tenant = recorder.shard().namespace().unwrap_or_default();
+    for (settings, records) in by_way {
         let texts: Vec<TxtRecord> = records.iter().map(|record| txt(record)).collect();
-        let outcome = context.dns.write(settings, &secrets, &texts).await;
+        let by = By {
+            settings,
+            secrets: &secrets,
+            tenant: &tenant,
+        };
+        let outcome = context.dns.write(by, &texts).await;
         for record in records {
             match &outcome {
                 Ok(()) => record.written = true,

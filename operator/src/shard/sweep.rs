@@ -7,16 +7,16 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use sancho_core::order::{AuthorizationState, Stage};
 use sancho_core::renewal::retry_time;
-use sancho_crds::{CertificateShard, CertificateShardStatus, Claim, PresentedRecord, Rfc2136, Solver};
+use sancho_crds::{CertificateShard, CertificateShardStatus, Claim, Dns01, PresentedRecord, Solver};
 
 use super::drive::Stop;
 use super::finish;
 use super::looks::{labels, solvers};
-use super::present::{rfc2136, secrets, txt};
+use super::present::{dns01, secrets, txt};
 use super::record::Recorder;
 use crate::clock;
 use crate::context::{Context, full_name};
-use crate::solvers::dns01::{DnsFault, TxtRecord};
+use crate::solvers::dns01::{By, DnsFault, TxtRecord};
 
 /// A record could not be removed.
 const RECORD_NOT_REMOVED: &str = "DNSRecordNotRemoved";
@@ -107,7 +107,7 @@ pub async fn sweep_deleted(context: Context, shard: CertificateShard) {
     }
 }
 
-/// Removes these records, by as few updates as can be. `any`: by any of the issuer's solvers, if the one for the name
+/// Removes these records, by as few requests as can be. `any`: by any of the issuer's solvers, if the one for the name
 /// cannot be told any more.
 async fn remove(
     context: &Context,
@@ -117,19 +117,27 @@ async fn remove(
 ) -> Vec<(PresentedRecord, Result<(), DnsFault>)> {
     let (solvers, labels) = (solvers(context, shard), labels(context, shard));
     let secrets = secrets(context, shard);
-    let mut by_server: BTreeMap<Option<&Rfc2136>, Vec<PresentedRecord>> = BTreeMap::new();
+    let tenant = shard.namespace().unwrap_or_default();
+    let mut by_way: BTreeMap<Option<&Dns01>, Vec<PresentedRecord>> = BTreeMap::new();
     for record in records {
-        let mut settings = rfc2136(&solvers, &record.name, &labels);
+        let mut settings = dns01(&solvers, &record.name, &labels);
         if any && settings.is_none() {
             settings = first(&solvers);
         }
-        by_server.entry(settings).or_default().push(record);
+        by_way.entry(settings).or_default().push(record);
     }
     let mut outcomes = Vec::new();
-    for (settings, records) in by_server {
+    for (settings, records) in by_way {
         let texts: Vec<TxtRecord> = records.iter().map(txt).collect();
         let outcome = match settings {
-            Some(settings) => Some(context.dns.remove(settings, &secrets, &texts).await),
+            Some(settings) => {
+                let by = By {
+                    settings,
+                    secrets: &secrets,
+                    tenant: &tenant,
+                };
+                Some(context.dns.remove(by, &texts).await)
+            }
             None => None,
         };
         outcomes.extend(records.into_iter().map(|record| {
@@ -142,9 +150,8 @@ async fn remove(
     outcomes
 }
 
-fn first(solvers: &[Solver]) -> Option<&Rfc2136> {
-    let mut dns = solvers.iter().filter_map(|solver| solver.dns01.as_ref());
-    dns.find_map(|dns01| dns01.rfc2136.as_ref())
+fn first(solvers: &[Solver]) -> Option<&Dns01> {
+    solvers.iter().find_map(|solver| solver.dns01.as_ref())
 }
 
 /// Begins the removal of a deleted shard's records, if it has any.

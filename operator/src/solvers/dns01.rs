@@ -1,23 +1,31 @@
 //! DNS-01 (RFC 8555 §8.4): TXT records are written, seen by all servers of their zones, and removed.
 //!
-//! name → place (`zone`: CNAMEs, then the SOA) → update (`rfc2136`, signed by a key of `credentials`) → `seen`
+//! name → place (`zone`: CNAMEs, then the SOA) → `writer` (let in by `credentials`) → `seen`
+//!
+//! Writers: dynamic updates (`rfc2136`), and the APIs of providers (`cloudflare`, `route53`), which share what sends
+//! requests on permits (`api`) and what exchanges record sets (`sets`).
 //!
 //! # Guarantees
 //! - One value is added and removed under a name, whatever else stands there.
 //! - A record is written where CNAMEs lead, at most [`zone::MOST_CNAMES`] of them; a loop is a fault of the name.
 //! - What DNS servers answer is not believed further than it is needed: sizes, chains and numbers of servers are bounded,
 //!   and nothing of it is shown but names and response codes.
-//! - A key stands in no log, status or event, and has no `Debug`.
+//! - A key or token stands in no log, status or event, and has no `Debug`.
 //!
 //! The wire format and TSIG are hickory-proto's. Its client and `dns-update` are not used: these send one update for each
 //! name, and make a key that the server does not know look like an answer that cannot be read, since such an answer
 //! is not signed (RFC 8945 §5.2.1).
 
+mod api;
+mod cloudflare;
 mod credentials;
 mod exchange;
 mod fault;
 mod rfc2136;
+mod route53;
 mod seen;
+mod sets;
+mod writer;
 mod zone;
 
 use std::collections::BTreeMap;
@@ -28,15 +36,23 @@ use std::time::Duration;
 use hickory_resolver::system_conf::read_system_conf;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use sancho_crds::Rfc2136;
+use sancho_crds::Dns01;
 use tokio::sync::Semaphore;
 
+pub use self::api::{Elsewhere, Provider};
 pub use self::fault::DnsFault;
 pub use self::zone::Place;
 
-use self::rfc2136::{Change, Updater};
+use self::api::Apis;
+use self::credentials::Credentials;
 use self::seen::Servers;
+use self::sets::Wish;
+use self::writer::Writer;
+use crate::budget::Budgets;
+use crate::metrics::Metrics;
 
+/// The most records in one update or request.
+const MOST_RECORDS: usize = 100;
 /// So many questions are asked at once by one process.
 const MOST_AT_ONCE: usize = 64;
 
@@ -51,6 +67,19 @@ pub struct Dns01Settings {
     pub port: u16,
     /// How long a record may take to be seen everywhere.
     pub propagation_timeout: Duration,
+    /// Where providers' APIs are, if not at their own hosts.
+    pub elsewhere: Elsewhere,
+}
+
+/// By whom records are written, and on whose behalf.
+#[derive(Clone, Copy)]
+pub struct By<'a> {
+    /// How, as an issuer has it.
+    pub settings: &'a Dns01,
+    /// The Secrets that the issuer may name.
+    pub secrets: &'a Api<Secret>,
+    /// The namespace of the Certificate: those whose requests wait take turns.
+    pub tenant: &'a str,
 }
 
 /// Writes TXT records and looks for them. Cheap to clone.
@@ -64,6 +93,7 @@ struct Inner {
     /// Why there is none, if there is none.
     recursive: Result<Vec<SocketAddr>, String>,
     places: Semaphore,
+    apis: Arc<Apis>,
 }
 
 /// A value under a name, and the zone that both are in.
@@ -78,9 +108,10 @@ pub struct TxtRecord {
 }
 
 impl Dns {
-    /// Asks DNS as `settings` have it.
+    /// Asks DNS as `settings` have it, and providers' APIs on permits of `budgets`, as `replica`.
     #[must_use]
-    pub fn new(settings: Dns01Settings) -> Self {
+    pub fn new(settings: Dns01Settings, budgets: Budgets, metrics: Metrics, replica: &str) -> Self {
+        let apis = Apis::new(budgets, metrics, replica, settings.elsewhere.clone());
         let recursive = match settings.recursive.as_slice() {
             [] => of_system(),
             given => Ok(given.to_vec()),
@@ -90,6 +121,7 @@ impl Dns {
                 settings,
                 recursive,
                 places: Semaphore::new(MOST_AT_ONCE),
+                apis,
             }),
         }
     }
@@ -108,40 +140,21 @@ impl Dns {
         zone::place(&self.inner, record).await
     }
 
-    /// Could records of these names be written? Asks the server to remove a value that is not there, which changes
-    /// nothing and needs the same leave. One answer for each place.
-    pub async fn may_write(
-        &self,
-        settings: &Rfc2136,
-        secrets: &Api<Secret>,
-        places: &[Place],
-    ) -> Vec<Result<(), DnsFault>> {
-        let all = |fault: DnsFault| places.iter().map(|_| Err(fault.clone())).collect();
-        let updater = match self.updater(settings, secrets).await {
-            Ok(updater) => updater,
-            Err(fault) => return all(fault),
+    /// Could records of these names be written? Nothing is changed by that. One answer for each place.
+    pub async fn may_write(&self, by: By<'_>, places: &[Place]) -> Vec<Result<(), DnsFault>> {
+        let writer = match self.writer(by).await {
+            Ok(writer) => writer,
+            Err(fault) => return places.iter().map(|_| Err(fault.clone())).collect(),
         };
         let mut zones: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for Place { record, zone } in places {
             zones.entry(zone).or_default().push(record);
         }
-        let mut refused: BTreeMap<&str, DnsFault> = BTreeMap::new();
+        let mut refused: BTreeMap<String, DnsFault> = BTreeMap::new();
         for (zone, records) in zones {
-            let whole = updater.update(zone, &Change::nothing(&records)).await;
-            match whole {
-                Ok(()) => {}
-                // Some may be allowed and others not.
-                Err(fault) if fault.is_about_names && records.len() > 1 => {
-                    for record in records {
-                        if let Err(fault) = updater.update(zone, &Change::nothing(&[record])).await {
-                            refused.insert(record, fault);
-                        }
-                    }
-                }
-                Err(fault) => refused.extend(records.iter().map(|record| (*record, fault.clone()))),
-            }
+            refused.extend(writer.refused(zone, &records).await);
         }
-        let answer = |place: &Place| refused.get(place.record.as_str()).cloned().map_or(Ok(()), Err);
+        let answer = |place: &Place| refused.get(&place.record).cloned().map_or(Ok(()), Err);
         places.iter().map(answer).collect()
     }
 
@@ -149,26 +162,16 @@ impl Dns {
     ///
     /// # Errors
     /// [`DnsFault`] says why one of them, at least, was not written.
-    pub async fn write(
-        &self,
-        settings: &Rfc2136,
-        secrets: &Api<Secret>,
-        records: &[TxtRecord],
-    ) -> Result<(), DnsFault> {
-        self.change(settings, secrets, records, Change::add).await
+    pub async fn write(&self, by: By<'_>, records: &[TxtRecord]) -> Result<(), DnsFault> {
+        self.change(by, records, Wish::There).await
     }
 
     /// Removes these records. One that is not there is no error.
     ///
     /// # Errors
     /// [`DnsFault`] says why one of them, at least, may still be there.
-    pub async fn remove(
-        &self,
-        settings: &Rfc2136,
-        secrets: &Api<Secret>,
-        records: &[TxtRecord],
-    ) -> Result<(), DnsFault> {
-        self.change(settings, secrets, records, Change::remove).await
+    pub async fn remove(&self, by: By<'_>, records: &[TxtRecord]) -> Result<(), DnsFault> {
+        self.change(by, records, Wish::Gone).await
     }
 
     /// Which of these records cannot be seen at some server: by the record's name, what lacks it, in words.
@@ -193,29 +196,32 @@ impl Dns {
             .collect()
     }
 
-    async fn change(
-        &self,
-        settings: &Rfc2136,
-        secrets: &Api<Secret>,
-        records: &[TxtRecord],
-        change: fn(&[&TxtRecord]) -> Change,
-    ) -> Result<(), DnsFault> {
-        let updater = self.updater(settings, secrets).await?;
+    async fn change(&self, by: By<'_>, records: &[TxtRecord], wish: Wish) -> Result<(), DnsFault> {
+        let writer = self.writer(by).await?;
         let mut by_zone: BTreeMap<&str, Vec<&TxtRecord>> = BTreeMap::new();
         for record in records {
             by_zone.entry(&record.zone).or_default().push(record);
         }
         for (zone, records) in by_zone {
-            for some in records.chunks(rfc2136::MOST_RECORDS) {
-                updater.update(zone, &change(some)).await?;
+            for some in records.chunks(MOST_RECORDS) {
+                writer.change(zone, wish, some).await?;
             }
         }
         Ok(())
     }
 
-    async fn updater(&self, settings: &Rfc2136, secrets: &Api<Secret>) -> Result<Updater, DnsFault> {
-        let key = credentials::key(settings, secrets).await?;
-        Updater::new(settings, key).await
+    async fn writer(&self, by: By<'_>) -> Result<Writer, DnsFault> {
+        let By {
+            settings,
+            secrets,
+            tenant,
+        } = by;
+        let credentials = Credentials {
+            apis: &self.inner.apis,
+            secrets,
+            tenant,
+        };
+        Writer::of(settings, &credentials).await
     }
 }
 

@@ -449,9 +449,44 @@ pub fn refused_issuers() -> Vec<Refused> {
             "a solver answers in one way",
         ),
         (
-            "a way by DNS that does not exist yet",
-            issuer("solvers", "[{ dns01: { route53: { region: eu } } }]"),
-            "say how records are written: write rfc2136",
+            "no way by DNS",
+            issuer("solvers", "[{ dns01: {} }]"),
+            "say in one way how records are written: rfc2136",
+        ),
+        (
+            "two ways by DNS",
+            issuer(
+                "solvers",
+                "[{ dns01: { rfc2136: { nameserver: 192.0.2.53 }, cloudflare: { apiTokenSecretRef: { name: a, key: b } } } }]",
+            ),
+            "say in one way how records are written: rfc2136",
+        ),
+        (
+            "Cloudflare without a credential",
+            issuer("solvers", "[{ dns01: { cloudflare: {} } }]"),
+            "name one credential: apiTokenSecretRef with an API token",
+        ),
+        (
+            "a global key of nobody",
+            issuer(
+                "solvers",
+                "[{ dns01: { cloudflare: { apiKeySecretRef: { name: a, key: b } } } }]",
+            ),
+            "write its email beside apiKeySecretRef",
+        ),
+        (
+            "ambient credentials of AWS",
+            issuer("solvers", "[{ dns01: { route53: { region: eu-central-1 } } }]"),
+            "Sancho has no ambient credentials (IRSA, Pod Identity, instance profiles) and assumes no role",
+        ),
+        (
+            "a hosted zone that is a name",
+            issuer(
+                "solvers",
+                "[{ dns01: { route53: { hostedZoneID: example.com, accessKeyID: AKIAIOSFODNN7EXAMPLE, \
+                 secretAccessKeySecretRef: { name: a, key: b } } } }]",
+            ),
+            "not the ID of a hosted zone: write it as in Z2FDTNDATAQYW2",
         ),
         (
             "a TSIG key without its Secret",
@@ -584,6 +619,21 @@ pub fn accepted() -> Vec<(&'static str, String)> {
                 "solvers",
                 "[{ dns01: { rfc2136: { nameserver: \"[2001:db8::53]:5353\", protocol: TCP, tsigKeyName: sancho, \
                  tsigAlgorithm: HMACSHA512, tsigSecretSecretRef: { name: tsig, key: key } } } }]",
+            ),
+        ),
+        (
+            "a solver by Cloudflare",
+            issuer(
+                "solvers",
+                "[{ dns01: { cloudflare: { apiTokenSecretRef: { name: token, key: token } } } }]",
+            ),
+        ),
+        (
+            "a solver by Route 53",
+            issuer(
+                "solvers",
+                "[{ dns01: { route53: { region: us-east-1, hostedZoneID: /hostedzone/Z2FDTNDATAQYW2, \
+                 accessKeyIDSecretRef: { name: aws, key: id }, secretAccessKeySecretRef: { name: aws, key: key } } } }]",
             ),
         ),
         (

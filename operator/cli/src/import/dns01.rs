@@ -1,13 +1,34 @@
 //! A solver of cert-manager that answers by DNS. Pure.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::fields::Fields;
 
-/// The solver, if Sancho has such a one: dynamic updates (RFC 2136). `None` with a remark if not, or if it is none by DNS.
+/// A way that Sancho has as well, and the fields that carry over as they are.
+const WAYS: [(&str, &[&str]); 3] = [
+    (
+        "rfc2136",
+        &["nameserver", "protocol", "tsigKeyName", "tsigSecretSecretRef"],
+    ),
+    ("cloudflare", &["email", "apiTokenSecretRef", "apiKeySecretRef"]),
+    (
+        "route53",
+        &[
+            "region",
+            "hostedZoneID",
+            "accessKeyID",
+            "accessKeyIDSecretRef",
+            "secretAccessKeySecretRef",
+        ],
+    ),
+];
+
+/// The solver, if Sancho has such a one. `None` with a remark if not, or if it is none by DNS.
 pub fn solver(solver: &Value, kind: &str, path: &str, remarks: &mut Vec<String>) -> Option<Value> {
     let dns01 = solver["dns01"].as_object()?;
-    let Some(theirs) = dns01.get("rfc2136") else {
+    let Some((way, known)) = WAYS.iter().find(|(way, _)| dns01.contains_key(*way)) else {
         let mut providers = dns01.keys().filter(|key| *key != "cnameStrategy");
         let provider = providers.next().map_or("no provider", String::as_str);
         remarks.push(format!(
@@ -16,13 +37,56 @@ pub fn solver(solver: &Value, kind: &str, path: &str, remarks: &mut Vec<String>)
         ));
         return None;
     };
-    let mut fields = Fields::of(theirs);
-    let mut rfc2136 = json!({});
-    for field in ["nameserver", "protocol", "tsigKeyName", "tsigSecretSecretRef"] {
+    let mut fields = Fields::of(&dns01[*way]);
+    if *way == "route53" && is_ambient(&dns01[*way]) {
+        remarks.push(format!(
+            "{path}: DNS-01 (route53) by ambient credentials or a role does not carry over: make an access key, and name \
+             it in accessKeyIDSecretRef and secretAccessKeySecretRef"
+        ));
+        return None;
+    }
+    let mut settings = json!({});
+    for field in *known {
         if let Some(value) = fields.take(field) {
-            rfc2136[field] = value;
+            settings[field] = value;
         }
     }
+    if *way == "rfc2136" {
+        algorithm(&mut fields, &mut settings, path, remarks);
+    }
+    if kind == "ClusterIssuer" {
+        let values = settings
+            .as_object()
+            .into_iter()
+            .flat_map(|fields| fields.values());
+        let names: BTreeSet<&str> = values.filter_map(|value| value["name"].as_str()).collect();
+        remarks.extend(names.into_iter().map(|name| {
+            format!("{path}.dns01: copy Secret {name} from cert-manager's namespace to the operator's")
+        }));
+    }
+    remarks.extend(fields.rest(&format!("{path}.dns01.{way}")));
+    if dns01.get("cnameStrategy").and_then(Value::as_str) != Some("Follow") {
+        remarks.push(format!(
+            "{path}.dns01: a CNAME at _acme-challenge.NAME is followed always, as with cnameStrategy: Follow"
+        ));
+    }
+    let mut wanted = json!({ "dns01": { *way: settings } });
+    if solver["selector"]
+        .as_object()
+        .is_some_and(|selector| !selector.is_empty())
+    {
+        wanted["selector"] = solver["selector"].clone();
+    }
+    Some(wanted)
+}
+
+/// Does it get its credentials from where it runs, or by taking on a role?
+fn is_ambient(route53: &Value) -> bool {
+    let has = |field: &str| !route53[field].is_null() && route53[field] != "";
+    has("role") || has("auth") || !has("secretAccessKeySecretRef")
+}
+
+fn algorithm(fields: &mut Fields, rfc2136: &mut Value, path: &str, remarks: &mut Vec<String>) {
     let is_signed = rfc2136["tsigKeyName"].is_string();
     match fields.take_text("tsigAlgorithm") {
         Some(known) if matches!(known.as_str(), "HMACSHA256" | "HMACSHA512") => {
@@ -36,27 +100,6 @@ pub fn solver(solver: &Value, kind: &str, path: &str, remarks: &mut Vec<String>)
         )),
         _ => {}
     }
-    if kind == "ClusterIssuer"
-        && let Some(name) = rfc2136["tsigSecretSecretRef"]["name"].as_str()
-    {
-        remarks.push(format!(
-            "{path}.dns01: copy Secret {name} from cert-manager's namespace to the operator's"
-        ));
-    }
-    remarks.extend(fields.rest(&format!("{path}.dns01.rfc2136")));
-    if dns01.get("cnameStrategy").and_then(Value::as_str) != Some("Follow") {
-        remarks.push(format!(
-            "{path}.dns01: a CNAME at _acme-challenge.NAME is followed always, as with cnameStrategy: Follow"
-        ));
-    }
-    let mut wanted = json!({ "dns01": { "rfc2136": rfc2136 } });
-    if solver["selector"]
-        .as_object()
-        .is_some_and(|selector| !selector.is_empty())
-    {
-        wanted["selector"] = solver["selector"].clone();
-    }
-    Some(wanted)
 }
 
 #[cfg(test)]
@@ -102,5 +145,35 @@ mod tests {
             "{remarks:?}"
         );
         assert!(remarks[1].contains("cnameStrategy"), "{remarks:?}");
+    }
+
+    #[test]
+    fn solvers_by_providers_carry_over_with_the_secrets_to_copy() {
+        let cloudflare = json!({ "dns01": { "cnameStrategy": "Follow", "cloudflare": {
+            "apiTokenSecretRef": { "name": "token", "key": "token" },
+        } } });
+        let route53 = json!({ "dns01": { "cnameStrategy": "Follow", "route53": {
+            "region": "us-east-1", "hostedZoneID": "Z1", "accessKeyIDSecretRef": { "name": "aws", "key": "id" },
+            "secretAccessKeySecretRef": { "name": "aws", "key": "key" },
+        } } });
+        for theirs in [cloudflare, route53] {
+            let mut remarks = Vec::new();
+            let ours = solver(&theirs, "ClusterIssuer", "solvers[0]", &mut remarks).unwrap();
+            serde_json::from_value::<Solver>(ours.clone()).unwrap();
+            let mut expected = theirs;
+            expected["dns01"].as_object_mut().unwrap().remove("cnameStrategy");
+            assert_eq!(ours, expected);
+            assert_eq!(remarks.len(), 1, "{remarks:?}");
+            assert!(remarks[0].contains("copy Secret"), "{remarks:?}");
+        }
+        for ambient in [
+            json!({ "region": "eu" }),
+            json!({ "role": "arn:aws:iam::1:role/dns" }),
+        ] {
+            let mut remarks = Vec::new();
+            let theirs = json!({ "dns01": { "route53": ambient } });
+            assert_eq!(solver(&theirs, "Issuer", "solvers[0]", &mut remarks), None);
+            assert!(remarks[0].contains("ambient credentials"), "{remarks:?}");
+        }
     }
 }

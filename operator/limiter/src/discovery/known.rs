@@ -1,4 +1,4 @@
-//! CAs whose limits are published.
+//! CAs, and DNS providers, whose limits are published.
 
 use crate::budget::{Budget, SubRate};
 
@@ -35,8 +35,44 @@ static TABLE: [Published; 2] = [
     },
 ];
 
-/// The published limits of the CA at `origin` (`https://host`, the port left out or 443), if they are known.
+/// A DNS provider's published limits, of one account.
+struct Provider {
+    /// How the names of its budgets begin.
+    prefix: &'static str,
+    requests_per_second: f64,
+    burst: u32,
+    max_in_flight: u32,
+}
+
+/// Route 53: five requests a second for an AWS account
+/// (<https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/DNSLimitations.html>). Cloudflare: 1,200 requests in five
+/// minutes for a user, over all of its tokens (<https://developers.cloudflare.com/fundamentals/api/reference/limits/>), of
+/// which a tenth is left to others. Both as of 2026-11.
+static PROVIDERS: [Provider; 2] = [
+    Provider {
+        prefix: "dns:route53:",
+        requests_per_second: 5.0,
+        burst: 0,
+        max_in_flight: 2,
+    },
+    Provider {
+        prefix: "dns:cloudflare:",
+        requests_per_second: 3.4,
+        burst: 60,
+        max_in_flight: 4,
+    },
+];
+
+/// The published limits of the CA at `origin` (`https://host`, the port left out or 443), or of an account at a DNS
+/// provider (`dns:PROVIDER:ACCOUNT`), if they are known.
 pub fn published(origin: &str) -> Option<Budget> {
+    if let Some(known) = PROVIDERS.iter().find(|known| origin.starts_with(known.prefix)) {
+        return Some(Budget::new(
+            known.requests_per_second,
+            known.burst,
+            known.max_in_flight,
+        ));
+    }
     let origin = origin.strip_suffix(":443").unwrap_or(origin);
     let known = TABLE.iter().find(|known| known.origin == origin)?;
     let mut budget = Budget::new(known.requests_per_second, known.burst, MAX_IN_FLIGHT);
@@ -60,5 +96,18 @@ mod tests {
         }
         assert_eq!(published("https://acme-v02.api.letsencrypt.org:8443"), None);
         assert_eq!(published("https://ca.example"), None);
+    }
+
+    #[test]
+    fn what_a_provider_publishes_is_not_exceeded_in_its_own_window() {
+        for (account, window, most) in [
+            ("dns:route53:a", 60.0, 300.0),
+            ("dns:cloudflare:a", 300.0, 1200.0),
+        ] {
+            let budget = published(account).unwrap();
+            let in_window = 1.0 + f64::from(budget.burst) + budget.requests_per_second * window;
+            assert!(in_window <= most + 1.0, "{account}: {in_window}");
+        }
+        assert_eq!(published("dns:another:a"), None);
     }
 }

@@ -1,4 +1,6 @@
-//! The TSIG key (RFC 8945) of a solver, from its Secret.
+//! What solvers are let in by, from Secrets: of an Issuer's namespace, or of the operator's own for a ClusterIssuer.
+
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -9,54 +11,123 @@ use kube::Api;
 use sancho_crds::{Rfc2136, SecretKeySelector, TsigAlgorithm};
 use zeroize::Zeroizing;
 
+use super::api::{Account, Apis, Provider};
 use super::fault::{CREDENTIALS_MISSING, DnsFault};
 
 /// How far the clocks of both sides may be apart, in seconds (RFC 8945 §10).
 const FUDGE: u16 = 300;
 
-/// The key that `settings` name; none for updates that are not signed.
-///
-/// # Errors
-/// [`DnsFault`] says what is missing or wrong; it never quotes the key.
-pub(super) async fn key(settings: &Rfc2136, secrets: &Api<Secret>) -> Result<Option<TSigner>, DnsFault> {
-    let (Some(name), Some(reference)) = (&settings.tsig_key_name, &settings.tsig_secret_secret_ref) else {
-        return Ok(None);
-    };
-    let secret = secrets.get_opt(&reference.name).await.map_err(|error| {
-        DnsFault::new(
-            CREDENTIALS_MISSING,
-            &format!(
-                "Secret {}, with the TSIG key, cannot be read: {error}",
-                reference.name
-            ),
-        )
-    })?;
-    let key = decoded(secret.as_ref(), reference)?;
-    signer(name, settings.tsig_algorithm.unwrap_or_default(), &key).map(Some)
+/// The Secrets that an issuer may name, and on whose behalf they are used.
+pub(super) struct Credentials<'a> {
+    pub(super) apis: &'a Arc<Apis>,
+    pub(super) secrets: &'a Api<Secret>,
+    pub(super) tenant: &'a str,
 }
 
-fn decoded(secret: Option<&Secret>, reference: &SecretKeySelector) -> Result<Zeroizing<Vec<u8>>, DnsFault> {
+impl Credentials<'_> {
+    /// The TSIG key (RFC 8945) that `settings` name; none for updates that are not signed.
+    ///
+    /// # Errors
+    /// [`DnsFault`] says what is missing or wrong; it never quotes the key.
+    pub(super) async fn key(&self, settings: &Rfc2136) -> Result<Option<TSigner>, DnsFault> {
+        let (Some(name), Some(reference)) = (&settings.tsig_key_name, &settings.tsig_secret_secret_ref)
+        else {
+            return Ok(None);
+        };
+        let field = self
+            .field(reference, "the TSIG key", "rfc2136.tsigSecretSecretRef")
+            .await?;
+        let key = decoded(&field, reference)?;
+        signer(name, settings.tsig_algorithm.unwrap_or_default(), &key).map(Some)
+    }
+
+    /// What a field of a Secret holds, without the white space around it. `what` it is, and `path`, where below `dns01`
+    /// the issuer names it, are for people.
+    ///
+    /// # Errors
+    /// [`DnsFault`] says what is missing or wrong; it never quotes what is there.
+    pub(super) async fn text(
+        &self,
+        reference: &SecretKeySelector,
+        what: &str,
+        path: &str,
+    ) -> Result<Zeroizing<String>, DnsFault> {
+        let field = self.field(reference, what, path).await?;
+        let text = std::str::from_utf8(&field).map(|text| Zeroizing::new(text.trim().to_owned()));
+        text.map_err(|_| {
+            missing(&format!(
+                "field {} of Secret {} is not {what}: it is no text",
+                reference.key, reference.name
+            ))
+        })
+    }
+
+    /// An issuer names no credential at `path` below `dns01`.
+    pub(super) fn none(&self, path: &str) -> DnsFault {
+        missing(&format!(
+            "dns01.{path} is missing in the issuer: name the Secret there"
+        ))
+    }
+
+    /// The account at `provider` that these words tell from others.
+    pub(super) fn account<'w>(
+        &self,
+        provider: Provider,
+        words: impl IntoIterator<Item = &'w str>,
+    ) -> Account {
+        self.apis.account(provider, words, self.tenant)
+    }
+
+    async fn field(
+        &self,
+        reference: &SecretKeySelector,
+        what: &str,
+        path: &str,
+    ) -> Result<Zeroizing<Vec<u8>>, DnsFault> {
+        let secret = self.secrets.get_opt(&reference.name).await.map_err(|error| {
+            missing(&format!(
+                "Secret {}, with {what}, cannot be read: {error}",
+                reference.name
+            ))
+        })?;
+        field_of(secret.as_ref(), reference, what, path)
+    }
+}
+
+fn missing(words: &str) -> DnsFault {
+    DnsFault::new(CREDENTIALS_MISSING, words)
+}
+
+fn field_of(
+    secret: Option<&Secret>,
+    reference: &SecretKeySelector,
+    what: &str,
+    path: &str,
+) -> Result<Zeroizing<Vec<u8>>, DnsFault> {
     let SecretKeySelector { name, key } = reference;
-    let missing = |words: String| DnsFault::new(CREDENTIALS_MISSING, &words);
     let Some(secret) = secret else {
-        return Err(missing(format!(
-            "Secret {name}, with the TSIG key, does not exist: kubectl create secret generic {name} \
+        return Err(missing(&format!(
+            "Secret {name}, with {what}, does not exist: kubectl create secret generic {name} \
              --from-literal={key}=KEY makes one, beside an Issuer in its namespace, for a ClusterIssuer in the \
              operator's"
         )));
     };
     let field = secret.data.as_ref().and_then(|data| data.get(key));
-    let Some(field) = field.filter(|field| !field.0.is_empty()) else {
-        return Err(missing(format!(
-            "Secret {name} has no field {key} with the TSIG key: write it there, or name another field in \
-             dns01.rfc2136.tsigSecretSecretRef.key"
-        )));
-    };
+    match field.filter(|field| !field.0.trim_ascii().is_empty()) {
+        Some(field) => Ok(Zeroizing::new(field.0.clone())),
+        None => Err(missing(&format!(
+            "Secret {name} has no field {key} with {what}: write it there, or name another field in dns01.{path}.key"
+        ))),
+    }
+}
+
+fn decoded(field: &[u8], reference: &SecretKeySelector) -> Result<Zeroizing<Vec<u8>>, DnsFault> {
+    let SecretKeySelector { name, key } = reference;
     STANDARD
-        .decode(field.0.trim_ascii())
+        .decode(field.trim_ascii())
         .map(Zeroizing::new)
         .map_err(|_| {
-            missing(format!(
+            missing(&format!(
                 "field {key} of Secret {name} is no TSIG key: put it there in base64, as it stands in the server's \
                  configuration"
             ))
@@ -69,11 +140,10 @@ fn signer(name: &str, algorithm: TsigAlgorithm, key: &[u8]) -> Result<TSigner, D
         TsigAlgorithm::HmacSha384 => Algorithm::HmacSha384,
         TsigAlgorithm::HmacSha512 => Algorithm::HmacSha512,
     };
-    let invalid = |words: String| DnsFault::new(CREDENTIALS_MISSING, &words);
     let name = Name::from_ascii(name)
-        .map_err(|error| invalid(format!("dns01.rfc2136.tsigKeyName is no name of a key: {error}")))?;
+        .map_err(|error| missing(&format!("dns01.rfc2136.tsigKeyName is no name of a key: {error}")))?;
     TSigner::new(key.to_vec(), algorithm, name, FUDGE)
-        .map_err(|error| invalid(format!("the TSIG key cannot be used: {error}")))
+        .map_err(|error| missing(&format!("the TSIG key cannot be used: {error}")))
 }
 
 #[cfg(test)]
@@ -97,11 +167,17 @@ mod tests {
             name: "tsig".into(),
             key: "key".into(),
         };
+        let read = |secret: Option<&Secret>| {
+            let field = field_of(secret, &reference, "the TSIG key", "rfc2136.tsigSecretSecretRef")?;
+            decoded(&field, &reference)
+        };
         let good = secret("key", " c2VjcmV0\n");
-        assert_eq!(**decoded(Some(&good), &reference).unwrap(), *b"secret");
-        let words = |secret: Option<&Secret>| decoded(secret, &reference).unwrap_err().words;
+        assert_eq!(**read(Some(&good)).unwrap(), *b"secret");
+        let words = |secret: Option<&Secret>| read(secret).unwrap_err().words;
         assert!(words(None).contains("kubectl create secret generic tsig --from-literal=key=KEY"));
-        assert!(words(Some(&secret("other", "c2VjcmV0"))).contains("has no field key"));
+        for empty in [secret("other", "c2VjcmV0"), secret("key", " \n")] {
+            assert!(words(Some(&empty)).contains("has no field key"));
+        }
         let bad = words(Some(&secret("key", "not-base64!")));
         assert!(
             bad.contains("put it there in base64") && !bad.contains("not-base64"),

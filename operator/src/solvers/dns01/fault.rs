@@ -7,6 +7,8 @@ use sancho_core::shown::shown_within;
 pub(super) const CREDENTIALS_MISSING: &str = "DNSCredentialsMissing";
 /// Nothing says how the record is written.
 const NO_SOLVER: &str = "NoDNS01Solver";
+/// The provider does not take the credentials.
+pub(super) const CREDENTIALS_REFUSED: &str = "DNSCredentialsRefused";
 /// The server does not take the key.
 pub(super) const KEY_REFUSED: &str = "TSIGRefused";
 /// The server does not let this key write there.
@@ -19,6 +21,10 @@ pub(super) const ZONE_NOT_FOUND: &str = "DNSZoneNotFound";
 pub(super) const CNAME_LOOP: &str = "CNAMELoop";
 /// A DNS server does not answer, or fails.
 pub(super) const SERVER_FAILS: &str = "DNSServerFails";
+/// The provider's API does not answer, or fails.
+pub(super) const PROVIDER_FAILS: &str = "DNSProviderFails";
+/// The provider is asked too fast, or requests wait until it is not.
+pub(super) const PROVIDER_THROTTLES: &str = "DNSProviderThrottles";
 
 /// Why a TXT record cannot be written, or a name's place in DNS not be found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,10 +59,24 @@ impl DnsFault {
         )
     }
 
+    /// Its issuer has a `dns01` in which nothing says how.
+    pub(super) fn no_way() -> Self {
+        Self::new(
+            NO_SOLVER,
+            "its solver has dns01 and does not say how records are written: write rfc2136, cloudflare or another way there",
+        )
+    }
+
     /// A server that does not answer or fails, or a record that is not seen yet, may do so in a moment.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        self.reason == SERVER_FAILS
+        [SERVER_FAILS, PROVIDER_FAILS, PROVIDER_THROTTLES].contains(&self.reason)
+    }
+
+    /// It says something of how fast a provider may be asked, and nothing of any name.
+    #[must_use]
+    pub fn is_of_pace(&self) -> bool {
+        self.reason == PROVIDER_THROTTLES
     }
 }
 

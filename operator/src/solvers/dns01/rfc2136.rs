@@ -11,13 +11,10 @@ use sancho_crds::{Rfc2136, UpdateProtocol};
 use super::TxtRecord;
 use super::exchange::send;
 use super::fault::{DnsFault, KEY_REFUSED, SERVER_FAILS, UPDATE_REFUSED, ZONE_REFUSED};
+use super::sets::TTL;
 use super::zone::absolute;
 use crate::clock;
 
-/// The most records in one update.
-pub(super) const MOST_RECORDS: usize = 100;
-/// How long resolvers may keep a record: CAs keep none, and what is answered must not be old for long.
-const TTL: u32 = 60;
 /// A value that no challenge has.
 const NOTHING: &str = "sancho-look";
 

@@ -1,0 +1,258 @@
+//! The APIs of DNS providers, as they publish them, written for the tests: an HTTPS server that checks what it is asked
+//! and writes it to BIND, so that what it took can be validated by a CA.
+//!
+//! It is no provider. It has the calls that Sancho makes, and refuses what their documents say is refused: a token or
+//! signature that is wrong, a zone of somebody else's, a record that is there already or is not, a batch that is too long,
+//! a body that is not as it should be, and requests that come too fast.
+
+mod cloudflare;
+mod route53;
+mod zones;
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::Result;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::http::request::Parts;
+use hyper::{Request, Response, header};
+use tokio::sync::Mutex as AsyncMutex;
+use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
+
+use self::zones::Zones;
+use crate::bind::Bind;
+use crate::listener::{Listener, serve_tls};
+use crate::pki::{self, Authority};
+
+pub use self::cloudflare::TOKEN as CLOUDFLARE_TOKEN;
+pub use self::route53::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
+
+/// A provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Provider {
+    /// Cloudflare.
+    Cloudflare,
+    /// Route 53.
+    Route53,
+}
+
+/// One request that arrived.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// Since the start.
+    pub at: Duration,
+    /// Whose API it asked.
+    pub provider: Provider,
+    /// `METHOD PATH`, without the query.
+    pub what: String,
+    /// The answer's status.
+    pub status: u16,
+    /// Whether it was refused because of the pace.
+    pub throttled: bool,
+}
+
+/// What is refused.
+#[derive(Debug, Clone, Copy)]
+struct Limit {
+    per_second: f64,
+    burst: f64,
+}
+
+/// The APIs. They end when dropped.
+pub struct DnsApi {
+    listener: Listener,
+    roots: PathBuf,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    began: Instant,
+    zones: Zones,
+    /// Held while a request is carried out: a provider's changes are transactions.
+    one_by_one: AsyncMutex<()>,
+    asked: Mutex<Vec<Asked>>,
+    comments: Mutex<cloudflare::Comments>,
+    pace: Mutex<Pace>,
+}
+
+#[derive(Default)]
+struct Pace {
+    limit: Option<Limit>,
+    /// The leaky bucket's level, and when that was.
+    level: f64,
+    at: Option<Instant>,
+    /// Everything is refused until then.
+    closed_until: Option<Instant>,
+}
+
+/// An answer, before it is written.
+struct Answer {
+    status: u16,
+    kind: &'static str,
+    body: String,
+}
+
+impl DnsApi {
+    /// Starts the APIs for the zones of `bind`, with their files in `dir`.
+    ///
+    /// # Errors
+    ///
+    /// When no port is free.
+    pub async fn start(dir: &Path, bind: &Bind) -> Result<Self> {
+        pki::install_crypto();
+        fs::create_dir_all(dir)?;
+        let authority = Authority::new("Sancho test DNS providers")?;
+        let roots = dir.join("roots.pem");
+        fs::write(&roots, authority.pem())?;
+        let tls = TlsAcceptor::from(Arc::new(authority.server_config("DNS provider")?));
+        let shared = Arc::new(Shared {
+            began: Instant::now(),
+            zones: Zones::new(bind.primary(), bind.zones().to_vec()),
+            one_by_one: AsyncMutex::default(),
+            asked: Mutex::default(),
+            comments: Mutex::default(),
+            pace: Mutex::default(),
+        });
+        let state = shared.clone();
+        let address = (Ipv4Addr::LOCALHOST, 0).into();
+        let listener = Listener::start("dns-api", address, move |stream, _| {
+            let (state, tls) = (state.clone(), tls.clone());
+            serve_tls(tls, stream, move |request| answer(state.clone(), request))
+        })
+        .await?;
+        Ok(Self {
+            listener,
+            roots,
+            shared,
+        })
+    }
+
+    /// The flags by which a replica asks here.
+    pub fn flags(&self) -> Vec<String> {
+        let origin = format!("https://localhost:{}", self.listener.address().port());
+        vec![
+            format!("--dns01-provider-endpoint=cloudflare={origin}"),
+            format!("--dns01-provider-endpoint=route53={origin}"),
+            format!("--dns01-provider-roots={}", self.roots.display()),
+        ]
+    }
+
+    /// What has arrived so far.
+    pub fn asked(&self) -> Vec<Asked> {
+        lock(&self.shared.asked).clone()
+    }
+
+    /// Refuses more requests than so many a second from now on.
+    pub fn limit(&self, per_second: f64, burst: u32) {
+        lock(&self.shared.pace).limit = Some(Limit {
+            per_second,
+            burst: f64::from(burst),
+        });
+    }
+
+    /// Refuses everything for so long, and says so.
+    pub fn close_for(&self, time: Duration) {
+        lock(&self.shared.pace).closed_until = Some(Instant::now() + time);
+    }
+}
+
+impl Pace {
+    /// How long to stay away, if this request is one too many.
+    fn refuses(&mut self, now: Instant) -> Option<Duration> {
+        if let Some(until) = self.closed_until.filter(|until| now < *until) {
+            return Some(until - now);
+        }
+        let limit = self.limit?;
+        let since = self.at.map_or(Duration::ZERO, |at| now - at);
+        self.level = (self.level - since.as_secs_f64() * limit.per_second).max(0.0);
+        self.at = Some(now);
+        if self.level + 1.0 > limit.burst + 1.0 {
+            return Some(Duration::from_secs(1));
+        }
+        self.level += 1.0;
+        None
+    }
+}
+
+async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let (head, body) = request.into_parts();
+    let body = match body.collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(_) => Bytes::new(),
+    };
+    let provider = match head.uri.path() {
+        path if path.starts_with("/client/v4/") => Provider::Cloudflare,
+        _ => Provider::Route53,
+    };
+    let wait = lock(&shared.pace).refuses(Instant::now());
+    let answered = match (wait, provider) {
+        (Some(_), Provider::Cloudflare) => cloudflare::throttled(),
+        (Some(_), Provider::Route53) => route53::throttled(),
+        (None, provider) => {
+            let _alone = shared.one_by_one.lock().await;
+            match provider {
+                Provider::Cloudflare => cloudflare::answer(&shared, &head, &body).await,
+                Provider::Route53 => route53::answer(&shared, &head, &body).await,
+            }
+        }
+    };
+    lock(&shared.asked).push(Asked {
+        at: shared.began.elapsed(),
+        provider,
+        what: format!("{} {}", head.method, head.uri.path()),
+        status: answered.status,
+        throttled: wait.is_some(),
+    });
+    let mut response = Response::builder()
+        .status(answered.status)
+        .header(header::CONTENT_TYPE, answered.kind);
+    if let Some(wait) = wait.filter(|_| provider == Provider::Cloudflare) {
+        response = response.header(header::RETRY_AFTER, wait.as_secs_f64().ceil().to_string());
+    }
+    response.body(Full::new(answered.body.into())).unwrap_or_default()
+}
+
+/// A parameter of the query.
+fn parameter(head: &Parts, name: &str) -> Option<String> {
+    let pairs = head.uri.query()?.split('&');
+    let found = pairs
+        .filter_map(|pair| pair.split_once('='))
+        .find(|(key, _)| *key == name)?;
+    Some(decoded(found.1))
+}
+
+/// What stands for percent-encoded text.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let code = after.get(..2).filter(|_| *first == b'%');
+        let code = code.and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+        match code {
+            Some(code) => {
+                bytes.push(code);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(if *first == b'+' { b' ' } else { *first });
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// A header's text.
+fn text(head: &Parts, name: impl header::AsHeaderName) -> &str {
+    let value = head.headers.get(name).and_then(|value| value.to_str().ok());
+    value.unwrap_or_default()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

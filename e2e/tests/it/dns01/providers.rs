@@ -1,0 +1,217 @@
+//! Records that are written by providers' APIs. These are the tests' own (see [`sancho_e2e::dns_api`]), and write to BIND,
+//! so that Pebble validates what they took.
+
+use sancho_e2e::dns_api::{ACCESS_KEY_ID, Asked, CLOUDFLARE_TOKEN, Provider, SECRET_ACCESS_KEY};
+
+use super::*;
+use crate::stories::not_ready;
+
+/// A CA whose names are in two zones of BIND, which the APIs write.
+fn by_api() -> CaOptions {
+    let mut options = by_bind(None);
+    options.bind.as_mut().unwrap().api = true;
+    options
+}
+
+fn cloudflare(secret: &str) -> Value {
+    json!({ "dns01": { "cloudflare": { "apiTokenSecretRef": { "name": secret, "key": "key" } } } })
+}
+
+fn route53(id: &str, secret: &str) -> Value {
+    json!({ "dns01": { "route53": {
+        "accessKeyID": id, "secretAccessKeySecretRef": { "name": secret, "key": "key" },
+    } } })
+}
+
+/// Applies the ClusterIssuer `ca` with this solver.
+async fn apply_ca(world: &World, budget: Budget, solver: Value) {
+    let front = world.front().unwrap();
+    let mut issuer = cluster_issuer("ca", &front.directory_url(), front.ca_pem(), budget);
+    issuer["spec"]["acme"]["solvers"] = json!([solver]);
+    world.cluster.apply_yaml(&issuer.to_string()).await.unwrap();
+}
+
+/// What the provider was asked, which is nothing that it refuses for its pace and not more than `most`.
+fn asked(world: &World, provider: Provider, most: usize) -> Vec<Asked> {
+    let asked = world.dns_api().unwrap().asked();
+    let asked: Vec<Asked> = asked.into_iter().filter(|one| one.provider == provider).collect();
+    println!("{} requests to {provider:?}: {asked:#?}", asked.len());
+    assert!(asked.iter().all(|one| !one.throttled));
+    assert!((1..=most).contains(&asked.len()), "{} requests", asked.len());
+    asked
+}
+
+/// No log of a replica has one of these.
+fn no_log_has(world: &World, secrets: &[&str]) {
+    for replica in &world.replicas {
+        let log = replica.process().log_tail(usize::MAX);
+        for secret in secrets {
+            assert!(!log.contains(secret), "a credential stands in the log");
+        }
+    }
+}
+
+#[tokio::test]
+async fn cloudflare_gets_a_shards_records_in_one_request_for_each_zone_although_a_replica_is_killed() {
+    let world = world(3, FAST, by_api()).await;
+    world.dns_api().unwrap().limit(4.0, 60);
+    apply_key(&world, "token", CLOUDFLARE_TOKEN).await;
+    apply_ca(&world, FAST, cloudflare("token")).await;
+    let wanted = names(42);
+    apply_certificate(&world, "shop", &wanted, 21).await;
+    some_record(&world).await;
+    let holder = wait_for("a claim", Duration::from_secs(30), &[], async || {
+        let shards = shards(&world).await;
+        let mut claims = shards
+            .iter()
+            .filter_map(|shard| Some(shard.status.as_ref()?.claim.as_ref()?.holder.clone()));
+        let holder = claims.next();
+        let is_its = |name: &str| holder.as_ref().is_some_and(|holder| holder.starts_with(name));
+        Ok(world.replicas.iter().find(|replica| is_its(replica.name())))
+    })
+    .await
+    .unwrap();
+    holder.process().kill();
+
+    ready(&world, "shop", Duration::from_secs(120)).await;
+    assert_eq!(issued(&world).await, wanted.into_iter().collect());
+    assert!(orders(&world).await <= 2, "a recorded order was made again");
+    no_record_left(&world).await;
+    // Two shards in two zones: each replica finds the zones, each shard writes and removes twice; and what the killed one
+    // had done is done again.
+    asked(&world, Provider::Cloudflare, 40);
+    no_log_has(&world, &[CLOUDFLARE_TOKEN]);
+    judged(&world, FAST);
+}
+
+#[tokio::test]
+async fn route_53_keeps_every_value_under_one_name_when_several_certificates_and_replicas_write_it() {
+    let world = world(3, FAST, by_api()).await;
+    // What it publishes; arrivals are never quite even.
+    world.dns_api().unwrap().limit(5.0, 1);
+    apply_key(&world, "key", SECRET_ACCESS_KEY).await;
+    apply_ca(&world, FAST, route53(ACCESS_KEY_ID, "key")).await;
+    let wildcard = format!("*.{SHOP}");
+    // All validated at `_acme-challenge.shop.example`, where somebody else's record stands.
+    let certificates = ["one", "two", "three", "four"];
+    for name in certificates {
+        let names = [SHOP.to_owned(), wildcard.clone(), format!("{name}.{BLOG}")];
+        apply_certificate(&world, name, &names, 20).await;
+    }
+    for name in certificates {
+        ready(&world, name, Duration::from_secs(150)).await;
+    }
+    assert_eq!(orders(&world).await, 4, "an order failed and was made again");
+    no_record_left(&world).await;
+    asked(&world, Provider::Route53, 120);
+    no_log_has(&world, &[SECRET_ACCESS_KEY]);
+    judged(&world, FAST);
+}
+
+#[tokio::test]
+async fn a_provider_that_asks_to_be_left_alone_is_left_alone_by_all_replicas() {
+    let world = world(2, FAST, by_api()).await;
+    apply_key(&world, "token", CLOUDFLARE_TOKEN).await;
+    apply_ca(&world, FAST, cloudflare("token")).await;
+    // Before that the account has no Lease, and that takes longer than the pause.
+    apply_certificate(&world, "first", &[format!("first.{SHOP}")], 20).await;
+    ready(&world, "first", Duration::from_secs(90)).await;
+    no_record_left(&world).await;
+    world.dns_api().unwrap().close_for(Duration::from_secs(15));
+    for name in ["one", "two", "three"] {
+        apply_certificate(&world, name, &[format!("{name}.{SHOP}")], 20).await;
+    }
+    for name in ["one", "two", "three"] {
+        ready(&world, name, Duration::from_secs(120)).await;
+    }
+    let asked = world.dns_api().unwrap().asked();
+    let refused: Vec<&Asked> = asked.iter().filter(|one| one.throttled).collect();
+    // Those that were on their way already, and nobody else.
+    assert!((1..=4).contains(&refused.len()), "{asked:#?}");
+    let first = refused[0].at;
+    let last = refused.last().unwrap().at;
+    assert!(
+        last - first < Duration::from_secs(2),
+        "asked in the pause: {asked:#?}"
+    );
+    no_record_left(&world).await;
+}
+
+#[tokio::test]
+async fn what_a_provider_refuses_is_told_with_its_mend_before_the_ca_is_asked() {
+    let mut options = by_api();
+    options.bind.as_mut().unwrap().fixed_zones = vec![("other.example".to_owned(), String::new())];
+    let world = world(1, FAST, options).await;
+    apply_key(&world, "token", CLOUDFLARE_TOKEN).await;
+    apply_key(&world, "key", SECRET_ACCESS_KEY).await;
+    apply_key(&world, "wrong", "wrong-but-secret").await;
+    let wildcard = format!("*.{SHOP}");
+    let other = "www.other.example".to_owned();
+    let mut elsewhere = route53(ACCESS_KEY_ID, "key");
+    elsewhere["dns01"]["route53"]["hostedZoneID"] = json!("ZNOBODYS");
+    let cases = [
+        (
+            "bad-token",
+            cloudflare("wrong"),
+            &wildcard,
+            "DNSCredentialsRefused",
+            "put a valid API token into the Secret",
+        ),
+        (
+            "no-token",
+            cloudflare("absent"),
+            &wildcard,
+            "DNSCredentialsMissing",
+            "kubectl create secret generic absent --from-literal=key=KEY",
+        ),
+        (
+            "no-zone",
+            cloudflare("token"),
+            &other,
+            "DNSZoneRefused",
+            "Cloudflare shows no zone other.example to these credentials",
+        ),
+        (
+            "bad-secret",
+            route53(ACCESS_KEY_ID, "wrong"),
+            &wildcard,
+            "DNSCredentialsRefused",
+            "put the secret access key of that ID into the Secret",
+        ),
+        (
+            "bad-id",
+            route53("AKIANOBODYSKEY000000", "key"),
+            &wildcard,
+            "DNSCredentialsRefused",
+            "no such access key",
+        ),
+        (
+            "no-hosted-zone",
+            route53(ACCESS_KEY_ID, "key"),
+            &other,
+            "DNSZoneRefused",
+            "the AWS account has no public hosted zone other.example",
+        ),
+        (
+            "bad-zone-id",
+            elsewhere,
+            &wildcard,
+            "DNSZoneRefused",
+            "write the ID of the domain's zone into dns01.route53.hostedZoneID",
+        ),
+    ];
+    for (name, solver, dns_name, _, _) in &cases {
+        let front = world.front().unwrap();
+        let mut issuer = cluster_issuer(name, &front.directory_url(), front.ca_pem(), FAST);
+        issuer["spec"]["acme"]["solvers"] = json!([solver]);
+        let certificate = certificate(name, name, &[(*dns_name).clone()], 20);
+        for manifest in [issuer, certificate] {
+            world.cluster.apply_yaml(&manifest.to_string()).await.unwrap();
+        }
+    }
+    for (name, _, _, reason, advice) in &cases {
+        not_ready(&world, name, reason, advice).await;
+    }
+    assert_eq!(orders(&world).await, 0, "the CA was asked in vain");
+    no_log_has(&world, &[CLOUDFLARE_TOKEN, SECRET_ACCESS_KEY, "wrong-but-secret"]);
+}

@@ -1,0 +1,457 @@
+//! Requests to the API of a DNS provider: permit → send → what is wrong with the answer, if anything.
+//!
+//! # Guarantees
+//! - Each request has a permit of its account's budget, which all replicas share; each permit is reported. A provider that
+//!   asks to be left alone is left alone by all of them for as long as it asks.
+//! - A request goes to the provider's own host, or to where the operator's command line has it: nothing in an issuer says
+//!   where credentials are sent.
+//! - Nothing of a header or a body stands in a log.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{HOST, HeaderName, HeaderValue, USER_AGENT};
+use hyper::{Method, Request};
+use jiff::Timestamp;
+use sancho_core::response::Response;
+use sancho_core::shown::shown_within;
+use sancho_limiter::Endpoint;
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+use tokio::time::{Instant, timeout};
+use zeroize::Zeroizing;
+
+use super::fault::{CREDENTIALS_REFUSED, DnsFault, PROVIDER_FAILS, PROVIDER_THROTTLES};
+use crate::acme::connection::Connections;
+use crate::acme::dial::Dialer;
+use crate::acme::error::{Lost, NotSent, SendError};
+use crate::acme::origin::Origin;
+use crate::acme::transport::outcome_of_error;
+use crate::budget::Budgets;
+use crate::gate::{Gate, Outcome};
+use crate::metrics::Metrics;
+use crate::target::digest;
+
+/// How long a request waits for its permit. Whoever waits holds a shard, which goes on later instead. An account's Lease
+/// that is new is waited for 15 s, and a slot that another replica uses nearly as long.
+const PERMIT_WAIT: Duration = Duration::from_secs(30);
+/// The connections to one host that are kept between requests.
+const MOST_IDLE: usize = 2;
+/// What is known of so many zones and tokens at once; it can be had again.
+const MOST_KNOWN: usize = 1000;
+
+/// A provider whose API is spoken here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Provider {
+    /// Cloudflare.
+    Cloudflare,
+    /// Amazon Route 53.
+    Route53,
+}
+
+impl Provider {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Cloudflare, Self::Route53];
+
+    /// As budgets and metrics name it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Cloudflare => "cloudflare",
+            Self::Route53 => "route53",
+        }
+    }
+
+    /// As people name it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Cloudflare => "Cloudflare",
+            Self::Route53 => "Route 53",
+        }
+    }
+}
+
+/// Where APIs are, if not at the providers' own hosts: for tests.
+#[derive(Debug, Clone, Default)]
+pub struct Elsewhere {
+    /// `https://HOST:PORT` by provider.
+    pub endpoints: BTreeMap<Provider, String>,
+    /// PEM certificates of the roots that those are checked against.
+    pub roots: Option<Vec<u8>>,
+}
+
+/// The APIs that this process asks. Each account is known once.
+pub(super) struct Apis {
+    budgets: Budgets,
+    metrics: Metrics,
+    user_agent: HeaderValue,
+    elsewhere: Elsewhere,
+    hosts: Mutex<HashMap<Origin, Connections>>,
+    known: Mutex<HashMap<(String, String), (Zeroizing<String>, Instant)>>,
+    turns: Mutex<HashMap<(String, String), Weak<AsyncMutex<()>>>>,
+}
+
+/// An account at a provider, and its budget.
+pub(super) struct Account {
+    apis: Arc<Apis>,
+    provider: Provider,
+    /// As its budget is named: `dns:route53:1a2b3c4d5e6f7a8b`.
+    name: String,
+    gate: Gate,
+}
+
+/// One request.
+pub(super) struct ApiRequest {
+    /// What kind of request it is, for logs and metrics: one of a fixed few words.
+    pub(super) kind: &'static str,
+    pub(super) method: Method,
+    /// The provider's own host, as in `https://api.cloudflare.com`.
+    pub(super) host: &'static str,
+    /// Path and query.
+    pub(super) path: String,
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(super) body: Vec<u8>,
+}
+
+impl Apis {
+    pub(super) fn new(budgets: Budgets, metrics: Metrics, replica: &str, elsewhere: Elsewhere) -> Arc<Self> {
+        let user_agent = format!("sancho/{} ({replica})", env!("CARGO_PKG_VERSION"));
+        Arc::new(Self {
+            budgets,
+            metrics,
+            user_agent: HeaderValue::try_from(user_agent).unwrap_or(HeaderValue::from_static("sancho")),
+            elsewhere,
+            hosts: Mutex::default(),
+            known: Mutex::default(),
+            turns: Mutex::default(),
+        })
+    }
+
+    /// The account at `provider` that these words tell from others: the whole credential, so that nobody who lacks it uses
+    /// its budget up. Of them a hash alone is shown. Requests on behalf of `tenant` take turns with those of other tenants.
+    pub(super) fn account<'a>(
+        self: &Arc<Self>,
+        provider: Provider,
+        words: impl IntoIterator<Item = &'a str>,
+        tenant: &str,
+    ) -> Account {
+        let hash: String = digest(words).chars().take(16).collect();
+        let name = format!("dns:{}:{hash}", provider.word());
+        let budget = self.budgets.of_provider(&name);
+        Account {
+            apis: self.clone(),
+            provider,
+            name,
+            gate: budget.gate().for_tenant(tenant),
+        }
+    }
+
+    fn connections(&self, origin: &Origin) -> Result<Connections, DnsFault> {
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(connections) = hosts.get(origin) {
+            return Ok(connections.clone());
+        }
+        let roots = self.elsewhere.roots.as_deref();
+        let dialer = Dialer::new(origin.clone(), roots)
+            .map_err(|error| DnsFault::new(PROVIDER_FAILS, &error.to_string()))?;
+        let connections = Connections::new(dialer, MOST_IDLE);
+        hosts.insert(origin.clone(), connections.clone());
+        Ok(connections)
+    }
+}
+
+impl Account {
+    /// Waits until nobody else in this process does something about `what`, and keeps others waiting until what comes back
+    /// is dropped: of two who look for the same one finds it remembered, and changes are not in one another's way.
+    ///
+    /// # Errors
+    /// [`DnsFault`] that may pass, if that takes as long as a permit may.
+    pub(super) async fn turn(&self, what: &str) -> Result<OwnedMutexGuard<()>, DnsFault> {
+        let turn = {
+            let mut turns = self.apis.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            turns.retain(|_, turn| turn.strong_count() > 0);
+            let turn = turns.entry((self.name.clone(), what.to_owned())).or_default();
+            turn.upgrade().unwrap_or_else(|| {
+                let new = Arc::default();
+                *turn = Arc::downgrade(&new);
+                new
+            })
+        };
+        timeout(PERMIT_WAIT, turn.lock_owned())
+            .await
+            .map_err(|_| self.waits())
+    }
+
+    fn waits(&self) -> DnsFault {
+        let name = self.provider.name();
+        DnsFault::new(
+            PROVIDER_THROTTLES,
+            &format!(
+                "requests to {name} wait for their turn in the budget that all replicas share (kubectl sancho budget, {})",
+                self.name
+            ),
+        )
+    }
+
+    /// What was remembered of `what`, if that still counts.
+    pub(super) fn recall(&self, what: &str) -> Option<Zeroizing<String>> {
+        let known = self.apis.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let (value, until) = known.get(&(self.name.clone(), what.to_owned()))?;
+        (Instant::now() < *until).then(|| value.clone())
+    }
+
+    /// Remembers something of this account for so long.
+    pub(super) fn remember(&self, what: &str, value: &str, time: Duration) {
+        let mut known = self.apis.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MOST_KNOWN {
+            let now = Instant::now();
+            known.retain(|_, (_, until)| now < *until);
+            if known.len() >= MOST_KNOWN {
+                known.clear();
+            }
+        }
+        let value = Zeroizing::new(value.to_owned());
+        known.insert(
+            (self.name.clone(), what.to_owned()),
+            (value, Instant::now() + time),
+        );
+    }
+
+    /// Forgets it.
+    pub(super) fn forget(&self, what: &str) {
+        let mut known = self.apis.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.remove(&(self.name.clone(), what.to_owned()));
+    }
+
+    /// Where requests to `host` go.
+    pub(super) fn origin(&self, host: &str) -> Result<Origin, DnsFault> {
+        let elsewhere = self.apis.elsewhere.endpoints.get(&self.provider);
+        Origin::of(elsewhere.map_or(host, String::as_str)).map_err(|error| {
+            let name = self.provider.name();
+            DnsFault::new(
+                PROVIDER_FAILS,
+                &format!("the API of {name} has no usable address: {error}"),
+            )
+        })
+    }
+
+    /// Sends one request and gives the answer back, unless that says that it was asked too fast, or fails (5xx).
+    /// `is_throttle`: which answers say so besides 429 and 503.
+    ///
+    /// # Errors
+    /// [`DnsFault`] that may pass, if there is no answer that says anything about the request.
+    pub(super) async fn send(
+        &self,
+        request: ApiRequest,
+        is_throttle: fn(&Response) -> bool,
+    ) -> Result<Response, DnsFault> {
+        let ApiRequest {
+            kind,
+            method,
+            host,
+            path,
+            headers,
+            body,
+        } = request;
+        let name = self.provider.name();
+        let fails = |words: &str| DnsFault::new(PROVIDER_FAILS, words);
+        let origin = self.origin(host)?;
+        let connections = self.apis.connections(&origin)?;
+        let mut request = Request::builder()
+            .method(method)
+            .uri(&path)
+            .header(HOST, origin.authority())
+            .header(USER_AGENT, &self.apis.user_agent);
+        for (header, mut value) in headers {
+            value.set_sensitive(true);
+            request = request.header(header, value);
+        }
+        let request = request
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|_| fails(&format!("a request to {name} cannot be written")))?;
+        let asked = Instant::now();
+        let Ok(permit) = timeout(PERMIT_WAIT, self.gate.permit(Endpoint::Other)).await else {
+            return Err(self.waits());
+        };
+        let mut permit = permit.map_err(|closed| fails(&closed.to_string()))?;
+        self.apis.metrics.permitted(&self.name, asked.elapsed());
+        let (metrics, account) = (self.apis.metrics.clone(), self.name.clone());
+        // In a task of its own, so that a caller who goes away leaves no outcome unknown.
+        let sending = tokio::spawn(async move {
+            let begin = Instant::now();
+            let answer = connections.exchange(request, &mut permit).await;
+            let took = begin.elapsed();
+            let code = match &answer {
+                Ok(response) => response.status.to_string(),
+                Err(error) => error.reason().to_owned(),
+            };
+            metrics.requested(&account, kind, &code, took);
+            tracing::debug!(
+                account,
+                kind,
+                code,
+                milliseconds = took.as_millis(),
+                "the DNS provider answered"
+            );
+            permit.answered(outcome(&answer, is_throttle, Timestamp::now()));
+            answer
+        });
+        let answer = sending.await.unwrap_or_else(|_| Err(Lost::BrokenOff.into()));
+        let response = answer.map_err(|error| fails(&no_answer(name, &error)))?;
+        if asks_for_a_pause(&response, is_throttle) {
+            let wait = response
+                .retry_after(Timestamp::now())
+                .map(|until| until.duration_since(Timestamp::now()).as_secs().max(0));
+            let wait = wait.map_or_else(String::new, |wait| {
+                format!(" and wants to be left alone for {wait} s")
+            });
+            return Err(DnsFault::new(
+                PROVIDER_THROTTLES,
+                &format!(
+                    "{name} says that it is asked too fast{wait}: requests to this account are slowed down"
+                ),
+            ));
+        }
+        if response.status >= 500 {
+            return Err(fails(&format!(
+                "the API of {name} fails (HTTP status {}): see its status page",
+                response.status
+            )));
+        }
+        Ok(response)
+    }
+
+    /// The provider does not take these credentials.
+    pub(super) fn refused(&self, words: &str, mend: &str) -> DnsFault {
+        let words = shown_within(words, 160);
+        DnsFault::new(
+            CREDENTIALS_REFUSED,
+            &format!(
+                "{} refuses the credentials ({words}): {mend}",
+                self.provider.name()
+            ),
+        )
+    }
+
+    /// What was answered is not what its API has.
+    pub(super) fn unreadable(&self, response: &Response) -> DnsFault {
+        DnsFault::new(
+            PROVIDER_FAILS,
+            &format!(
+                "the API of {} answers with what cannot be read (HTTP status {})",
+                self.provider.name(),
+                response.status
+            ),
+        )
+    }
+}
+
+fn asks_for_a_pause(response: &Response, is_throttle: fn(&Response) -> bool) -> bool {
+    matches!(response.status, 429 | 503) || is_throttle(response)
+}
+
+fn outcome(
+    answer: &Result<Response, SendError>,
+    is_throttle: fn(&Response) -> bool,
+    now: Timestamp,
+) -> Outcome {
+    match answer {
+        Ok(response) if asks_for_a_pause(response, is_throttle) => Outcome::Throttled {
+            retry_after: response
+                .retry_after(now)
+                .map(|until| Duration::try_from(until.duration_since(now)).unwrap_or_default()),
+        },
+        Ok(_) => Outcome::Answered,
+        Err(error) => outcome_of_error(error),
+    }
+}
+
+/// Why there is no answer. An ACME error's own words speak of a CA.
+fn no_answer(name: &str, error: &SendError) -> String {
+    let what = match error {
+        SendError::NotSent(NotSent::Lookup { .. }) => "its name cannot be resolved",
+        SendError::NotSent(NotSent::Refused { .. }) => "it refuses connections",
+        SendError::NotSent(NotSent::UnknownRoot { .. } | NotSent::NotInBundle { .. }) => {
+            "its TLS certificate comes from a root that is not trusted"
+        }
+        SendError::NotSent(NotSent::Certificate { .. } | NotSent::Tls { .. }) => "no TLS session comes about",
+        SendError::NotSent(NotSent::TimedOut { .. }) | SendError::Lost(Lost::TimedOut { .. }) => {
+            "it does not answer in time"
+        }
+        SendError::NotSent(NotSent::SlotEnding)
+        | SendError::Lost(Lost::SlotEnded { .. } | Lost::BrokenOff)
+        | SendError::Closed(_) => "the request was broken off",
+        SendError::NotSent(NotSent::Unreachable { .. } | NotSent::Turned { .. })
+        | SendError::Lost(Lost::Reset { .. } | Lost::NotHttp { .. } | Lost::TooLong { .. })
+        | SendError::Url(_)
+        | SendError::NoNonce { .. }
+        | SendError::Directory(_)
+        | SendError::Signing(_) => "it cannot be reached, or does not speak HTTP",
+    };
+    format!(
+        "the API of {name} cannot be asked ({what}): check network policies, firewalls and the cluster's DNS between \
+         the operator and it"
+    )
+}
+
+/// A header's value, if it can be one.
+pub(super) fn header(value: &str) -> Result<HeaderValue, DnsFault> {
+    HeaderValue::try_from(value).map_err(|_| {
+        DnsFault::new(
+            super::fault::CREDENTIALS_MISSING,
+            "a credential has characters that no HTTP header can have: see that the Secret holds it alone, on one line",
+        )
+    })
+}
+
+/// Percent-encoded, all but unreserved characters (RFC 3986 §2.3).
+pub(super) fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, retry_after: Option<&str>) -> Result<Response, SendError> {
+        Ok(Response {
+            status,
+            retry_after: retry_after.map(str::to_owned),
+            ..Response::default()
+        })
+    }
+
+    #[test]
+    fn a_provider_that_asks_for_a_pause_is_reported_to_its_budget_with_how_long() {
+        let now: Timestamp = "2026-11-30T00:00:00Z".parse().unwrap();
+        let never = |_: &Response| false;
+        let told = |answer| outcome(&answer, never, now);
+        let throttled = |seconds: Option<u64>| Outcome::Throttled {
+            retry_after: seconds.map(Duration::from_secs),
+        };
+        assert_eq!(told(answer(200, None)), Outcome::Answered);
+        assert_eq!(told(answer(403, Some("9"))), Outcome::Answered);
+        assert_eq!(told(answer(429, Some("300"))), throttled(Some(300)));
+        assert_eq!(told(answer(503, None)), throttled(None));
+        let by_body = |response: &Response| response.status == 400;
+        assert_eq!(outcome(&answer(400, None), by_body, now), throttled(None));
+    }
+
+    #[test]
+    fn what_stands_in_a_query_is_encoded() {
+        assert_eq!(
+            encoded("_acme-challenge.a.example."),
+            "_acme-challenge.a.example."
+        );
+        assert_eq!(encoded("a b&c=é/~"), "a%20b%26c%3D%C3%A9%2F~");
+    }
+}

@@ -1,0 +1,108 @@
+//! Who writes TXT records, whichever way an issuer has it.
+
+use std::collections::BTreeMap;
+
+use sancho_crds::Dns01;
+
+use super::TxtRecord;
+use super::cloudflare::Cloudflare;
+use super::credentials::Credentials;
+use super::fault::DnsFault;
+use super::rfc2136::{Change, Updater};
+use super::route53::Route53;
+use super::sets::Wish;
+
+/// A writer of TXT records, with what lets it in.
+///
+/// Guarantees: a change of one zone is one request if nobody is in its way, carried out whole or not at all; other values
+/// under the same names stay.
+pub(super) enum Writer {
+    /// Dynamic updates.
+    Updates(Updater),
+    /// Cloudflare's API.
+    Cloudflare(Cloudflare),
+    /// Route 53's API.
+    Route53(Route53),
+}
+
+impl Writer {
+    /// The one that `settings` name.
+    ///
+    /// # Errors
+    /// [`DnsFault`] says what it is not let in by, or that there is none.
+    pub(super) async fn of(settings: &Dns01, credentials: &Credentials<'_>) -> Result<Self, DnsFault> {
+        let Dns01 {
+            rfc2136,
+            cloudflare,
+            route53,
+        } = settings;
+        if let Some(settings) = rfc2136 {
+            let key = credentials.key(settings).await?;
+            return Ok(Self::Updates(Updater::new(settings, key).await?));
+        }
+        if let Some(settings) = cloudflare {
+            return Ok(Self::Cloudflare(Cloudflare::new(settings, credentials).await?));
+        }
+        if let Some(settings) = route53 {
+            return Ok(Self::Route53(Route53::new(settings, credentials).await?));
+        }
+        Err(DnsFault::no_way())
+    }
+
+    /// Which records of these names in `zone` could not be written, and why. Changes nothing.
+    pub(super) async fn refused(&self, zone: &str, names: &[&str]) -> BTreeMap<String, DnsFault> {
+        let checked = match self {
+            Self::Updates(updater) => return refused_updates(updater, zone, names).await,
+            Self::Cloudflare(cloudflare) => cloudflare.check(zone).await,
+            Self::Route53(route53) => route53.check(zone).await,
+        };
+        match checked {
+            Ok(()) => BTreeMap::new(),
+            Err(fault) => all(names, &fault),
+        }
+    }
+
+    /// Has these records of `zone` there, or gone.
+    ///
+    /// # Errors
+    /// [`DnsFault`] says why they may not be.
+    pub(super) async fn change(
+        &self,
+        zone: &str,
+        wish: Wish,
+        records: &[&TxtRecord],
+    ) -> Result<(), DnsFault> {
+        match (self, wish) {
+            (Self::Updates(updater), Wish::There) => updater.update(zone, &Change::add(records)).await,
+            (Self::Updates(updater), Wish::Gone) => updater.update(zone, &Change::remove(records)).await,
+            (Self::Cloudflare(cloudflare), Wish::There) => cloudflare.add(zone, records).await,
+            (Self::Cloudflare(cloudflare), Wish::Gone) => cloudflare.remove(zone, records).await,
+            (Self::Route53(route53), wish) => route53.change(zone, wish, records).await,
+        }
+    }
+}
+
+/// Asks the server to remove values that are not there, which changes nothing and needs the same leave.
+async fn refused_updates(updater: &Updater, zone: &str, names: &[&str]) -> BTreeMap<String, DnsFault> {
+    match updater.update(zone, &Change::nothing(names)).await {
+        Ok(()) => BTreeMap::new(),
+        // Some may be allowed and others not.
+        Err(fault) if fault.is_about_names && names.len() > 1 => {
+            let mut refused = BTreeMap::new();
+            for name in names {
+                if let Err(fault) = updater.update(zone, &Change::nothing(&[name])).await {
+                    refused.insert((*name).to_owned(), fault);
+                }
+            }
+            refused
+        }
+        Err(fault) => all(names, &fault),
+    }
+}
+
+fn all(names: &[&str], fault: &DnsFault) -> BTreeMap<String, DnsFault> {
+    names
+        .iter()
+        .map(|name| ((*name).to_owned(), fault.clone()))
+        .collect()
+}
