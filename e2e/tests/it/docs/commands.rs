@@ -17,7 +17,7 @@ use super::manifests::documents;
 use super::pages::{Block, Page, page};
 
 /// Commands that are not run here, by how they begin, and why.
-const NOT_HERE: [(&str, &str); 19] = [
+const NOT_HERE: [(&str, &str); 20] = [
     ("docker ", "there is no container runtime"),
     ("kind ", "there is no container runtime"),
     ("cargo install --path operator/cli", "the plugin is built already"),
@@ -51,6 +51,7 @@ const NOT_HERE: [(&str, &str); 19] = [
         "kubectl sancho import-from-cert-manager > ",
         "run with the cert-manager's kinds there",
     ),
+    ("kubectl delete certificates.cert-manager.io NAME", "run as docs/migration.md has it"),
     ("helm uninstall", "run when all else is done"),
 ];
 
