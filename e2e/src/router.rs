@@ -127,7 +127,11 @@ async fn route(shared: &Shared, request: &Request<Incoming>) -> Response<Full<By
         } else if asked.is_empty() {
             break;
         }
-        let patience = if others.len() > 0 { NEXT_AFTER } else { ANSWER_TIMEOUT };
+        let patience = if others.len() > 0 {
+            NEXT_AFTER
+        } else {
+            ANSWER_TIMEOUT
+        };
         match tokio::time::timeout(patience, asked.next()).await {
             Ok(Some(Ok((status, body)))) => {
                 if status == StatusCode::OK {

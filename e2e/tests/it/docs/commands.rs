@@ -51,7 +51,10 @@ const NOT_HERE: [(&str, &str); 20] = [
         "kubectl sancho import-from-cert-manager > ",
         "run with the cert-manager's kinds there",
     ),
-    ("kubectl delete certificates.cert-manager.io NAME", "run as docs/migration.md has it"),
+    (
+        "kubectl delete certificates.cert-manager.io NAME",
+        "run as docs/migration.md has it",
+    ),
     ("helm uninstall", "run when all else is done"),
 ];
 

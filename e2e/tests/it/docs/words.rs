@@ -263,7 +263,9 @@ fn the_metrics_that_are_listed_are_those_that_are_served() {
 
     let mut served = BTreeSet::new();
     let folder = repository().join("operator/src/metrics");
-    let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let files = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
     for file in files.chain([folder.with_extension("rs")]) {
         let text = std::fs::read_to_string(file).unwrap();
         for (call, unit) in [
