@@ -311,7 +311,7 @@ async fn a_gateway_has_its_secrets_and_what_is_wrong_is_told_once_whoever_sees_i
             "star",
             by_ca(),
             tls("star", "*.demo.example"),
-            "WildcardNeedsDns01",
+            "WildcardNeedsDNS01",
             "ClusterIssuer ca has no solver dns01",
         ),
         (

@@ -36,7 +36,7 @@ impl IssuerSays {
         let open: Vec<&String> = spec.dns_names.iter().filter(is_open).collect();
         let by_dns_alone = (!open.is_empty()).then(|| {
             Complaint::new(
-                "WildcardNeedsDns01",
+                "WildcardNeedsDNS01",
                 format!(
                     "Secret {}: {} can be validated by DNS-01 alone, and {issuer} has no solver dns01 that is for it: \
                      add one, or write the host names in its place",
