@@ -5,15 +5,15 @@ mod providers;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::providers::{Cloudflare, Route53};
+pub use self::providers::{AcmeDns, AzureDns, AzureEnvironment, CloudDns, Cloudflare, HttpReq, Route53};
 
 /// By a TXT record at `_acme-challenge.NAME` (RFC 8555 §8.4): the way for wildcards, and for hosts that no CA reaches. A
 /// CNAME that stands there is followed, and the record is written where it leads.
 ///
 /// Credentials are in Secrets: in the namespace of an Issuer, beside a ClusterIssuer in the operator's own.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[x_kube(validation = Rule::new("[has(self.rfc2136), has(self.cloudflare), has(self.route53)].filter(way, way).size() == 1")
-    .message("say in one way how records are written: rfc2136: { nameserver: 192.0.2.53, tsigKeyName: …, tsigSecretSecretRef: … }, cloudflare: { apiTokenSecretRef: … }, or route53: { accessKeyIDSecretRef: …, secretAccessKeySecretRef: … }"))]
+#[x_kube(validation = Rule::new("[has(self.rfc2136), has(self.cloudflare), has(self.route53), has(self.cloudDNS), has(self.azureDNS), has(self.httpreq), has(self.acmeDNS)].filter(way, way).size() == 1")
+    .message("say in one way how records are written: rfc2136: { nameserver: 192.0.2.53, tsigKeyName: …, tsigSecretSecretRef: … }, cloudflare: { apiTokenSecretRef: … }, route53: { accessKeyIDSecretRef: …, secretAccessKeySecretRef: … }, cloudDNS, azureDNS, httpreq or acmeDNS"))]
 pub struct Dns01 {
     /// By dynamic updates (RFC 2136), as BIND, Knot, PowerDNS and others take them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -24,6 +24,18 @@ pub struct Dns01 {
     /// By the API of Amazon Route 53.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route53: Option<Route53>,
+    /// By the API of Google Cloud DNS.
+    #[serde(default, rename = "cloudDNS", skip_serializing_if = "Option::is_none")]
+    pub cloud_dns: Option<CloudDns>,
+    /// By the API of Azure DNS.
+    #[serde(default, rename = "azureDNS", skip_serializing_if = "Option::is_none")]
+    pub azure_dns: Option<AzureDns>,
+    /// By an HTTPS server of your own that speaks lego's httpreq.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub httpreq: Option<HttpReq>,
+    /// By acme-dns, to which a CNAME at `_acme-challenge.NAME` leads.
+    #[serde(default, rename = "acmeDNS", skip_serializing_if = "Option::is_none")]
+    pub acme_dns: Option<AcmeDns>,
 }
 
 /// Dynamic updates of a DNS server (RFC 2136).

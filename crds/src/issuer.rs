@@ -158,7 +158,7 @@ impl SecretKeyRef {
 }
 
 /// A Secret by name.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SecretRef {
     /// The Secret's name.
     #[schemars(schema_with = "crate::rules::object_name")]

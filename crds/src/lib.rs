@@ -31,7 +31,10 @@ pub use certificate::{
     ShardingGroup, ShardingStrategy,
 };
 pub use condition::{condition, set_condition};
-pub use dns01::{Cloudflare, Dns01, Rfc2136, Route53, SecretKeySelector, TsigAlgorithm, UpdateProtocol};
+pub use dns01::{
+    AcmeDns, AzureDns, AzureEnvironment, CloudDns, Cloudflare, Dns01, HttpReq, Rfc2136, Route53,
+    SecretKeySelector, TsigAlgorithm, UpdateProtocol,
+};
 pub use issuer::{
     Acme, Budget, ClusterIssuer, ClusterIssuerSpec, ExternalAccountBinding, Issuer, IssuerSpec, IssuerStatus,
     NameCap, SecretKeyRef, SecretRef,

@@ -5,8 +5,11 @@
 //! signature that is wrong, a zone of somebody else's, a record that is there already or is not, a batch that is too long,
 //! a body that is not as it should be, and requests that come too fast.
 
+mod azure_dns;
+mod cloud_dns;
 mod cloudflare;
 mod route53;
+mod simple;
 mod zones;
 
 use std::fs;
@@ -29,8 +32,11 @@ use crate::bind::Bind;
 use crate::listener::{Listener, serve_tls};
 use crate::pki::{self, Authority};
 
+pub use self::azure_dns::{CLIENT, CLIENT_SECRET, GROUP, SUBSCRIPTION, TENANT};
+pub use self::cloud_dns::PROJECT;
 pub use self::cloudflare::TOKEN as CLOUDFLARE_TOKEN;
 pub use self::route53::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
+pub use self::simple::{ACME_DNS_KEY, ACME_DNS_SUBDOMAIN, ACME_DNS_USER, HTTPREQ_PASSWORD, HTTPREQ_USER};
 
 /// A provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +45,14 @@ pub enum Provider {
     Cloudflare,
     /// Route 53.
     Route53,
+    /// Google Cloud DNS.
+    CloudDns,
+    /// Azure DNS.
+    AzureDns,
+    /// lego's httpreq.
+    HttpReq,
+    /// acme-dns.
+    AcmeDns,
 }
 
 /// One request that arrived.
@@ -77,6 +91,9 @@ struct Shared {
     one_by_one: AsyncMutex<()>,
     asked: Mutex<Vec<Asked>>,
     comments: Mutex<cloudflare::Comments>,
+    service: cloud_dns::Service,
+    /// The values that acme-dns has, the oldest first.
+    kept: Mutex<Vec<String>>,
     pace: Mutex<Pace>,
 }
 
@@ -116,6 +133,8 @@ impl DnsApi {
             one_by_one: AsyncMutex::default(),
             asked: Mutex::default(),
             comments: Mutex::default(),
+            service: cloud_dns::Service::new()?,
+            kept: Mutex::default(),
             pace: Mutex::default(),
         });
         let state = shared.clone();
@@ -134,12 +153,33 @@ impl DnsApi {
 
     /// The flags by which a replica asks here.
     pub fn flags(&self) -> Vec<String> {
-        let origin = format!("https://localhost:{}", self.listener.address().port());
+        let origin = self.origin();
         vec![
             format!("--dns01-provider-endpoint=cloudflare={origin}"),
             format!("--dns01-provider-endpoint=route53={origin}"),
+            format!("--dns01-provider-endpoint=clouddns={origin}"),
+            format!("--dns01-provider-endpoint=azuredns={origin}"),
             format!("--dns01-provider-roots={}", self.roots.display()),
         ]
+    }
+
+    /// Where httpreq and acme-dns are, which have no host of their own.
+    pub fn origin(&self) -> String {
+        format!("https://localhost:{}", self.listener.address().port())
+    }
+
+    /// The root that their certificates come from, in PEM.
+    ///
+    /// # Errors
+    ///
+    /// When the file is gone.
+    pub fn roots(&self) -> Result<String> {
+        Ok(fs::read_to_string(&self.roots)?)
+    }
+
+    /// The key file of the service account at Google Cloud.
+    pub fn key_file(&self) -> &str {
+        &self.shared.service.file
     }
 
     /// What has arrived so far.
@@ -187,17 +227,31 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Ful
     };
     let provider = match head.uri.path() {
         path if path.starts_with("/client/v4/") => Provider::Cloudflare,
+        path if path.starts_with("/dns/v1/") || path == "/token" => Provider::CloudDns,
+        path if path.starts_with("/subscriptions/") || azure_dns::is_login(path) => Provider::AzureDns,
+        path if path.starts_with("/httpreq/") => Provider::HttpReq,
+        "/update" => Provider::AcmeDns,
         _ => Provider::Route53,
     };
     let wait = lock(&shared.pace).refuses(Instant::now());
     let answered = match (wait, provider) {
         (Some(_), Provider::Cloudflare) => cloudflare::throttled(),
         (Some(_), Provider::Route53) => route53::throttled(),
+        (Some(_), Provider::CloudDns) => cloud_dns::throttled(),
+        (Some(_), Provider::AzureDns | Provider::HttpReq | Provider::AcmeDns) => azure_dns::throttled(),
         (None, provider) => {
             let _alone = shared.one_by_one.lock().await;
             match provider {
                 Provider::Cloudflare => cloudflare::answer(&shared, &head, &body).await,
                 Provider::Route53 => route53::answer(&shared, &head, &body).await,
+                Provider::CloudDns if head.uri.path() == "/token" => {
+                    cloud_dns::token(&shared.service, &head, &body)
+                }
+                Provider::CloudDns => cloud_dns::answer(&shared, &head, &body).await,
+                Provider::AzureDns if azure_dns::is_login(head.uri.path()) => azure_dns::token(&head, &body),
+                Provider::AzureDns => azure_dns::answer(&shared, &head, &body).await,
+                Provider::HttpReq => simple::httpreq(&shared, &head, &body).await,
+                Provider::AcmeDns => simple::acme_dns(&shared, &head, &body).await,
             }
         }
     };
@@ -211,7 +265,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Ful
     let mut response = Response::builder()
         .status(answered.status)
         .header(header::CONTENT_TYPE, answered.kind);
-    if let Some(wait) = wait.filter(|_| provider == Provider::Cloudflare) {
+    if let Some(wait) = wait.filter(|_| !matches!(provider, Provider::Route53 | Provider::CloudDns)) {
         response = response.header(header::RETRY_AFTER, wait.as_secs_f64().ceil().to_string());
     }
     response.body(Full::new(answered.body.into())).unwrap_or_default()

@@ -4,6 +4,7 @@ use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 use super::SecretKeySelector;
+use crate::issuer::SecretRef;
 
 /// Cloudflare's API.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -62,4 +63,110 @@ pub struct Route53 {
     /// The access key itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_access_key_secret_ref: Option<SecretKeySelector>,
+}
+
+/// Google Cloud DNS' API.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.serviceAccountSecretRef)")
+    .message("name the key file of a service account in serviceAccountSecretRef: Sancho has no ambient credentials (Workload Identity, metadata servers)"))]
+pub struct CloudDns {
+    /// The project that has the zones.
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9.:-]+$')")
+        .message("not the ID of a project: write it as in my-project-1234"))]
+    pub project: String,
+    /// The managed zone that records are written to. Found by the domain's name if left out.
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9-]+$')")
+        .message("not the name of a managed zone: write the name that it has in the project, or leave it out"))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosted_zone_name: Option<String>,
+    /// The key file (JSON) of a service account with the role DNS Administrator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account_secret_ref: Option<SecretKeySelector>,
+}
+
+/// Azure DNS' API.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.tenantID) && has(self.clientID) && has(self.clientSecretSecretRef)")
+    .message("write tenantID, clientID and clientSecretSecretRef of an application: Sancho has no ambient credentials (managed identities, workload identity)"))]
+pub struct AzureDns {
+    /// The subscription that has the zones.
+    #[schemars(length(min = 1, max = 64))]
+    #[serde(rename = "subscriptionID")]
+    pub subscription_id: String,
+    /// The resource group in it.
+    #[schemars(length(min = 1, max = 90))]
+    pub resource_group_name: String,
+    /// The zone that records are written to. Found by the domain's name if left out.
+    #[schemars(length(min = 1, max = 253))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosted_zone_name: Option<String>,
+    /// Which of Azure's clouds. `AzurePublicCloud` if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<AzureEnvironment>,
+    /// The directory that the application is in.
+    #[schemars(length(min = 1, max = 64))]
+    #[serde(default, rename = "tenantID", skip_serializing_if = "Option::is_none")]
+    pub tenant_id: Option<String>,
+    /// The application, which has the role DNS Zone Contributor for the zones.
+    #[schemars(length(min = 1, max = 64))]
+    #[serde(default, rename = "clientID", skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+    /// A client secret of it: its value, not its ID.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_secret_secret_ref: Option<SecretKeySelector>,
+}
+
+/// Which of Azure's clouds.
+#[derive(
+    schemars::JsonSchema,
+    Serialize,
+    Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+)]
+pub enum AzureEnvironment {
+    /// The one for everybody.
+    #[default]
+    #[serde(rename = "AzurePublicCloud")]
+    Public,
+    /// The US government's.
+    #[serde(rename = "AzureUSGovernmentCloud")]
+    UsGovernment,
+    /// China's.
+    #[serde(rename = "AzureChinaCloud")]
+    China,
+}
+
+/// A server that speaks lego's httpreq, in its default mode.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpReq {
+    /// The Secret that says where it is and what it lets in: `endpoint` (https), and if it wants them `username` and
+    /// `password`; beside those `ca.crt`, PEM certificates that its own is checked against in place of the public roots.
+    /// Where it is does not stand in the issuer, so that a Secret is sent to nowhere but where it says.
+    pub secret_ref: SecretRef,
+}
+
+/// A server of acme-dns.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[serde(rename_all = "camelCase")]
+pub struct AcmeDns {
+    /// Its URL; https only.
+    #[schemars(length(min = 1, max = 2048))]
+    #[x_kube(validation = Rule::new("!self.startsWith('http://') && !self.contains('@')")
+        .message("acme-dns must be reached by https: write its URL, such as https://auth.acme-dns.io"))]
+    pub host: String,
+    /// The accounts there: JSON that has for each domain what `/register` answered.
+    pub account_secret_ref: SecretKeySelector,
 }

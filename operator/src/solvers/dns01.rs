@@ -2,7 +2,8 @@
 //!
 //! name → place (`zone`: CNAMEs, then the SOA) → `writer` (let in by `credentials`) → `seen`
 //!
-//! Writers: dynamic updates (`rfc2136`), and the APIs of providers (`cloudflare`, `route53`), which share what sends
+//! Writers: dynamic updates (`rfc2136`), and the APIs of providers (`cloudflare`, `route53`, `cloud_dns`, `azure_dns`,
+//! `httpreq`, `acme_dns`), which share what sends
 //! requests on permits (`api`) and what exchanges record sets (`sets`).
 //!
 //! # Guarantees
@@ -16,11 +17,15 @@
 //! name, and make a key that the server does not know look like an answer that cannot be read, since such an answer
 //! is not signed (RFC 8945 §5.2.1).
 
+mod acme_dns;
 mod api;
+mod azure_dns;
+mod cloud_dns;
 mod cloudflare;
 mod credentials;
 mod exchange;
 mod fault;
+mod httpreq;
 mod rfc2136;
 mod route53;
 mod seen;

@@ -1,7 +1,11 @@
 //! Records that are written by providers' APIs. These are the tests' own (see [`sancho_e2e::dns_api`]), and write to BIND,
 //! so that Pebble validates what they took.
 
-use sancho_e2e::dns_api::{ACCESS_KEY_ID, Asked, CLOUDFLARE_TOKEN, Provider, SECRET_ACCESS_KEY};
+use sancho_e2e::dns_api::{
+    ACCESS_KEY_ID, ACME_DNS_KEY, ACME_DNS_SUBDOMAIN, ACME_DNS_USER, Asked, CLIENT, CLIENT_SECRET,
+    CLOUDFLARE_TOKEN, GROUP, HTTPREQ_PASSWORD, HTTPREQ_USER, PROJECT, Provider, SECRET_ACCESS_KEY,
+    SUBSCRIPTION, TENANT,
+};
 
 use super::*;
 use crate::stories::not_ready;
@@ -21,6 +25,49 @@ fn route53(id: &str, secret: &str) -> Value {
     json!({ "dns01": { "route53": {
         "accessKeyID": id, "secretAccessKeySecretRef": { "name": secret, "key": "key" },
     } } })
+}
+
+fn cloud_dns(project: &str, secret: &str) -> Value {
+    json!({ "dns01": { "cloudDNS": {
+        "project": project, "serviceAccountSecretRef": { "name": secret, "key": "key" },
+    } } })
+}
+
+fn azure_dns(secret: &str) -> Value {
+    json!({ "dns01": { "azureDNS": {
+        "subscriptionID": SUBSCRIPTION, "resourceGroupName": GROUP, "tenantID": TENANT, "clientID": CLIENT,
+        "clientSecretSecretRef": { "name": secret, "key": "key" },
+    } } })
+}
+
+fn acme_dns(world: &World) -> Value {
+    json!({ "dns01": { "acmeDNS": {
+        "host": world.dns_api().unwrap().origin(), "accountSecretRef": { "name": "accounts", "key": "key" },
+    } } })
+}
+
+/// The Secret `httpreq`, which says where that is.
+async fn apply_httpreq(world: &World) -> Value {
+    let api = world.dns_api().unwrap();
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "httpreq", "namespace": "sancho-system" },
+        "stringData": {
+            "endpoint": format!("{}/httpreq/", api.origin()), "username": HTTPREQ_USER, "password": HTTPREQ_PASSWORD,
+            "ca.crt": api.roots().unwrap(),
+        },
+    });
+    world.cluster.apply_yaml(&secret.to_string()).await.unwrap();
+    json!({ "dns01": { "httpreq": { "secretRef": { "name": "httpreq" } } } })
+}
+
+/// The Secret `accounts`, with what acme-dns answered when its account was registered.
+async fn apply_accounts(world: &World) {
+    let account = json!({
+        "fulldomain": format!("{ACME_DNS_SUBDOMAIN}.{SHOP}"), "subdomain": ACME_DNS_SUBDOMAIN,
+        "username": ACME_DNS_USER, "password": ACME_DNS_KEY, "allowfrom": [],
+    });
+    let accounts = json!({ "www.alias.example": account }).to_string();
+    apply_key(world, "accounts", &accounts).await;
 }
 
 /// Applies the ClusterIssuer `ca` with this solver.
@@ -109,6 +156,69 @@ async fn route_53_keeps_every_value_under_one_name_when_several_certificates_and
 }
 
 #[tokio::test]
+async fn cloud_dns_azure_dns_httpreq_and_acme_dns_write_under_the_same_names_what_a_ca_validates() {
+    let mut options = by_api();
+    let alias = format!(
+        "www A 127.0.0.1
+_acme-challenge.www CNAME {ACME_DNS_SUBDOMAIN}.{SHOP}."
+    );
+    options.bind.as_mut().unwrap().fixed_zones = vec![("alias.example".to_owned(), alias)];
+    let world = world(2, FAST, options).await;
+    let key_file = world.dns_api().unwrap().key_file().to_owned();
+    apply_key(&world, "google", &key_file).await;
+    apply_key(&world, "azure", CLIENT_SECRET).await;
+    apply_accounts(&world).await;
+    let of_zone = || vec![SHOP.to_owned(), format!("*.{SHOP}"), format!("www.{BLOG}")];
+    let alias = vec!["www.alias.example".to_owned(), "*.www.alias.example".to_owned()];
+    let all = [
+        ("google", cloud_dns(PROJECT, "google"), of_zone()),
+        ("azure", azure_dns("azure"), of_zone()),
+        ("httpreq", apply_httpreq(&world).await, of_zone()),
+        ("acmedns", acme_dns(&world), alias),
+    ];
+    for (name, solver, names) in &all {
+        let front = world.front().unwrap();
+        let mut issuer = cluster_issuer(name, &front.directory_url(), front.ca_pem(), FAST);
+        issuer["spec"]["acme"]["solvers"] = json!([solver]);
+        let certificate = certificate(name, name, names, 20);
+        for manifest in [issuer, certificate] {
+            world.cluster.apply_yaml(&manifest.to_string()).await.unwrap();
+        }
+    }
+    for (name, _, _) in &all {
+        ready(&world, name, Duration::from_secs(150)).await;
+    }
+    assert_eq!(orders(&world).await, 4, "an order failed and was made again");
+    // acme-dns removes none; its last two stay.
+    let bind = world.bind().unwrap();
+    wait_for(
+        "the records to be gone",
+        Duration::from_secs(60),
+        &[],
+        async || {
+            let texts = bind.texts().await?;
+            let others = texts
+                .iter()
+                .filter(|(name, _)| !name.starts_with(ACME_DNS_SUBDOMAIN));
+            Ok((others.count() == 0 && texts.len() == 2).then_some(()))
+        },
+    )
+    .await
+    .unwrap();
+    let asked = world.dns_api().unwrap().asked();
+    println!("{asked:#?}");
+    let private_key: Value = serde_json::from_str(&key_file).unwrap();
+    let line = private_key["private_key"]
+        .as_str()
+        .unwrap()
+        .lines()
+        .nth(1)
+        .unwrap();
+    no_log_has(&world, &[CLIENT_SECRET, HTTPREQ_PASSWORD, ACME_DNS_KEY, line]);
+    judged(&world, FAST);
+}
+
+#[tokio::test]
 async fn a_provider_that_asks_to_be_left_alone_is_left_alone_by_all_replicas() {
     let world = world(2, FAST, by_api()).await;
     apply_key(&world, "token", CLOUDFLARE_TOKEN).await;
@@ -145,6 +255,9 @@ async fn what_a_provider_refuses_is_told_with_its_mend_before_the_ca_is_asked() 
     apply_key(&world, "token", CLOUDFLARE_TOKEN).await;
     apply_key(&world, "key", SECRET_ACCESS_KEY).await;
     apply_key(&world, "wrong", "wrong-but-secret").await;
+    apply_key(&world, "google", world.dns_api().unwrap().key_file()).await;
+    apply_key(&world, "azure", CLIENT_SECRET).await;
+    apply_accounts(&world).await;
     let wildcard = format!("*.{SHOP}");
     let other = "www.other.example".to_owned();
     let mut elsewhere = route53(ACCESS_KEY_ID, "key");
@@ -198,6 +311,48 @@ async fn what_a_provider_refuses_is_told_with_its_mend_before_the_ca_is_asked() 
             &wildcard,
             "DNSZoneRefused",
             "write the ID of the domain's zone into dns01.route53.hostedZoneID",
+        ),
+        (
+            "no-project",
+            cloud_dns("somebody-elses", "google"),
+            &wildcard,
+            "DNSUpdateRefused",
+            "give it the role DNS Administrator (roles/dns.admin) in the project somebody-elses",
+        ),
+        (
+            "no-key-file",
+            cloud_dns(PROJECT, "wrong"),
+            &wildcard,
+            "DNSCredentialsMissing",
+            "no key file of a service account",
+        ),
+        (
+            "no-managed-zone",
+            cloud_dns(PROJECT, "google"),
+            &other,
+            "DNSZoneRefused",
+            "no public managed zone other.example",
+        ),
+        (
+            "bad-client-secret",
+            azure_dns("wrong"),
+            &wildcard,
+            "DNSCredentialsRefused",
+            "check dns01.azureDNS.tenantID and clientID",
+        ),
+        (
+            "no-azure-zone",
+            azure_dns("azure"),
+            &other,
+            "DNSZoneRefused",
+            "Azure DNS has no zone other.example in the resource group dns",
+        ),
+        (
+            "no-cname",
+            acme_dns(&world),
+            &other,
+            "DNSZoneRefused",
+            "let a CNAME at _acme-challenge of the name lead to the fulldomain of an account",
         ),
     ];
     for (name, solver, dns_name, _, _) in &cases {

@@ -480,6 +480,24 @@ pub fn refused_issuers() -> Vec<Refused> {
             "Sancho has no ambient credentials (IRSA, Pod Identity, instance profiles) and assumes no role",
         ),
         (
+            "ambient credentials of Google Cloud",
+            issuer("solvers", "[{ dns01: { cloudDNS: { project: my-project } } }]"),
+            "Sancho has no ambient credentials (Workload Identity, metadata servers)",
+        ),
+        (
+            "ambient credentials of Azure",
+            issuer("solvers", "[{ dns01: { azureDNS: { subscriptionID: a, resourceGroupName: b } } }]"),
+            "Sancho has no ambient credentials (managed identities, workload identity)",
+        ),
+        (
+            "acme-dns without TLS",
+            issuer(
+                "solvers",
+                "[{ dns01: { acmeDNS: { host: 'http://auth.example.com', accountSecretRef: { name: a, key: b } } } }]",
+            ),
+            "acme-dns must be reached by https",
+        ),
+        (
             "a hosted zone that is a name",
             issuer(
                 "solvers",
@@ -626,6 +644,13 @@ pub fn accepted() -> Vec<(&'static str, String)> {
             issuer(
                 "solvers",
                 "[{ dns01: { cloudflare: { apiTokenSecretRef: { name: token, key: token } } } }]",
+            ),
+        ),
+        (
+            "solvers by all other ways",
+            issuer(
+                "solvers",
+                "[{ dns01: { cloudDNS: { project: my-project, hostedZoneName: zone, serviceAccountSecretRef: { name: a, key: b } } } },                  { dns01: { azureDNS: { subscriptionID: a, resourceGroupName: b, environment: AzureChinaCloud, tenantID: c,                  clientID: d, clientSecretSecretRef: { name: a, key: b } } } },                  { dns01: { httpreq: { secretRef: { name: a } } } },                  { dns01: { acmeDNS: { host: auth.acme-dns.io, accountSecretRef: { name: a, key: b } } } }]",
             ),
         ),
         (

@@ -39,6 +39,8 @@ use crate::target::digest;
 const PERMIT_WAIT: Duration = Duration::from_secs(30);
 /// The connections to one host that are kept between requests.
 const MOST_IDLE: usize = 2;
+/// The hosts that connections are kept to.
+const MOST_HOSTS: usize = 64;
 /// What is known of so many zones and tokens at once; it can be had again.
 const MOST_KNOWN: usize = 1000;
 
@@ -49,11 +51,26 @@ pub enum Provider {
     Cloudflare,
     /// Amazon Route 53.
     Route53,
+    /// Google Cloud DNS.
+    CloudDns,
+    /// Azure DNS.
+    AzureDns,
+    /// A server that speaks lego's httpreq.
+    HttpReq,
+    /// A server of acme-dns.
+    AcmeDns,
 }
 
 impl Provider {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Cloudflare, Self::Route53];
+    pub const ALL: [Self; 6] = [
+        Self::Cloudflare,
+        Self::Route53,
+        Self::CloudDns,
+        Self::AzureDns,
+        Self::HttpReq,
+        Self::AcmeDns,
+    ];
 
     /// As budgets and metrics name it.
     #[must_use]
@@ -61,6 +78,10 @@ impl Provider {
         match self {
             Self::Cloudflare => "cloudflare",
             Self::Route53 => "route53",
+            Self::CloudDns => "clouddns",
+            Self::AzureDns => "azuredns",
+            Self::HttpReq => "httpreq",
+            Self::AcmeDns => "acmedns",
         }
     }
 
@@ -69,6 +90,10 @@ impl Provider {
         match self {
             Self::Cloudflare => "Cloudflare",
             Self::Route53 => "Route 53",
+            Self::CloudDns => "Google Cloud DNS",
+            Self::AzureDns => "Azure DNS",
+            Self::HttpReq => "the httpreq server",
+            Self::AcmeDns => "acme-dns",
         }
     }
 }
@@ -88,7 +113,7 @@ pub(super) struct Apis {
     metrics: Metrics,
     user_agent: HeaderValue,
     elsewhere: Elsewhere,
-    hosts: Mutex<HashMap<Origin, Connections>>,
+    hosts: Mutex<HashMap<(Origin, String), Connections>>,
     known: Mutex<HashMap<(String, String), (Zeroizing<String>, Instant)>>,
     turns: Mutex<HashMap<(String, String), Weak<AsyncMutex<()>>>>,
 }
@@ -100,15 +125,17 @@ pub(super) struct Account {
     /// As its budget is named: `dns:route53:1a2b3c4d5e6f7a8b`.
     name: String,
     gate: Gate,
+    /// The roots that its server is checked against, if not the public ones.
+    roots: Option<Zeroizing<String>>,
 }
 
 /// One request.
-pub(super) struct ApiRequest {
+pub(super) struct ApiRequest<'a> {
     /// What kind of request it is, for logs and metrics: one of a fixed few words.
     pub(super) kind: &'static str,
     pub(super) method: Method,
     /// The provider's own host, as in `https://api.cloudflare.com`.
-    pub(super) host: &'static str,
+    pub(super) host: &'a str,
     /// Path and query.
     pub(super) path: String,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
@@ -145,19 +172,25 @@ impl Apis {
             provider,
             name,
             gate: budget.gate().for_tenant(tenant),
+            roots: None,
         }
     }
 
-    fn connections(&self, origin: &Origin) -> Result<Connections, DnsFault> {
+    fn connections(&self, origin: &Origin, roots: Option<&str>) -> Result<Connections, DnsFault> {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(connections) = hosts.get(origin) {
+        let key = (origin.clone(), roots.map(|pem| digest([pem])).unwrap_or_default());
+        if let Some(connections) = hosts.get(&key) {
             return Ok(connections.clone());
         }
-        let roots = self.elsewhere.roots.as_deref();
+        if hosts.len() >= MOST_HOSTS {
+            // What is in use is kept by whoever uses it.
+            hosts.clear();
+        }
+        let roots = roots.map(str::as_bytes).or(self.elsewhere.roots.as_deref());
         let dialer = Dialer::new(origin.clone(), roots)
             .map_err(|error| DnsFault::new(PROVIDER_FAILS, &error.to_string()))?;
         let connections = Connections::new(dialer, MOST_IDLE);
-        hosts.insert(origin.clone(), connections.clone());
+        hosts.insert(key, connections.clone());
         Ok(connections)
     }
 }
@@ -225,6 +258,12 @@ impl Account {
         known.remove(&(self.name.clone(), what.to_owned()));
     }
 
+    /// The same, with the roots that its server is checked against.
+    pub(super) fn with_roots(mut self, roots: Option<Zeroizing<String>>) -> Self {
+        self.roots = roots;
+        self
+    }
+
     /// Where requests to `host` go.
     pub(super) fn origin(&self, host: &str) -> Result<Origin, DnsFault> {
         let elsewhere = self.apis.elsewhere.endpoints.get(&self.provider);
@@ -244,7 +283,7 @@ impl Account {
     /// [`DnsFault`] that may pass, if there is no answer that says anything about the request.
     pub(super) async fn send(
         &self,
-        request: ApiRequest,
+        request: ApiRequest<'_>,
         is_throttle: fn(&Response) -> bool,
     ) -> Result<Response, DnsFault> {
         let ApiRequest {
@@ -258,7 +297,9 @@ impl Account {
         let name = self.provider.name();
         let fails = |words: &str| DnsFault::new(PROVIDER_FAILS, words);
         let origin = self.origin(host)?;
-        let connections = self.apis.connections(&origin)?;
+        let connections = self
+            .apis
+            .connections(&origin, self.roots.as_ref().map(|pem| pem.as_str()))?;
         let mut request = Request::builder()
             .method(method)
             .uri(&path)

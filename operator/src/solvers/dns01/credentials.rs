@@ -9,6 +9,7 @@ use hickory_proto::rr::{Name, TSigner};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use sancho_crds::{Rfc2136, SecretKeySelector, TsigAlgorithm};
+use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
 use super::api::{Account, Apis, Provider};
@@ -62,6 +63,27 @@ impl Credentials<'_> {
         })
     }
 
+    /// The same of a field that need not be there.
+    pub(super) async fn optional(
+        &self,
+        reference: &SecretKeySelector,
+    ) -> Result<Option<Zeroizing<String>>, DnsFault> {
+        let secret = self
+            .secrets
+            .get_opt(&reference.name)
+            .await
+            .map_err(|error| missing(&format!("Secret {} cannot be read: {error}", reference.name)))?;
+        let data = secret.and_then(|secret| secret.data).unwrap_or_default();
+        let field = data
+            .get(&reference.key)
+            .map(|field| Zeroizing::new(field.0.clone()));
+        Ok(field.and_then(|field| {
+            Some(Zeroizing::new(
+                std::str::from_utf8(&field).ok()?.trim().to_owned(),
+            ))
+        }))
+    }
+
     /// An issuer names no credential at `path` below `dns01`.
     pub(super) fn none(&self, path: &str) -> DnsFault {
         missing(&format!(
@@ -92,6 +114,11 @@ impl Credentials<'_> {
         })?;
         field_of(secret.as_ref(), reference, what, path)
     }
+}
+
+/// Has serde read what is not to stay in memory.
+pub(super) fn zeroizing<'de, D: Deserializer<'de>>(from: D) -> Result<Zeroizing<String>, D::Error> {
+    String::deserialize(from).map(Zeroizing::new)
 }
 
 fn missing(words: &str) -> DnsFault {

@@ -16,13 +16,17 @@ use super::fault::{DnsFault, PROVIDER_THROTTLES};
 pub(super) const TTL: u32 = 60;
 /// How often a change is tried that others are in the way of.
 const MOST_ROUNDS: usize = 8;
+/// After so many tries nothing is guessed any more.
+const QUICK_ROUNDS: usize = 2;
 
 /// The TXT records at a name, as the provider writes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Set {
     pub(super) ttl: u32,
-    /// In quotation marks.
+    /// As [`Zone::written`].
     pub(super) values: Vec<String>,
+    /// Its version, where the provider has such.
+    pub(super) version: Option<String>,
 }
 
 /// What takes the place of what at a name.
@@ -63,9 +67,18 @@ enum Known {
 
 /// A zone whose record sets can be read and exchanged.
 pub(super) trait Zone {
+    /// Whether a set can be removed by its values alone, without being read.
+    const REMOVES_UNREAD: bool = true;
+
+    /// A value as the provider writes it: most have it in quotation marks, as zone files do. One of a challenge has no
+    /// character that would be escaped (RFC 8555 §8.4).
+    fn written(value: &str) -> String {
+        format!("\"{value}\"")
+    }
+
     /// The TXT records at `name`.
     async fn read(&self, name: &str) -> Result<Option<Set>, DnsFault>;
-    /// Carries all these changes out, or none.
+    /// Carries all these changes out, or none; those that fit, where a request can have one alone.
     async fn apply(&self, changes: &[SetChange]) -> Result<Applied, DnsFault>;
 }
 
@@ -73,8 +86,8 @@ pub(super) trait Zone {
 ///
 /// # Errors
 /// [`DnsFault`] says why some may not be as wanted.
-pub(super) async fn bring_about(
-    zone: &impl Zone,
+pub(super) async fn bring_about<Z: Zone>(
+    zone: &Z,
     wish: Wish,
     records: &[&TxtRecord],
 ) -> Result<(), DnsFault> {
@@ -83,10 +96,15 @@ pub(super) async fn bring_about(
         values
             .entry(&record.name)
             .or_default()
-            .push(quoted(&record.value));
+            .push(Z::written(&record.value));
     }
     let mut known: BTreeMap<&str, Known> = values.keys().map(|name| (*name, Known::Guessed)).collect();
-    for _ in 0..MOST_ROUNDS {
+    if wish == Wish::Gone && !Z::REMOVES_UNREAD {
+        for (name, known) in &mut known {
+            *known = Known::Read(zone.read(name).await?);
+        }
+    }
+    for round in 0..MOST_ROUNDS {
         let changes: Vec<SetChange> = values
             .iter()
             .filter_map(|(name, values)| change(wish, name, values, &known[name]))
@@ -99,9 +117,11 @@ pub(super) async fn bring_about(
             Applied::Differs(names) => names,
         };
         let is_told = |name: &str| names.iter().any(|told| told.eq_ignore_ascii_case(name));
-        let all = !values.keys().any(|name| is_told(name));
+        let none_told = !values.keys().any(|name| is_told(name));
         for (name, known) in &mut known {
-            if all || is_told(name) {
+            // Some providers tell of one at a time.
+            let is_doubtful = none_told || (round >= QUICK_ROUNDS && *known == Known::Guessed);
+            if is_doubtful || is_told(name) {
                 *known = Known::Read(zone.read(name).await?);
             }
         }
@@ -117,6 +137,7 @@ fn change(wish: Wish, name: &str, values: &[String], known: &Known) -> Option<Se
     let own = || Set {
         ttl: TTL,
         values: values.to_vec(),
+        version: None,
     };
     let (old, new) = match (wish, known) {
         (Wish::There, Known::Guessed | Known::Read(None)) => (None, Some(own())),
@@ -152,11 +173,6 @@ fn change(wish: Wish, name: &str, values: &[String], known: &Known) -> Option<Se
     })
 }
 
-/// A value of a challenge as zone files write it: it has no character that would be escaped (RFC 8555 §8.4).
-fn quoted(value: &str) -> String {
-    format!("\"{value}\"")
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
@@ -186,6 +202,7 @@ mod tests {
             let set = sets.entry(name.clone()).or_insert(Set {
                 ttl: 300,
                 values: Vec::new(),
+                version: None,
             });
             set.values.retain(|known| *known != value);
             if wish == Wish::There {
@@ -281,7 +298,7 @@ mod tests {
             *zone.others.borrow_mut() = story.iter().rev().cloned().collect();
             for (n, own) in &before {
                 let mut sets = zone.sets.borrow_mut();
-                let set = sets.entry(name(*n)).or_insert(Set { ttl: 120, values: Vec::new() });
+                let set = sets.entry(name(*n)).or_insert(Set { ttl: 120, values: Vec::new(), version: None });
                 let value = format!("\"own{own}\"");
                 if !set.values.contains(&value) {
                     set.values.push(value);

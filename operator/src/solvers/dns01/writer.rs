@@ -5,17 +5,21 @@ use std::collections::BTreeMap;
 use sancho_crds::Dns01;
 
 use super::TxtRecord;
+use super::acme_dns::AcmeDns;
+use super::azure_dns::AzureDns;
+use super::cloud_dns::CloudDns;
 use super::cloudflare::Cloudflare;
 use super::credentials::Credentials;
 use super::fault::DnsFault;
+use super::httpreq::HttpReq;
 use super::rfc2136::{Change, Updater};
 use super::route53::Route53;
 use super::sets::Wish;
 
 /// A writer of TXT records, with what lets it in.
 ///
-/// Guarantees: a change of one zone is one request if nobody is in its way, carried out whole or not at all; other values
-/// under the same names stay.
+/// Guarantees: other values under the same names stay, and a change that is made twice is as one that is made once. As far
+/// as the way has it, a change of one zone is one request if nobody is in its way, carried out whole or not at all.
 pub(super) enum Writer {
     /// Dynamic updates.
     Updates(Updater),
@@ -23,6 +27,14 @@ pub(super) enum Writer {
     Cloudflare(Cloudflare),
     /// Route 53's API.
     Route53(Route53),
+    /// Google Cloud DNS' API.
+    CloudDns(CloudDns),
+    /// Azure DNS' API.
+    AzureDns(AzureDns),
+    /// A server that speaks httpreq.
+    HttpReq(HttpReq),
+    /// A server of acme-dns.
+    AcmeDns(AcmeDns),
 }
 
 impl Writer {
@@ -35,6 +47,10 @@ impl Writer {
             rfc2136,
             cloudflare,
             route53,
+            cloud_dns,
+            azure_dns,
+            httpreq,
+            acme_dns,
         } = settings;
         if let Some(settings) = rfc2136 {
             let key = credentials.key(settings).await?;
@@ -46,6 +62,18 @@ impl Writer {
         if let Some(settings) = route53 {
             return Ok(Self::Route53(Route53::new(settings, credentials).await?));
         }
+        if let Some(settings) = cloud_dns {
+            return Ok(Self::CloudDns(CloudDns::new(settings, credentials).await?));
+        }
+        if let Some(settings) = azure_dns {
+            return Ok(Self::AzureDns(AzureDns::new(settings, credentials).await?));
+        }
+        if let Some(settings) = httpreq {
+            return Ok(Self::HttpReq(HttpReq::new(settings, credentials).await?));
+        }
+        if let Some(settings) = acme_dns {
+            return Ok(Self::AcmeDns(AcmeDns::new(settings, credentials).await?));
+        }
         Err(DnsFault::no_way())
     }
 
@@ -55,6 +83,16 @@ impl Writer {
             Self::Updates(updater) => return refused_updates(updater, zone, names).await,
             Self::Cloudflare(cloudflare) => cloudflare.check(zone).await,
             Self::Route53(route53) => route53.check(zone).await,
+            Self::CloudDns(cloud_dns) => cloud_dns.check(zone).await,
+            Self::AzureDns(azure_dns) => azure_dns.check(zone).await,
+            // It has no such question.
+            Self::HttpReq(_) => Ok(()),
+            Self::AcmeDns(acme_dns) => {
+                let refused = names
+                    .iter()
+                    .filter_map(|name| Some(((*name).to_owned(), acme_dns.check(name).err()?)));
+                return refused.collect();
+            }
         };
         match checked {
             Ok(()) => BTreeMap::new(),
@@ -78,6 +116,10 @@ impl Writer {
             (Self::Cloudflare(cloudflare), Wish::There) => cloudflare.add(zone, records).await,
             (Self::Cloudflare(cloudflare), Wish::Gone) => cloudflare.remove(zone, records).await,
             (Self::Route53(route53), wish) => route53.change(zone, wish, records).await,
+            (Self::CloudDns(cloud_dns), wish) => cloud_dns.change(zone, wish, records).await,
+            (Self::AzureDns(azure_dns), wish) => azure_dns.change(zone, wish, records).await,
+            (Self::HttpReq(httpreq), wish) => httpreq.change(wish, records).await,
+            (Self::AcmeDns(acme_dns), wish) => acme_dns.change(wish, records).await,
         }
     }
 }

@@ -136,7 +136,11 @@ impl RecordSets {
             return Err(());
         };
         let values = records.records.into_iter().map(|record| record.value).collect();
-        Ok(Some(Set { ttl, values }))
+        Ok(Some(Set {
+            ttl,
+            values,
+            version: None,
+        }))
     }
 }
 
@@ -258,6 +262,7 @@ mod tests {
         let set = |values: &[&str]| Set {
             ttl: 60,
             values: values.iter().map(|value| (*value).to_owned()).collect(),
+            version: None,
         };
         let change = SetChange {
             name: "_acme-challenge.a.example".into(),
