@@ -5,15 +5,17 @@ mod providers;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::providers::{AcmeDns, AzureDns, AzureEnvironment, CloudDns, Cloudflare, HttpReq, Route53};
+pub use self::providers::{
+    AcmeDns, AzureDns, AzureEnvironment, CloudDns, Cloudflare, HttpReq, Route53, Webhook, WebhookConfig,
+};
 
 /// By a TXT record at `_acme-challenge.NAME` (RFC 8555 §8.4): the way for wildcards, and for hosts that no CA reaches. A
 /// CNAME that stands there is followed, and the record is written where it leads.
 ///
 /// Credentials are in Secrets: in the namespace of an Issuer, beside a ClusterIssuer in the operator's own.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[x_kube(validation = Rule::new("[has(self.rfc2136), has(self.cloudflare), has(self.route53), has(self.cloudDNS), has(self.azureDNS), has(self.httpreq), has(self.acmeDNS)].filter(way, way).size() == 1")
-    .message("say in one way how records are written: rfc2136: { nameserver: 192.0.2.53, tsigKeyName: …, tsigSecretSecretRef: … }, cloudflare: { apiTokenSecretRef: … }, route53: { accessKeyIDSecretRef: …, secretAccessKeySecretRef: … }, cloudDNS, azureDNS, httpreq or acmeDNS"))]
+#[x_kube(validation = Rule::new("[has(self.rfc2136), has(self.cloudflare), has(self.route53), has(self.cloudDNS), has(self.azureDNS), has(self.httpreq), has(self.acmeDNS), has(self.webhook)].filter(way, way).size() == 1")
+    .message("say in one way how records are written: rfc2136: { nameserver: 192.0.2.53, tsigKeyName: …, tsigSecretSecretRef: … }, cloudflare: { apiTokenSecretRef: … }, route53: { accessKeyIDSecretRef: …, secretAccessKeySecretRef: … }, cloudDNS, azureDNS, httpreq, acmeDNS or webhook"))]
 pub struct Dns01 {
     /// By dynamic updates (RFC 2136), as BIND, Knot, PowerDNS and others take them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -36,6 +38,9 @@ pub struct Dns01 {
     /// By acme-dns, to which a CNAME at `_acme-challenge.NAME` leads.
     #[serde(default, rename = "acmeDNS", skip_serializing_if = "Option::is_none")]
     pub acme_dns: Option<AcmeDns>,
+    /// By a webhook that was written for cert-manager.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<Webhook>,
 }
 
 /// Dynamic updates of a DNS server (RFC 2136).

@@ -33,7 +33,7 @@ pub use certificate::{
 pub use condition::{condition, set_condition};
 pub use dns01::{
     AcmeDns, AzureDns, AzureEnvironment, CloudDns, Cloudflare, Dns01, HttpReq, Rfc2136, Route53,
-    SecretKeySelector, TsigAlgorithm, UpdateProtocol,
+    SecretKeySelector, TsigAlgorithm, UpdateProtocol, Webhook, WebhookConfig,
 };
 pub use issuer::{
     Acme, Budget, ClusterIssuer, ClusterIssuerSpec, ExternalAccountBinding, Issuer, IssuerSpec, IssuerStatus,

@@ -10,6 +10,7 @@ mod cloud_dns;
 mod cloudflare;
 mod route53;
 mod simple;
+pub mod webhook;
 mod zones;
 
 use std::fs;

@@ -1,7 +1,12 @@
 //! Providers of DNS, whose APIs write the records. Field names are cert-manager's.
 
+use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
+
 use kube::KubeSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::SecretKeySelector;
 use crate::issuer::SecretRef;
@@ -169,4 +174,57 @@ pub struct AcmeDns {
     pub host: String,
     /// The accounts there: JSON that has for each domain what `/register` answered.
     pub account_secret_ref: SecretKeySelector,
+}
+
+/// A webhook that was written for cert-manager, behind the API server's aggregation layer.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[serde(rename_all = "camelCase")]
+pub struct Webhook {
+    /// The API group that it is installed as.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)+$') && !self.endsWith('.k8s.io') && self != 'sancho.dev'")
+        .message("not a webhook's API group: write the one that it was installed with, such as acme.example.com"))]
+    pub group_name: String,
+    /// The solver's name, as the webhook has it.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')")
+        .message("not a solver's name: write the one of the webhook's documents, in lower case"))]
+    pub solver_name: String,
+    /// What the webhook is told, as its documents have it. Do not put credentials here: name Secrets, which the webhook
+    /// reads by its own rights, in the namespace of an Issuer, of a ClusterIssuer in the operator's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<WebhookConfig>,
+}
+
+/// What a webhook is told: anything.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(transparent)]
+pub struct WebhookConfig(pub Value);
+
+impl JsonSchema for WebhookConfig {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "WebhookConfig".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
+    }
+}
+
+impl Hash for WebhookConfig {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.to_string().hash(state);
+    }
+}
+
+impl PartialOrd for WebhookConfig {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for WebhookConfig {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.to_string().cmp(&other.0.to_string())
+    }
 }

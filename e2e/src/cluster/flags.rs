@@ -30,11 +30,15 @@ impl Files {
     pub(super) fn write(dir: &Path, authority: &Authority) -> Result<Self> {
         let files = Files { dir: dir.to_owned() };
         let identity = authority.server("kube-apiserver", &["kubernetes", "kubernetes.default"])?;
+        // By this the API server asks those that it leads on to (APIServices).
+        let front_proxy = authority.client("front-proxy", None)?;
         let (token_key, token_public_key) = pki::token_key()?;
         for (name, content) in [
             ("ca.crt", authority.pem()),
             ("server.crt", &identity.certificate),
             ("server.key", &identity.key),
+            ("front-proxy.crt", &front_proxy.certificate),
+            ("front-proxy.key", &front_proxy.key),
             ("token.key", &token_key),
             ("token.pub", &token_public_key),
             ("audit-policy.yaml", audit::POLICY),
@@ -79,6 +83,8 @@ pub(super) fn apiserver(program: &Path, files: &Files, port: u16, etcd_port: u16
         files.flag("tls-cert-file", "server.crt"),
         files.flag("tls-private-key-file", "server.key"),
         files.flag("client-ca-file", "ca.crt"),
+        files.flag("proxy-client-cert-file", "front-proxy.crt"),
+        files.flag("proxy-client-key-file", "front-proxy.key"),
         "--authorization-mode=RBAC".to_owned(),
         "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
         files.flag("service-account-signing-key-file", "token.key"),

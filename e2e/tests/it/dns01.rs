@@ -2,6 +2,7 @@
 
 mod mistakes;
 mod providers;
+mod webhooks;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

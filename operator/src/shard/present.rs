@@ -290,6 +290,7 @@ pub(super) fn txt(record: &PresentedRecord) -> TxtRecord {
         zone: record.zone.clone(),
         name: record.record.clone(),
         value: record.value.clone(),
+        domain: record.name.trim_start_matches("*.").to_owned(),
     }
 }
 

@@ -4,7 +4,7 @@
 //!
 //! Writers: dynamic updates (`rfc2136`), and the APIs of providers (`cloudflare`, `route53`, `cloud_dns`, `azure_dns`,
 //! `httpreq`, `acme_dns`), which share what sends
-//! requests on permits (`api`) and what exchanges record sets (`sets`).
+//! requests on permits (`api`) and what exchanges record sets (`sets`); and webhooks of cert-manager's (`webhook`).
 //!
 //! # Guarantees
 //! - One value is added and removed under a name, whatever else stands there.
@@ -30,6 +30,7 @@ mod rfc2136;
 mod route53;
 mod seen;
 mod sets;
+mod webhook;
 mod writer;
 mod zone;
 
@@ -110,6 +111,8 @@ pub struct TxtRecord {
     pub name: String,
     /// The value.
     pub value: String,
+    /// The domain that is validated by it; of a wildcard, the one above.
+    pub domain: String,
 }
 
 impl Dns {

@@ -486,8 +486,27 @@ pub fn refused_issuers() -> Vec<Refused> {
         ),
         (
             "ambient credentials of Azure",
-            issuer("solvers", "[{ dns01: { azureDNS: { subscriptionID: a, resourceGroupName: b } } }]"),
+            issuer(
+                "solvers",
+                "[{ dns01: { azureDNS: { subscriptionID: a, resourceGroupName: b } } }]",
+            ),
             "Sancho has no ambient credentials (managed identities, workload identity)",
+        ),
+        (
+            "a webhook in a group of Kubernetes' own",
+            issuer(
+                "solvers",
+                "[{ dns01: { webhook: { groupName: rbac.authorization.k8s.io, solverName: clusterroles } } }]",
+            ),
+            "not a webhook's API group: write the one that it was installed with",
+        ),
+        (
+            "a webhook whose solver is a path",
+            issuer(
+                "solvers",
+                "[{ dns01: { webhook: { groupName: acme.example.com, solverName: a/b } } }]",
+            ),
+            "not a solver's name",
         ),
         (
             "acme-dns without TLS",
@@ -650,7 +669,13 @@ pub fn accepted() -> Vec<(&'static str, String)> {
             "solvers by all other ways",
             issuer(
                 "solvers",
-                "[{ dns01: { cloudDNS: { project: my-project, hostedZoneName: zone, serviceAccountSecretRef: { name: a, key: b } } } },                  { dns01: { azureDNS: { subscriptionID: a, resourceGroupName: b, environment: AzureChinaCloud, tenantID: c,                  clientID: d, clientSecretSecretRef: { name: a, key: b } } } },                  { dns01: { httpreq: { secretRef: { name: a } } } },                  { dns01: { acmeDNS: { host: auth.acme-dns.io, accountSecretRef: { name: a, key: b } } } }]",
+                "[{ dns01: { cloudDNS: { project: my-project, hostedZoneName: zone, \
+                 serviceAccountSecretRef: { name: a, key: b } } } }, \
+                 { dns01: { azureDNS: { subscriptionID: a, resourceGroupName: b, environment: AzureChinaCloud, tenantID: c, \
+                 clientID: d, clientSecretSecretRef: { name: a, key: b } } } }, \
+                 { dns01: { httpreq: { secretRef: { name: a } } } }, \
+                 { dns01: { webhook: { groupName: acme.example.com, solverName: own, config: { a: [{ b: 1 }] } } } }, \
+                 { dns01: { acmeDNS: { host: auth.acme-dns.io, accountSecretRef: { name: a, key: b } } } }]",
             ),
         ),
         (

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::fields::Fields;
 
 /// A way that Sancho has as well, and the fields that carry over as they are.
-const WAYS: [(&str, &[&str]); 3] = [
+const WAYS: [(&str, &[&str]); 7] = [
     (
         "rfc2136",
         &["nameserver", "protocol", "tsigKeyName", "tsigSecretSecretRef"],
@@ -23,6 +23,24 @@ const WAYS: [(&str, &[&str]); 3] = [
             "secretAccessKeySecretRef",
         ],
     ),
+    (
+        "cloudDNS",
+        &["project", "hostedZoneName", "serviceAccountSecretRef"],
+    ),
+    (
+        "azureDNS",
+        &[
+            "subscriptionID",
+            "resourceGroupName",
+            "hostedZoneName",
+            "environment",
+            "tenantID",
+            "clientID",
+            "clientSecretSecretRef",
+        ],
+    ),
+    ("acmeDNS", &["host", "accountSecretRef"]),
+    ("webhook", &["groupName", "solverName", "config"]),
 ];
 
 /// The solver, if Sancho has such a one. `None` with a remark if not, or if it is none by DNS.
@@ -38,12 +56,18 @@ pub fn solver(solver: &Value, kind: &str, path: &str, remarks: &mut Vec<String>)
         return None;
     };
     let mut fields = Fields::of(&dns01[*way]);
-    if *way == "route53" && is_ambient(&dns01[*way]) {
+    if is_ambient(way, &dns01[*way]) {
         remarks.push(format!(
-            "{path}: DNS-01 (route53) by ambient credentials or a role does not carry over: make an access key, and name \
-             it in accessKeyIDSecretRef and secretAccessKeySecretRef"
+            "{path}: DNS-01 ({way}) by ambient credentials or a role does not carry over: make a key or secret of its own, \
+             put it into a Secret and name that in the solver"
         ));
         return None;
+    }
+    if *way == "webhook" {
+        remarks.push(format!(
+            "{path}.dns01.webhook: let Sancho's service account create that solver in its API group, as cert-manager's may, \
+             by a ClusterRoleBinding"
+        ));
     }
     let mut settings = json!({});
     for field in *known {
@@ -81,9 +105,14 @@ pub fn solver(solver: &Value, kind: &str, path: &str, remarks: &mut Vec<String>)
 }
 
 /// Does it get its credentials from where it runs, or by taking on a role?
-fn is_ambient(route53: &Value) -> bool {
-    let has = |field: &str| !route53[field].is_null() && route53[field] != "";
-    has("role") || has("auth") || !has("secretAccessKeySecretRef")
+fn is_ambient(way: &str, settings: &Value) -> bool {
+    let has = |field: &str| !settings[field].is_null() && settings[field] != "";
+    match way {
+        "route53" => has("role") || has("auth") || !has("secretAccessKeySecretRef"),
+        "cloudDNS" => !has("serviceAccountSecretRef"),
+        "azureDNS" => has("managedIdentity") || !has("clientSecretSecretRef"),
+        _ => false,
+    }
 }
 
 fn algorithm(fields: &mut Fields, rfc2136: &mut Value, path: &str, remarks: &mut Vec<String>) {
@@ -156,7 +185,17 @@ mod tests {
             "region": "us-east-1", "hostedZoneID": "Z1", "accessKeyIDSecretRef": { "name": "aws", "key": "id" },
             "secretAccessKeySecretRef": { "name": "aws", "key": "key" },
         } } });
-        for theirs in [cloudflare, route53] {
+        let azure = json!({ "dns01": { "cnameStrategy": "Follow", "azureDNS": {
+            "subscriptionID": "s", "resourceGroupName": "g", "hostedZoneName": "a.example", "environment": "AzurePublicCloud",
+            "tenantID": "t", "clientID": "c", "clientSecretSecretRef": { "name": "azure", "key": "secret" },
+        } } });
+        let google = json!({ "dns01": { "cnameStrategy": "Follow", "cloudDNS": {
+            "project": "p", "serviceAccountSecretRef": { "name": "google", "key": "key.json" },
+        } } });
+        let acme_dns = json!({ "dns01": { "cnameStrategy": "Follow", "acmeDNS": {
+            "host": "https://auth.example", "accountSecretRef": { "name": "accounts", "key": "json" },
+        } } });
+        for theirs in [cloudflare, route53, azure, google, acme_dns] {
             let mut remarks = Vec::new();
             let ours = solver(&theirs, "ClusterIssuer", "solvers[0]", &mut remarks).unwrap();
             serde_json::from_value::<Solver>(ours.clone()).unwrap();
@@ -166,6 +205,13 @@ mod tests {
             assert_eq!(remarks.len(), 1, "{remarks:?}");
             assert!(remarks[0].contains("copy Secret"), "{remarks:?}");
         }
+        let webhook = json!({ "dns01": { "webhook": {
+            "groupName": "acme.example.com", "solverName": "own", "config": { "anything": [{ "goes": 1 }] },
+        } } });
+        let mut remarks = Vec::new();
+        let ours = solver(&webhook, "Issuer", "solvers[0]", &mut remarks).unwrap();
+        assert_eq!(ours, webhook);
+        assert!(remarks[0].contains("ClusterRoleBinding"), "{remarks:?}");
         for ambient in [
             json!({ "region": "eu" }),
             json!({ "role": "arn:aws:iam::1:role/dns" }),

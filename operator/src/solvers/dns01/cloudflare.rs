@@ -338,6 +338,7 @@ mod tests {
             zone: "a.example".into(),
             name: "_acme-challenge.a.example".into(),
             value: "v".into(),
+            domain: "a.example".into(),
         };
         let known = |name: &str, content: &str| {
             let known = Record {

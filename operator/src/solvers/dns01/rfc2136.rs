@@ -257,6 +257,7 @@ mod tests {
             zone: "example.com".into(),
             name: "_acme-challenge.example.com".into(),
             value: "v".into(),
+            domain: "a.example".into(),
         };
         let zone = absolute("example.com").unwrap();
         let added = update(zone.clone(), &Change::add(&[&record]));

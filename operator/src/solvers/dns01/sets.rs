@@ -255,6 +255,7 @@ mod tests {
             zone: "a.example".into(),
             name: name.into(),
             value: value.into(),
+            domain: "a.example".into(),
         }
     }
 

@@ -15,6 +15,7 @@ use super::httpreq::HttpReq;
 use super::rfc2136::{Change, Updater};
 use super::route53::Route53;
 use super::sets::Wish;
+use super::webhook::Webhook;
 
 /// A writer of TXT records, with what lets it in.
 ///
@@ -35,6 +36,8 @@ pub(super) enum Writer {
     HttpReq(HttpReq),
     /// A server of acme-dns.
     AcmeDns(AcmeDns),
+    /// A webhook of cert-manager's.
+    Webhook(Webhook),
 }
 
 impl Writer {
@@ -51,6 +54,7 @@ impl Writer {
             azure_dns,
             httpreq,
             acme_dns,
+            webhook,
         } = settings;
         if let Some(settings) = rfc2136 {
             let key = credentials.key(settings).await?;
@@ -74,6 +78,9 @@ impl Writer {
         if let Some(settings) = acme_dns {
             return Ok(Self::AcmeDns(AcmeDns::new(settings, credentials).await?));
         }
+        if let Some(settings) = webhook {
+            return Ok(Self::Webhook(Webhook::new(settings, credentials.secrets)?));
+        }
         Err(DnsFault::no_way())
     }
 
@@ -85,6 +92,7 @@ impl Writer {
             Self::Route53(route53) => route53.check(zone).await,
             Self::CloudDns(cloud_dns) => cloud_dns.check(zone).await,
             Self::AzureDns(azure_dns) => azure_dns.check(zone).await,
+            Self::Webhook(webhook) => webhook.check().await,
             // It has no such question.
             Self::HttpReq(_) => Ok(()),
             Self::AcmeDns(acme_dns) => {
@@ -120,6 +128,7 @@ impl Writer {
             (Self::AzureDns(azure_dns), wish) => azure_dns.change(zone, wish, records).await,
             (Self::HttpReq(httpreq), wish) => httpreq.change(wish, records).await,
             (Self::AcmeDns(acme_dns), wish) => acme_dns.change(wish, records).await,
+            (Self::Webhook(webhook), wish) => webhook.change(zone, wish, records).await,
         }
     }
 }

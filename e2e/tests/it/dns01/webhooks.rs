@@ -1,0 +1,84 @@
+//! DNS-01 by a webhook of cert-manager's kind, through the API server's aggregation layer.
+
+use sancho_e2e::dns_api::webhook::{DnsWebhook, GROUP, SOLVER, TOKEN};
+
+use super::*;
+use crate::stories::not_ready;
+
+fn webhook(token: &str) -> Value {
+    json!({ "dns01": { "webhook": {
+        "groupName": GROUP, "solverName": SOLVER, "config": { "token": token, "more": [1, { "of": "it" }] },
+    } } })
+}
+
+/// Applies a ClusterIssuer with this solver, and a Certificate by it of the same name.
+async fn apply(world: &World, name: &str, solver: Value, names: &[String]) {
+    let front = world.front().unwrap();
+    let mut issuer = cluster_issuer(name, &front.directory_url(), front.ca_pem(), FAST);
+    issuer["spec"]["acme"]["solvers"] = json!([solver]);
+    let certificate = certificate(name, name, names, 20);
+    for manifest in [issuer, certificate] {
+        world.cluster.apply_yaml(&manifest.to_string()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_webhook_of_cert_managers_writes_the_records_once_sancho_may_ask_it() {
+    let world = world(1, FAST, by_bind(None)).await;
+    let hook = DnsWebhook::start(&world.cluster, world.bind().unwrap())
+        .await
+        .unwrap();
+    let names = [SHOP.to_owned(), format!("*.{SHOP}"), format!("www.{BLOG}")];
+    apply(&world, "refused", webhook(TOKEN), &names).await;
+    not_ready(
+        &world,
+        "refused",
+        "DNSUpdateRefused",
+        "let its service account create bind in the API group dns.webhook.example",
+    )
+    .await;
+    assert!(hook.asked().is_empty());
+
+    // As charts of webhooks do for cert-manager's service account.
+    let cluster = &world.cluster;
+    for command in [
+        "create clusterrole dns-webhook --verb=create --resource=bind.dns.webhook.example",
+        "create clusterrolebinding dns-webhook --clusterrole=dns-webhook --serviceaccount=sancho-system:sancho",
+    ] {
+        let words: Vec<&str> = command.split(' ').collect();
+        cluster.kubectl(&words).await.unwrap();
+    }
+    apply(&world, "shop", webhook(TOKEN), &names).await;
+    ready(&world, "shop", Duration::from_secs(90)).await;
+    no_record_left(&world).await;
+    let asked = hook.asked();
+    println!("{asked:#?}");
+    let of = |action: &str| asked.iter().filter(|one| one.action == action).count();
+    assert!(of("Present") >= 3 && of("CleanUp") >= 3);
+    let first = &asked[0];
+    assert_eq!(first.resource_namespace, "sancho-system");
+    assert_eq!(first.config["more"], json!([1, { "of": "it" }]));
+    assert!(!first.allow_ambient_credentials);
+    let domains: BTreeSet<&str> = asked.iter().map(|one| one.dns_name.as_str()).collect();
+    assert_eq!(domains, [SHOP, &format!("www.{BLOG}")].into());
+
+    apply(&world, "failing", webhook("another"), &[format!("fails.{SHOP}")]).await;
+    wait_for(
+        "the webhook's words to be told",
+        Duration::from_secs(60),
+        &[],
+        async || {
+            let shards = shards(&world).await;
+            let told = shards
+                .iter()
+                .filter_map(|shard| serde_json::to_string(&shard.status).ok());
+            let told: Vec<String> = told.collect();
+            Ok(told
+                .iter()
+                .any(|status| status.contains("config.token is not the webhook's"))
+                .then_some(()))
+        },
+    )
+    .await
+    .unwrap();
+}
