@@ -25,7 +25,6 @@ pub struct Block {
 pub fn pages() -> Vec<Page> {
     let mut paths = vec![
         "README.md".to_owned(),
-        "CONTRIBUTING.md".to_owned(),
         "ARCHITECTURE.md".to_owned(),
         "CHANGELOG.md".to_owned(),
         "charts/sancho/README.md".to_owned(),
