@@ -132,17 +132,14 @@ async fn route(shared: &Shared, request: &Request<Incoming>) -> Response<Full<By
         } else {
             ANSWER_TIMEOUT
         };
-        match tokio::time::timeout(patience, asked.next()).await {
-            Ok(Some(Ok((status, body)))) => {
-                if status == StatusCode::OK {
-                    shared.answered.fetch_add(1, Ordering::Relaxed);
-                }
-                let mut response = Response::new(Full::new(body));
-                *response.status_mut() = status;
-                return response;
+        // Otherwise it is gone, or takes its time.
+        if let Ok(Some(Ok((status, body)))) = tokio::time::timeout(patience, asked.next()).await {
+            if status == StatusCode::OK {
+                shared.answered.fetch_add(1, Ordering::Relaxed);
             }
-            // It is gone, or takes its time.
-            Ok(_) | Err(_) => {}
+            let mut response = Response::new(Full::new(body));
+            *response.status_mut() = status;
+            return response;
         }
     }
     plain(StatusCode::BAD_GATEWAY, "no replica answers\n")

@@ -48,7 +48,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run one replica: all controllers and the HTTP-01 responder.
-    Operator(OperatorArgs),
+    Operator(Box<OperatorArgs>),
     /// Answer HTTP-01 challenges and nothing else, without a right to any Secret.
     Responder(WatcherArgs),
     /// Apply the ClusterIssuers of a file once. The chart's hook does.
@@ -152,7 +152,7 @@ async fn main() -> anyhow::Result<()> {
         .install_default()
         .map_err(|_| anyhow::anyhow!("another crypto provider is installed already"))?;
     let outcome = match cli.command {
-        Command::Operator(args) => operator::run(args.into(), terminated()?).await,
+        Command::Operator(args) => operator::run((*args).into(), terminated()?).await,
         Command::Responder(args) => alone::run(args.into(), terminated()?).await,
         Command::ClusterIssuers { file } => cluster_issuers::apply(&file).await,
     };

@@ -114,9 +114,14 @@ pub(super) struct Apis {
     user_agent: HeaderValue,
     elsewhere: Elsewhere,
     hosts: Mutex<HashMap<(Origin, String), Connections>>,
-    known: Mutex<HashMap<(String, String), (Zeroizing<String>, Instant)>>,
-    turns: Mutex<HashMap<(String, String), Weak<AsyncMutex<()>>>>,
+    known: Mutex<HashMap<Key, (Zeroizing<String>, Instant)>>,
+    turns: Mutex<HashMap<Key, Turn>>,
 }
+
+/// An account's name, and what is asked of it one after the other or known for a while.
+type Key = (String, String);
+/// Held by whoever asks.
+type Turn = Weak<AsyncMutex<()>>;
 
 /// An account at a provider, and its budget.
 pub(super) struct Account {
