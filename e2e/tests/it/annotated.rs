@@ -111,8 +111,10 @@ async fn notes(world: &World, name: &str, reason: &str) -> Result<Vec<String>> {
     let events: Api<Event> = Api::namespaced(world.cluster.client(), "default");
     let events = events.list(&Default::default()).await?;
     let of_it = events.iter().filter(|event| {
-        let about = event.regarding.as_ref().and_then(|about| about.name.as_deref());
-        about == Some(name) && event.reason.as_deref() == Some(reason)
+        let about = event.regarding.clone().unwrap_or_default();
+        // Not about the Certificate, which may have its name.
+        let is_object = matches!(about.kind.as_deref(), Some("Ingress" | "Gateway"));
+        is_object && about.name.as_deref() == Some(name) && event.reason.as_deref() == Some(reason)
     });
     Ok(of_it
         .map(|event| event.note.clone().unwrap_or_default())
