@@ -15,7 +15,7 @@ const OPERATIONS: &str = "docs/operations.md";
 const SECURITY: &str = "docs/security.md";
 
 /// CamelCase words in the operator's code that are no reason of a condition or an event.
-const NO_REASONS: [&str; 56] = [
+const NO_REASONS: [&str; 61] = [
     // Types of conditions.
     "Degraded",
     "KeystoreReady",
@@ -63,6 +63,12 @@ const NO_REASONS: [&str; 56] = [
     "Prefix",
     "RefNotPermitted",
     "ResolvedRefs",
+    // Words of Azure DNS, and of cert-manager's webhooks.
+    "ChallengePayload",
+    "CleanUp",
+    "NotFound",
+    "Present",
+    "TXTRecords",
     // The rest: types in `Debug` and `derive`, values of fields, types of Secrets and events, a word of CAs.
     "AccountKey",
     "Always",
