@@ -17,7 +17,7 @@ use super::manifests::documents;
 use super::pages::{Block, Page, page};
 
 /// Commands that are not run here, by how they begin, and why.
-const NOT_HERE: [(&str, &str); 20] = [
+const NOT_HERE: [(&str, &str); 21] = [
     ("docker ", "there is no container runtime"),
     ("kind ", "there is no container runtime"),
     ("cargo install --path operator/cli", "the plugin is built already"),
@@ -54,6 +54,10 @@ const NOT_HERE: [(&str, &str); 20] = [
     (
         "kubectl delete certificates.cert-manager.io NAME",
         "run as docs/migration.md has it",
+    ),
+    (
+        "kubectl create clusterrole sancho-webhook",
+        "run by the test of webhooks, where one is installed",
     ),
     ("helm uninstall", "run when all else is done"),
 ];
