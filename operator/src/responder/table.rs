@@ -12,6 +12,9 @@ use tokio::time::Instant;
 /// hundreds of orders under way lags by seconds; CAs wait for about ten.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long an order waits for this replica's watch to show what was recorded for it. Then it goes on all the same.
+const LAG: Duration = Duration::from_secs(20);
+
 /// How many unknown questions wait at once. Others are refused right away, so that nobody can fill
 /// the memory by asking.
 const MOST_WAITING: usize = 1024;
@@ -100,16 +103,31 @@ impl ChallengeTable {
     /// one that is not known yet.
     pub async fn answer(&self, host: &str, token: &Token) -> Option<String> {
         let question = (host.to_owned(), token.as_str().to_owned());
-        // Subscribed before the first look, so that no change falls between the two.
-        let mut changes = self.shared.changed.subscribe();
         if let Some(answer) = self.known(&question) {
             return Some(answer);
         }
         let _waiting = self.shared.waiting.try_acquire().ok()?;
-        let deadline = Instant::now() + PATIENCE;
+        self.known_within(&question, PATIENCE).await
+    }
+
+    /// Waits until the question for `token` at `host` could be answered here, for [`LAG`] at most: what this replica's
+    /// watch has not shown yet, those of the others have not either, most likely. Whoever is to ask waits for that first:
+    /// a slow API server makes orders slow then, and does not make them fail.
+    pub async fn heard(&self, host: &str, token: &Token) {
+        let question = (host.to_owned(), token.as_str().to_owned());
+        self.known_within(&question, LAG).await;
+    }
+
+    async fn known_within(&self, question: &Question, patience: Duration) -> Option<String> {
+        // Subscribed before the first look, so that no change falls between the two.
+        let mut changes = self.shared.changed.subscribe();
+        if let Some(answer) = self.known(question) {
+            return Some(answer);
+        }
+        let deadline = Instant::now() + patience;
         loop {
             let changed = tokio::time::timeout_at(deadline, changes.changed()).await;
-            if let Some(answer) = self.known(&question) {
+            if let Some(answer) = self.known(question) {
                 return Some(answer);
             }
             if !matches!(changed, Ok(Ok(()))) {

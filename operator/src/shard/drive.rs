@@ -340,8 +340,9 @@ impl Driven<'_> {
                 Ok(csr) => csr,
                 Err(error) => return self.put_off(state, &error).await,
             },
-            Request::AnswerChallenge { .. } => {
+            Request::AnswerChallenge { index, .. } => {
                 self.save_tokens(&state).await?;
+                self.token_heard(&state, *index).await?;
                 Vec::new()
             }
             // Another may have been told of a quota while this one waited for its turn.

@@ -63,6 +63,11 @@ pub(super) async fn looks(
     let thumbprint = issuer.session.thumbprint();
     let token = self_check_token(&shard.uid().unwrap_or_default(), &thumbprint);
     let answer = key_authorization(&token, &thumbprint);
+    if let Some(first) = looked_at.first()
+        && context.self_check.is_enabled()
+    {
+        context.challenges.heard(first, &token).await;
+    }
     let found = context
         .self_check
         .round(&looked_at, &token, &answer, is_routed)

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sancho_core::challenge::{ChallengeKind, Token};
 use sancho_core::order::{OrderState, Request};
 use sancho_crds::{CertificateShard, CertificateShardStatus};
 
@@ -44,6 +45,28 @@ impl Driven<'_> {
                 .zip(&state.authorizations)
                 .all(|(recorded, is)| recorded.token == is.token && recorded.name == is.name);
         if are_there { Ok(()) } else { self.save(state).await }
+    }
+
+    /// Waits until the responders have most likely heard of the token of this authorization.
+    pub(super) async fn token_heard(&self, state: &OrderState, index: usize) -> Result<(), Stop> {
+        let Some(authorization) = state.authorizations.get(index) else {
+            return Ok(());
+        };
+        let (Some(host), Some(token)) = (&authorization.name, &authorization.token) else {
+            return Ok(());
+        };
+        let Ok(token) = Token::parse(token) else {
+            return Ok(());
+        };
+        if authorization.kind != ChallengeKind::Http01 {
+            return Ok(());
+        }
+        let _errand = self.issuer.budget.errand();
+        tokio::select! {
+            biased;
+            () = self.context.challenges.heard(host, &token) => Ok(()),
+            () = self.context.is_ending() => Err(Stop::SlotsLost),
+        }
     }
 
     /// Records a state, and that the order moves on.
