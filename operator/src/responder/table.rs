@@ -224,6 +224,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn an_order_waits_until_its_token_is_heard_of_and_not_for_ever() {
+        let table = ChallengeTable::default();
+        let asked = challenge("a.example", "yes");
+        let begin = Instant::now();
+        table.heard(&asked.host, &asked.token).await;
+        assert_eq!(begin.elapsed(), LAG);
+
+        let begin = Instant::now();
+        let watch = async {
+            tokio::time::sleep(LAG / 2).await;
+            table.set("one", vec![asked.clone()]);
+        };
+        tokio::join!(table.heard(&asked.host, &asked.token), watch);
+        assert_eq!(begin.elapsed(), LAG / 2);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_a_shard_no_longer_has_is_no_longer_answered() {
         let table = ChallengeTable::default();
         table.set(
