@@ -84,13 +84,13 @@ pub struct CertificateSpec {
     pub secret_name: String,
     /// The issuer that certifies the names.
     pub issuer_ref: IssuerRef,
-    /// DNS names, lower case, up to 10,000, none twice. They may have 70 characters on average if
+    /// DNS names, lower case, up to 10,000. They may have 140 characters on average if
     /// there are 10,000, since an object is bounded by etcd (1.5 MiB). Above some 250 kB of manifest
     /// use `kubectl apply --server-side`.
     #[schemars(schema_with = "crate::rules::dns_names")]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dns_names: Vec<String>,
-    /// IP addresses (RFC 8738) in their canonical form, up to 1,000, none twice. They can be validated by HTTP-01 alone,
+    /// IP addresses (RFC 8738) in their canonical form, up to 1,000. They can be validated by HTTP-01 alone,
     /// and belong to no sharding group.
     #[schemars(schema_with = "crate::rules::ip_addresses")]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

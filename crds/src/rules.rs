@@ -122,13 +122,13 @@ pub(crate) fn template_annotations(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// All names of a Certificate. The API server refuses the same name twice (`listType: set`). The
-/// price: it keeps each name a second time in `managedFields`. A CEL rule against duplicates is
-/// quadratic, and at 10,000 names far over the cost limit.
+/// All names of a Certificate, as one value: whoever applies the list last has said all of it. As a set
+/// (`listType: set`) the API server would keep each name a second time, in `managedFields`, and a name that one manager
+/// has taken out would stay while another still holds it. A name that stands there twice counts once.
 pub(crate) fn dns_names(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
-        "x-kubernetes-list-type": "set",
+        "x-kubernetes-list-type": "atomic",
         "maxItems": NAMES_MAX,
         "items": {
             "type": "string",
@@ -143,7 +143,7 @@ pub(crate) fn dns_names(_: &mut SchemaGenerator) -> Schema {
 pub(crate) fn ip_addresses(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
-        "x-kubernetes-list-type": "set",
+        "x-kubernetes-list-type": "atomic",
         "maxItems": ADDRESSES_MAX,
         "items": {
             "type": "string",
@@ -163,11 +163,11 @@ pub(crate) fn ip_addresses(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// Some of a Certificate's names, which have been checked there. A set, too.
+/// Some of a Certificate's names, which have been checked there. One value, too.
 pub(crate) fn names_of_certificate(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
-        "x-kubernetes-list-type": "set",
+        "x-kubernetes-list-type": "atomic",
         "minItems": 1,
         "maxItems": NAMES_MAX,
         "items": { "type": "string", "minLength": 1, "maxLength": NAME_LENGTH_MAX },

@@ -36,10 +36,10 @@ async fn the_api_server_says_what_is_wrong_with_a_manifest_and_how_to_mend_it() 
 }
 
 #[tokio::test]
-async fn ten_thousand_names_of_seventy_characters_are_one_manifest() {
+async fn ten_thousand_names_of_140_characters_are_one_manifest() {
     let dir = tempfile::tempdir().unwrap();
     let cluster = cluster_with_crds(dir.path()).await;
-    cluster.apply_yaml(&many_names(10_000, 70)).await.unwrap();
+    cluster.apply_yaml(&many_names(10_000, 140)).await.unwrap();
     // An object that nobody has looked at yet must not count as healthy.
     let generation = cluster
         .kubectl(&[

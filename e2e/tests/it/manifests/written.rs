@@ -82,7 +82,14 @@ pub fn many_names(count: usize, length: usize) -> String {
     let tail = ".shop.example.com";
     let width = length - tail.len();
     let all: Vec<_> = (0..count)
-        .map(|number| format!("{number:a>width$}{tail}"))
+        .map(|number| {
+            let mut head = format!("{number:a>width$}");
+            // A label has up to 63 characters.
+            for dot in (60..width.saturating_sub(10)).step_by(61) {
+                head.replace_range(dot..=dot, ".");
+            }
+            head + tail
+        })
         .collect();
     names(&all.iter().map(String::as_str).collect::<Vec<_>>())
 }
