@@ -110,7 +110,8 @@ where
 }
 
 /// Watches `apis`. Those of `PartialObjectMeta` are watched for metadata only. Objects can be found by their `keys`
-/// ([`Seen::find`]).
+/// ([`Seen::find`]). What is kept of them lacks `managedFields`, which are half of an object and of no use here: written
+/// back without them, it keeps those that the API server has.
 #[must_use]
 pub fn watch<K>(apis: Vec<Api<K>>, config: &watcher::Config, keys: Keys<K>) -> (Seen<K>, Watched<K>)
 where
@@ -122,7 +123,9 @@ where
         let (reader, writer) = store();
         let index = Index::by(keys);
         stores.push((reader.clone(), index.clone()));
-        let events = watcher::watcher(api, config.clone().timeout(TIMEOUT_SECONDS)).default_backoff();
+        let events = watcher::watcher(api, config.clone().timeout(TIMEOUT_SECONDS))
+            .default_backoff()
+            .modify(|object| object.meta_mut().managed_fields = None);
         let events = reflector(writer, events).filter_map(|event| async move {
             event
                 .inspect_err(|error| tracing::warn!(%error, kind = %K::kind(&()), "a watch is begun again"))
