@@ -8,12 +8,14 @@ use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
 use sancho_core::challenge::ChallengeKinds;
 use sancho_core::names::Name;
 use sancho_core::order::{Effect, OrderState, Reply, Request, Stage, Step, advised, next, reason, reply};
 use sancho_core::renewal::CertId;
-use sancho_crds::{CertificateShardStatus, Claim, QuarantinedName};
+use sancho_crds::{Certificate, CertificateShard, CertificateShardStatus, Claim, QuarantinedName};
 use tracing::Instrument;
 
 use super::decide::{Need, Surroundings, is_elsewhere, is_renewal, need};
@@ -117,7 +119,7 @@ pub async fn drive(
         Need::Work(Priority::UnderWay | Priority::NearExpiry | Priority::New | Priority::Renewal) => {}
         Need::Nothing { .. } | Need::Claimed => return Err(Stop::Nothing),
     }
-    if !is_settled(context, key, &shard.spec.certificate).await? {
+    if !is_settled(context, &shard).await? {
         return Err(Stop::Nothing);
     }
     let mut planned = shard.clone();
@@ -173,16 +175,34 @@ pub async fn drive(
     outcome
 }
 
-/// Are the shards of this Certificate written as its plan says? Until then a name might still move.
-async fn is_settled(context: &Context, key: &ShardKey, certificate: &str) -> Result<bool, kube::Error> {
-    let certificate = context.certificates(&key.namespace).get_opt(certificate).await?;
-    let Some(certificate) = certificate.filter(|c| c.metadata.deletion_timestamp.is_none()) else {
-        return Ok(false);
+/// Are the shards of the Certificate of this shard, which was just read, written as its plan says? Until then a name might
+/// still move.
+async fn is_settled(context: &Context, shard: &CertificateShard) -> Result<bool, kube::Error> {
+    let says_so = |certificate: &Certificate| {
+        let plan = certificate
+            .status
+            .as_ref()
+            .and_then(|status| status.plan.as_ref());
+        certificate.metadata.deletion_timestamp.is_none() && plan.is_some_and(|plan| plan.settled)
     };
-    Ok(certificate
-        .status
-        .and_then(|status| status.plan)
-        .is_some_and(|plan| plan.settled))
+    let (name, namespace) = (&shard.spec.certificate, shard.namespace().unwrap_or_default());
+    let seen = context
+        .seen
+        .certificates
+        .get(&ObjectRef::new(name).within(&namespace));
+    // Settled after the shard was written last: the read that it saves can be of ten thousand names.
+    if seen.is_some_and(|seen| is_newer(&seen.metadata, &shard.metadata) && says_so(&seen)) {
+        return Ok(true);
+    }
+    let certificate = context.certificates(&namespace).get_opt(name).await?;
+    Ok(certificate.as_ref().is_some_and(says_so))
+}
+
+/// Was `one` written after `other`? Resource versions are numbers that grow, whatever the kind (KEP-5504); where they are
+/// none, nothing is known.
+fn is_newer(one: &ObjectMeta, other: &ObjectMeta) -> bool {
+    let version = |meta: &ObjectMeta| meta.resource_version.as_deref()?.parse::<u64>().ok();
+    version(one).is_some_and(|one| version(other).is_some_and(|other| one > other))
 }
 
 struct Driven<'a> {
