@@ -11,11 +11,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use sancho_e2e::ca::PebbleOptions;
 use sancho_e2e::cluster::ClusterOptions;
 use sancho_e2e::command_line::until_ctrl_c;
 use sancho_e2e::manifests::{self, Budget};
 use sancho_e2e::screen::Screen;
-use sancho_e2e::world::{World, WorldOptions};
+use sancho_e2e::world::{CaOptions, World, WorldOptions};
 
 use crate::arguments::{Arguments, Part};
 use sancho_e2e::figures::Figures;
@@ -70,6 +71,14 @@ async fn start(arguments: &Arguments) -> Result<World> {
     let world = World::start(WorldOptions {
         replicas: usize::from(arguments.replicas),
         cluster: ClusterOptions::default(),
+        // Pebble refuses one good nonce in twenty unless it is told not to: requests that are nobody's doing.
+        ca: Some(CaOptions {
+            pebble: PebbleOptions {
+                nonce_reject_percent: Some(0),
+                ..PebbleOptions::default()
+            },
+            ..CaOptions::default()
+        }),
         ..WorldOptions::default()
     })
     .await?;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use kube::{Api, ResourceExt};
 use sancho_crds::{Certificate, CertificateShard, condition};
+use sancho_e2e::arrivals::RequestKind;
 use sancho_e2e::manifests;
 use sancho_e2e::process::wait_for;
 use sancho_e2e::screen::Screen;
@@ -66,6 +67,16 @@ pub async fn measure(
         "",
         Bound::AtMost(most as f64),
     );
+    let looks = log
+        .arrivals
+        .iter()
+        .filter(|arrival| arrival.kind == RequestKind::Order);
+    figures.add("… of them looks at an order", looks.count() as f64, "", None);
+    let nonces = log
+        .arrivals
+        .iter()
+        .filter(|arrival| arrival.kind == RequestKind::Nonce);
+    figures.add("… of them for a nonce", nonces.count() as f64, "", None);
     let mut largest = size(&certificate)?;
     let mut which = format!("Certificate {NAME}");
     for shard in &made {
