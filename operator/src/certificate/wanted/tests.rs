@@ -55,14 +55,10 @@ fn addresses_stand_beside_names_in_a_field_of_their_own() {
     let again = wanted(&certificate, IssuerCap::default(), &assignment(&shards)).unwrap();
     assert_eq!(again, first);
 
-    for (wrong, words) in [(
-        addresses(&["2001:DB8::1"]),
-        "spec.ipAddresses: \"2001:DB8::1\" is not how",
-    )] {
-        certificate.spec.ip_addresses = wrong;
-        let refused = wanted(&certificate, IssuerCap::default(), &[]).unwrap_err();
-        assert!(refused.message.contains(words), "{}", refused.message);
-    }
+    certificate.spec.ip_addresses = addresses(&["2001:DB8::1"]);
+    let refused = wanted(&certificate, IssuerCap::default(), &[]).unwrap_err();
+    let words = "spec.ipAddresses: \"2001:DB8::1\" is not how";
+    assert!(refused.message.contains(words), "{}", refused.message);
     certificate.spec.ip_addresses = Vec::new();
     certificate.spec.dns_names = Vec::new();
     let refused = wanted(&certificate, IssuerCap::default(), &[]).unwrap_err();
