@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
+use std::sync::Arc;
 
 /// Things with the moment at which each is due.
 #[derive(Debug)]
 pub struct Due<At, K> {
-    order: BTreeSet<(At, K)>,
-    at: HashMap<K, At>,
+    order: BTreeSet<(At, Arc<K>)>,
+    at: HashMap<Arc<K>, At>,
 }
 
 impl<At, K> Default for Due<At, K> {
@@ -23,8 +24,9 @@ impl<At: Ord + Copy, K: Ord + Hash + Clone> Due<At, K> {
     /// It is due then, and at no other moment.
     pub fn set(&mut self, key: &K, at: At) {
         self.remove(key);
+        let key = Arc::new(key.clone());
         self.order.insert((at, key.clone()));
-        self.at.insert(key.clone(), at);
+        self.at.insert(key, at);
     }
 
     /// It is due then, or at the moment set before if that is earlier.
@@ -36,8 +38,8 @@ impl<At: Ord + Copy, K: Ord + Hash + Clone> Due<At, K> {
 
     /// It is not due any more.
     pub fn remove(&mut self, key: &K) {
-        if let Some(at) = self.at.remove(key) {
-            self.order.remove(&(at, key.clone()));
+        if let Some((key, at)) = self.at.remove_entry(key) {
+            self.order.remove(&(at, key));
         }
     }
 
@@ -61,7 +63,7 @@ impl<At: Ord + Copy, K: Ord + Hash + Clone> Due<At, K> {
         }
         let (_, key) = self.order.pop_first()?;
         self.at.remove(&key);
-        Some(key)
+        Some(Arc::unwrap_or_clone(key))
     }
 }
 

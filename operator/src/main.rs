@@ -22,6 +22,10 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
+/// Watched objects by the ten thousand come and go among what lives for a moment: the C library's allocator keeps the holes.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A Kubernetes certificate operator: shards names into ACME orders and shares one request budget.
 #[derive(Parser)]
 #[command(version)]

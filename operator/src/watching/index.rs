@@ -1,6 +1,8 @@
 //! Finds objects by something other than their names.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::BuildHasher;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use kube::Resource;
@@ -11,14 +13,21 @@ use kube::runtime::watcher::Event;
 pub type Keys<K> = fn(&K) -> Vec<String>;
 
 /// The objects of one store by their keys. Cheap to clone.
+///
+/// Of a key only its hash is kept: there are two or three for each of tens of thousands of objects. So what is found is
+/// to be looked at once more ([`Index::has`]).
 pub(super) struct Index<K: Resource<DynamicType = ()>> {
     keys: Keys<K>,
     entries: Arc<RwLock<Entries<K>>>,
 }
 
 struct Entries<K: Resource<DynamicType = ()>> {
-    by_key: HashMap<String, HashSet<ObjectRef<K>>>,
-    keys: HashMap<ObjectRef<K>, Vec<String>>,
+    hasher: RandomState,
+    /// By the key's hash and the object's number.
+    by_key: BTreeMap<(u64, u64), Arc<ObjectRef<K>>>,
+    /// Each object's number, and the hashes of its keys.
+    objects: HashMap<Arc<ObjectRef<K>>, (u64, Box<[u64]>)>,
+    next_number: u64,
 }
 
 impl<K: Resource<DynamicType = ()>> Clone for Index<K> {
@@ -33,8 +42,10 @@ impl<K: Resource<DynamicType = ()>> Clone for Index<K> {
 impl<K: Resource<DynamicType = ()> + Clone> Index<K> {
     pub(super) fn by(keys: Keys<K>) -> Self {
         let entries = Entries {
-            by_key: HashMap::new(),
-            keys: HashMap::new(),
+            hasher: RandomState::new(),
+            by_key: BTreeMap::new(),
+            objects: HashMap::new(),
+            next_number: 0,
         };
         Self {
             keys,
@@ -47,32 +58,27 @@ impl<K: Resource<DynamicType = ()> + Clone> Index<K> {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         match event {
             Event::Apply(object) | Event::InitApply(object) => {
-                entries.set(ObjectRef::from_obj(object), (self.keys)(object));
+                entries.set(reference(object), &(self.keys)(object));
             }
-            Event::Delete(object) => entries.set(ObjectRef::from_obj(object), Vec::new()),
+            Event::Delete(object) => entries.forget(&reference(object)),
             // What is not in the new listing went away while nobody watched.
             Event::InitDone => {
-                let gone: Vec<_> = entries
-                    .keys
-                    .keys()
-                    .filter(|object| !exists(object))
-                    .cloned()
-                    .collect();
+                let objects = entries.objects.keys();
+                let gone: Vec<_> = objects.filter(|object| !exists(object)).cloned().collect();
                 for object in gone {
-                    entries.set(object, Vec::new());
+                    entries.forget(&object);
                 }
             }
             Event::Init => {}
         }
     }
 
-    /// The objects with this key.
-    pub(super) fn find(&self, key: &str) -> Vec<ObjectRef<K>> {
+    /// The objects with this key, and perhaps one whose key has the same hash.
+    pub(super) fn find(&self, key: &str) -> Vec<Arc<ObjectRef<K>>> {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
-        let found = entries.by_key.get(key);
-        found
-            .map(|found| found.iter().cloned().collect())
-            .unwrap_or_default()
+        let hash = entries.hasher.hash_one(key);
+        let found = entries.by_key.range((hash, 0)..=(hash, u64::MAX));
+        found.map(|(_, object)| object.clone()).collect()
     }
 
     pub(super) fn has(&self, object: &K, key: &str) -> bool {
@@ -81,24 +87,46 @@ impl<K: Resource<DynamicType = ()> + Clone> Index<K> {
 }
 
 impl<K: Resource<DynamicType = ()> + Clone> Entries<K> {
-    fn set(&mut self, object: ObjectRef<K>, keys: Vec<String>) {
-        if self.keys.get(&object).map(Vec::as_slice).unwrap_or_default() == keys {
+    fn set(&mut self, object: ObjectRef<K>, keys: &[String]) {
+        let keys: Box<[u64]> = keys
+            .iter()
+            .map(|key| self.hasher.hash_one(key.as_str()))
+            .collect();
+        if self
+            .objects
+            .get(&object)
+            .is_some_and(|(_, present)| *present == keys)
+        {
             return;
         }
-        for key in self.keys.remove(&object).unwrap_or_default() {
-            if let Some(objects) = self.by_key.get_mut(&key) {
-                objects.remove(&object);
-                if objects.is_empty() {
-                    self.by_key.remove(&key);
-                }
+        self.forget(&object);
+        if keys.is_empty() {
+            return;
+        }
+        let (object, number) = (Arc::new(object), self.next_number);
+        self.next_number += 1;
+        for key in &keys {
+            self.by_key.insert((*key, number), object.clone());
+        }
+        self.objects.insert(object, (number, keys));
+    }
+
+    fn forget(&mut self, object: &ObjectRef<K>) {
+        if let Some((number, keys)) = self.objects.remove(object) {
+            for key in keys {
+                self.by_key.remove(&(key, number));
             }
         }
-        for key in &keys {
-            self.by_key.entry(key.clone()).or_default().insert(object.clone());
-        }
-        if !keys.is_empty() {
-            self.keys.insert(object, keys);
-        }
+    }
+}
+
+/// Without the version and UID that [`ObjectRef::from_obj`] keeps.
+fn reference<K: Resource<DynamicType = ()>>(object: &K) -> ObjectRef<K> {
+    let meta = object.meta();
+    let reference = ObjectRef::new(meta.name.as_deref().unwrap_or_default());
+    match &meta.namespace {
+        Some(namespace) => reference.within(namespace),
+        None => reference,
     }
 }
 
@@ -117,7 +145,7 @@ mod tests {
     }
 
     fn found(index: &Index<Secret>, key: &str) -> Vec<String> {
-        let mut names: Vec<String> = index.find(key).into_iter().map(|found| found.name).collect();
+        let mut names: Vec<String> = index.find(key).iter().map(|found| found.name.clone()).collect();
         names.sort();
         names
     }
