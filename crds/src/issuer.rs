@@ -208,6 +208,10 @@ pub struct IssuerStatus {
     /// The account key's thumbprint (RFC 7638): the second half of every key authorization.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thumbprint: Option<String>,
+    /// The names that the CA goes by in DNS (CAA records, and those of `dnsPersist01`), as its directory has them; empty if
+    /// it has none. Absent as long as they are not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer_domain_names: Option<Vec<String>>,
     /// The Lease that holds the budget, in the operator's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget_lease: Option<String>,

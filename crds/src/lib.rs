@@ -10,6 +10,7 @@ mod annotated;
 mod certificate;
 mod condition;
 mod dns01;
+mod dns_persist01;
 mod issuer;
 mod private_key;
 mod revocation;
@@ -31,6 +32,7 @@ pub use certificate::{
     ShardingGroup, ShardingStrategy,
 };
 pub use condition::{condition, set_condition};
+pub use dns_persist01::DnsPersist01;
 pub use dns01::{
     AcmeDns, AzureDns, AzureEnvironment, CloudDns, Cloudflare, Dns01, HttpReq, Rfc2136, Route53,
     SecretKeySelector, TsigAlgorithm, UpdateProtocol, Webhook, WebhookConfig,

@@ -265,7 +265,7 @@ pub struct AuthorizationStatus {
     /// The DNS name or the address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The kind of challenge that is taken: `http-01`, also if left out, or `dns-01`.
+    /// The kind of challenge that is taken: `http-01`, also if left out, `dns-01` or `dns-persist-01`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// The challenge's URL.
@@ -274,6 +274,9 @@ pub struct AuthorizationStatus {
     /// The challenge's token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
+    /// The names that the CA goes by in a standing record, of `dns-persist-01`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub issuer_domain_names: Vec<String>,
     /// What the CA says was wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

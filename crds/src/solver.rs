@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::dns_persist01::DnsPersist01;
 use crate::dns01::Dns01;
 use crate::route::{GatewayRoute, IngressRoute};
 
 /// A way to answer challenges, and the names that it is for.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[x_kube(validation = Rule::new("has(self.http01) != has(self.dns01)")
-    .message("a solver answers in one way: write http01: { external: {} }, or dns01: { rfc2136: … }"))]
+#[x_kube(validation = Rule::new("[has(self.http01), has(self.dns01), has(self.dnsPersist01)].filter(way, way).size() == 1")
+    .message("a solver answers in one way: write http01: { external: {} }, or dns01: { rfc2136: … }, or dnsPersist01: {}"))]
 pub struct Solver {
     /// Which names it is for; all if left out or empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -22,6 +23,9 @@ pub struct Solver {
     /// By a TXT record (RFC 8555 §8.4).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns01: Option<Dns01>,
+    /// By a TXT record that stands for good (draft-ietf-acme-dns-persist).
+    #[serde(default, rename = "dnsPersist01", skip_serializing_if = "Option::is_none")]
+    pub dns_persist01: Option<DnsPersist01>,
 }
 
 /// The names that a solver is for: those that are listed or lie in a listed zone (all, where neither is given), of

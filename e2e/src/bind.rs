@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -16,6 +17,7 @@ use hickory_proto::op::{Message, Query};
 use hickory_proto::rr::{Name, RData, RecordType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::process::Command;
 
 use crate::process::{Launch, Process, free_port, wait_for};
 use crate::programs;
@@ -156,21 +158,71 @@ impl Bind {
         Ok(texts)
     }
 
+    /// Has `nsupdate` add records, each given as a line of a zone file, and waits until the secondary has them too.
+    ///
+    /// # Errors
+    ///
+    /// When there is no `nsupdate`, or BIND refuses a record.
+    pub async fn add(&self, lines: &[String]) -> Result<()> {
+        let nsupdate = programs::find("nsupdate", "bind9-dnsutils")?;
+        let mut script = format!(
+            "server {PRIMARY} {}\nkey hmac-sha256:{KEY_NAME} {KEY}\n",
+            self.port
+        );
+        for line in lines {
+            writeln!(script, "update add {line}\nsend")?;
+        }
+        let mut child = Command::new(nsupdate)
+            .args(["-t", "20"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let mut input = child.stdin.take().context("nsupdate has no input")?;
+        input.write_all(script.as_bytes()).await?;
+        drop(input);
+        let ended = child.wait_with_output().await?;
+        if !ended.status.success() {
+            let words = String::from_utf8_lossy(&ended.stderr).into_owned();
+            bail!("nsupdate ends with {}: {words}", ended.status);
+        }
+        wait_for(
+            "the secondary to have the records",
+            Duration::from_secs(20),
+            &[&self.primary, &self.secondary],
+            async || {
+                for zone in &self.zones {
+                    if serial(self.secondary(), zone).await? != serial(self.primary(), zone).await? {
+                        return Ok(None);
+                    }
+                }
+                Ok(Some(()))
+            },
+        )
+        .await
+    }
+
     /// The serial number of a zone at the primary: it began with 1, and grows with each update that changed something.
     ///
     /// # Errors
     ///
     /// When it does not answer.
     pub async fn serial(&self, zone: &str) -> Result<u32> {
-        let answers = transfer(self.primary(), zone).await?;
-        let mut records = answers.into_iter().flat_map(|answer| answer.answers);
-        records
-            .find_map(|record| match record.data {
-                RData::SOA(soa) => Some(soa.serial),
-                _ => None,
-            })
-            .with_context(|| format!("{zone} has no SOA"))
+        serial(self.primary(), zone).await
     }
+}
+
+/// The serial number of a zone at a server.
+async fn serial(server: SocketAddr, zone: &str) -> Result<u32> {
+    let answers = transfer(server, zone).await?;
+    let mut records = answers.into_iter().flat_map(|answer| answer.answers);
+    records
+        .find_map(|record| match record.data {
+            RData::SOA(soa) => Some(soa.serial),
+            _ => None,
+        })
+        .with_context(|| format!("{zone} has no SOA"))
 }
 
 fn configuration(home: &Path, address: IpAddr, port: u16) -> String {
@@ -310,5 +362,13 @@ mod tests {
         assert_eq!(bind.serial("shop.example").await.unwrap(), 1);
         let answers = transfer(bind.secondary(), "shop.example").await.unwrap();
         assert!(answers[0].answers.len() > 3);
+        let line = "a.shop.example. 60 IN TXT \"one; \" \"two\"".to_owned();
+        bind.add(&[line]).await.unwrap();
+        let added = ("a.shop.example".to_owned(), "one; two".to_owned());
+        assert_eq!(bind.texts().await.unwrap(), BTreeSet::from([added]));
+        let elsewhere = bind
+            .add(&["a.elsewhere.example. 60 IN TXT \"x\"".to_owned()])
+            .await;
+        assert!(elsewhere.is_err());
     }
 }

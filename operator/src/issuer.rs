@@ -6,6 +6,7 @@
 mod account;
 pub mod allowed;
 mod any;
+mod ca_names;
 mod controller;
 pub mod name_caps;
 mod roll_over;
@@ -79,6 +80,8 @@ pub struct IssuerTerms {
     pub name_caps: Vec<NameCap>,
     /// Which Certificates may use it; all if it does not say.
     pub allowed: Option<Allowed>,
+    /// The names that its CA goes by in DNS, if they are known.
+    pub issuer_domain_names: Option<Vec<String>>,
 }
 
 impl IssuerTerms {
@@ -88,6 +91,7 @@ impl IssuerTerms {
             profile: acme.profile.clone(),
             max_names: acme.max_names,
             name_caps: name_caps::in_force(acme, status).cloned().collect(),
+            issuer_domain_names: ca_names::recorded(acme, status),
         }
     }
 

@@ -76,6 +76,7 @@ fn authorization_to_status(authorization: Authorization) -> AuthorizationStatus 
         kind,
         challenge_url,
         token,
+        issuer_domain_names,
         error,
     } = authorization;
     AuthorizationStatus {
@@ -85,6 +86,7 @@ fn authorization_to_status(authorization: Authorization) -> AuthorizationStatus 
         kind: (kind != ChallengeKind::default()).then(|| kind.as_str().into()),
         challenge_url,
         token,
+        issuer_domain_names,
         error,
     }
 }
@@ -97,6 +99,7 @@ fn authorization_from_status(status: AuthorizationStatus) -> Result<Authorizatio
         kind,
         challenge_url,
         token,
+        issuer_domain_names,
         error,
     } = status;
     let kind = kind.map(|word| word.parse().map_err(|_| UnknownWord));
@@ -107,6 +110,7 @@ fn authorization_from_status(status: AuthorizationStatus) -> Result<Authorizatio
         kind: kind.transpose()?.unwrap_or_default(),
         challenge_url,
         token,
+        issuer_domain_names,
         error,
     })
 }
@@ -132,6 +136,7 @@ mod tests {
                 kind: ChallengeKind::Dns01,
                 challenge_url: Some("https://ca/chall/1".into()),
                 token: Some("LoqXcYV8q5ONbJQxbmR7SCTNo3tiAXDfowyjxAjEuX0".into()),
+                issuer_domain_names: vec!["ca.example".into()],
                 error: None,
             }],
             polls: 2,

@@ -5,7 +5,7 @@
 //! compare-and-swap, and [`publish`] writes what was issued into its Secret. [`finish`] has the other ends of that way.
 //! `adopt` takes a Secret over that somebody else made, `key` has the key that it is for, and `look` asks the CA when
 //! to renew it. `revoke` has it revoked. `present` has TXT records written for its challenges, and [`sweep`] has them
-//! removed. [`reform`] gives a Secret another form without the CA.
+//! removed; `standing` looks at those that stand for good. [`reform`] gives a Secret another form without the CA.
 
 pub mod adopt;
 pub mod decide;
@@ -25,5 +25,6 @@ mod retry;
 pub mod revocation;
 mod revoke;
 mod send;
+mod standing;
 pub mod sweep;
 pub mod watch;

@@ -1,4 +1,4 @@
-//! Which of an issuer's solvers answers for a name, and in `dns01` how TXT records are written.
+//! Which of an issuer's solvers answers for a name, and in `dns01` how TXT records are written and read.
 
 pub mod dns01;
 
@@ -33,7 +33,8 @@ pub fn solver_for<'a>(solvers: &'a [Solver], name: &str, labels: &Labels) -> Opt
 #[must_use]
 pub fn can_validate(solver: &Solver, name: &str) -> bool {
     let is_address = name.parse::<IpAddr>().is_ok();
-    (!name.starts_with("*.") || solver.dns01.is_some()) && (!is_address || solver.http01.is_some())
+    let is_by_dns = solver.dns01.is_some() || solver.dns_persist01.is_some();
+    (!name.starts_with("*.") || is_by_dns) && (!is_address || solver.http01.is_some())
 }
 
 /// How specific a selector is; the greater, the more so.
@@ -138,6 +139,12 @@ mod tests {
         let chosen = |name: &str| solver_for(&zoned, name, &Labels::new()).unwrap();
         assert!(chosen("www.example.com").dns01.is_some());
         assert!(chosen("192.0.2.1").http01.is_some());
+        let standing = json!({ "selector": { "dnsNames": ["*.example.org"] }, "dnsPersist01": {} });
+        let standing: [Solver; 2] = solvers([by_http(), standing]);
+        let chosen_there = |name: &str| solver_for(&standing, name, &Labels::new()).unwrap();
+        assert!(chosen_there("*.example.org").dns_persist01.is_some());
+        assert!(chosen_there("example.org").http01.is_some());
+        assert!(!can_validate(&standing[1], "192.0.2.1"));
         // None that is for it can: which one cannot is told.
         assert!(!can_validate(chosen("*.example.org"), "*.example.org"));
     }

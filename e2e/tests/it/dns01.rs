@@ -1,7 +1,8 @@
-//! DNS-01 by dynamic updates and by providers' APIs, with BIND as the names' DNS and Pebble validating through its secondary.
+//! DNS-01 by dynamic updates and by providers' APIs, and dns-persist-01, with BIND as the names' DNS and Pebble validating through its secondary.
 
 mod mistakes;
 mod providers;
+mod standing;
 mod webhooks;
 
 use std::collections::BTreeSet;

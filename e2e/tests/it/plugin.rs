@@ -38,7 +38,7 @@ spec:
 "#;
 
 /// Runs the plugin through kubectl, which finds it on the PATH.
-async fn sancho(world: &World, args: &[&str]) -> Output {
+pub async fn sancho(world: &World, args: &[&str]) -> Output {
     let plugin = binaries::plugin().await.unwrap();
     let kubectl = world.cluster.kubectl_path();
     let command = Command::new(kubectl)
@@ -55,7 +55,7 @@ async fn sancho(world: &World, args: &[&str]) -> Output {
 }
 
 /// What it prints, once its exit status is as expected.
-fn said(output: &Output, code: i32) -> String {
+pub fn said(output: &Output, code: i32) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(code), "{out}\n{err}");

@@ -69,6 +69,11 @@ pub enum Command {
     },
     /// The Secret and the Certificate that serve a host name, in all namespaces.
     Which(Which),
+    /// The TXT records that have to stand in DNS for a Certificate whose names are validated by dns-persist-01.
+    ///
+    /// Lines of a zone file, with remarks behind semicolons. Whether they are there already tells `status`. Exit status: 1
+    /// if they are not known yet.
+    DnsRecords(Named),
     /// Certificates that expire soon, the next one first, in all namespaces.
     Expiring {
         /// How soon, such as 14d, 36h or 2w.

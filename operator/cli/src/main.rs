@@ -9,6 +9,7 @@ mod args;
 mod budget;
 mod by_hand;
 mod cluster;
+mod dns_records;
 mod doctor;
 mod hosts;
 mod import;
@@ -129,6 +130,15 @@ async fn answer(cli: &Cli, cluster: &Cluster, scope: &Scope) -> Result<Answer> {
                 false => hosts::text(&views),
             };
             Answer::new(&views, views.iter().any(|view| view.ready), text)?
+        }
+        Command::DnsRecords(named) => {
+            let mut views = Vec::new();
+            for certificate in cluster.certificates(scope, Some(&named.name)).await? {
+                let issuer = cluster.issuer(&certificate).await?;
+                views.push(dns_records::view(&certificate, issuer.as_ref()));
+            }
+            let are_known = views.iter().all(|view| view.unknown.is_none());
+            Answer::new(&views, are_known, || dns_records::text(&views))?
         }
         Command::Expiring { within } => {
             let shards = cluster.shards(&wide(cli, scope)).await?;

@@ -30,6 +30,9 @@ pub enum ChallengeKind {
     /// By a TXT record (§8.4).
     #[serde(rename = "dns-01")]
     Dns01,
+    /// By a standing TXT record (draft-ietf-acme-dns-persist): see [`crate::standing`].
+    #[serde(rename = "dns-persist-01")]
+    DnsPersist01,
 }
 
 impl ChallengeKind {
@@ -38,6 +41,7 @@ impl ChallengeKind {
         match self {
             Self::Http01 => "http-01",
             Self::Dns01 => "dns-01",
+            Self::DnsPersist01 => "dns-persist-01",
         }
     }
 }
@@ -56,16 +60,17 @@ pub struct UnknownKind;
 impl FromStr for ChallengeKind {
     type Err = UnknownKind;
     fn from_str(word: &str) -> Result<Self, UnknownKind> {
-        let mut kinds = [Self::Http01, Self::Dns01].into_iter();
+        let mut kinds = [Self::Http01, Self::Dns01, Self::DnsPersist01].into_iter();
         kinds.find(|kind| kind.as_str() == word).ok_or(UnknownKind)
     }
 }
 
 /// Which kind of challenge is to be taken for each name: HTTP-01, save for those that are listed, and for wildcards,
-/// for which CAs offer DNS-01 alone.
+/// for which CAs offer none by HTTP.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChallengeKinds {
     by_dns: BTreeSet<Name>,
+    by_standing_record: BTreeSet<Name>,
 }
 
 impl ChallengeKinds {
@@ -73,12 +78,24 @@ impl ChallengeKinds {
     pub fn with_dns01(names: impl IntoIterator<Item = Name>) -> Self {
         Self {
             by_dns: names.into_iter().collect(),
+            by_standing_record: BTreeSet::new(),
+        }
+    }
+
+    /// The same with dns-persist-01 for these.
+    #[must_use]
+    pub fn and_dns_persist01(self, names: impl IntoIterator<Item = Name>) -> Self {
+        Self {
+            by_standing_record: names.into_iter().collect(),
+            ..self
         }
     }
 
     /// The kind for `name`.
     pub fn of(&self, name: &Name) -> ChallengeKind {
-        if name.is_wildcard() || self.by_dns.contains(name) {
+        if self.by_standing_record.contains(name) {
+            ChallengeKind::DnsPersist01
+        } else if name.is_wildcard() || self.by_dns.contains(name) {
             ChallengeKind::Dns01
         } else {
             ChallengeKind::Http01
@@ -225,7 +242,14 @@ mod tests {
         assert_eq!(kinds.of(&host), ChallengeKind::Http01);
         assert_eq!(kinds.of(&listed), ChallengeKind::Dns01);
         assert_eq!(ChallengeKinds::default().of(&wildcard), ChallengeKind::Dns01);
-        for kind in [ChallengeKind::Http01, ChallengeKind::Dns01] {
+        let kinds = kinds.and_dns_persist01([wildcard.clone()]);
+        assert_eq!(kinds.of(&wildcard), ChallengeKind::DnsPersist01);
+        assert_eq!(kinds.of(&listed), ChallengeKind::Dns01);
+        for kind in [
+            ChallengeKind::Http01,
+            ChallengeKind::Dns01,
+            ChallengeKind::DnsPersist01,
+        ] {
             assert_eq!(kind.as_str().parse(), Ok(kind));
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
         }

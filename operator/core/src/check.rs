@@ -27,7 +27,7 @@ pub enum Fault {
     NoSolver,
     /// It is a wildcard, and its issuer answers for it by HTTP alone.
     WildcardByHttp,
-    /// No TXT record can be written for it.
+    /// No TXT record can be written for it, or the one that has to stand does not.
     NoRecord {
         /// A CamelCase reason.
         reason: &'static str,
@@ -215,8 +215,8 @@ impl fmt::Display for Fault {
             ),
             Self::WildcardByHttp => write!(
                 f,
-                "a wildcard is validated by DNS-01 alone, and its issuer has http01 for it: add a solver with dns01 to \
-                 spec.acme.solvers of the issuer, with its domain under selector.dnsZones"
+                "a wildcard is validated by DNS alone, and its issuer has http01 for it: add a solver with dns01 to \
+                 spec.acme.solvers of the issuer, or one with dnsPersist01, with its domain under selector.dnsZones"
             ),
             Self::NoRecord { words, .. } => f.write_str(words),
             Self::AddressNotRoutable => write!(

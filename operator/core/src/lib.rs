@@ -14,3 +14,4 @@ pub mod response;
 pub mod revocation;
 pub mod secret_name;
 pub mod shown;
+pub mod standing;

@@ -8,7 +8,7 @@
 //!   never each authorization. An order that is ready at once takes 3.
 //! - Once an [`OrderState`] with a `url` is recorded, no second order is made for it, unless the
 //!   CA has lost or ended the first ([`Step::Restart`], [`Effect::Restart`]).
-//! - The CA is told to check a DNS-01 challenge only once the caller has said that its record can be seen
+//! - The CA is told to check a challenge by DNS only once the caller has said that its record can be seen
 //!   ([`Step::Present`]). The records of an order are asked for all at once, when all its authorizations are known.
 //! - What the CA refuses because of `replaces` (RFC 9773 §5) is asked for once more without it, and is no
 //!   failure.

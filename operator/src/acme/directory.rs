@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use sancho_core::response::{NotJson, Response};
+use sancho_core::standing::check_issuers;
 use serde::Deserialize;
 
 use crate::acme::origin::{CaUrl, Origin, UrlError};
@@ -27,6 +28,9 @@ pub struct Directory {
     pub terms_of_service: Option<String>,
     /// Whether accounts need an external account binding.
     pub external_account_required: bool,
+    /// The names that the CA goes by in DNS (RFC 8555 §9.7.6), as they can stand in a record; none if they cannot, or if it
+    /// does not say.
+    pub caa_identities: Vec<String>,
     /// The profiles that the CA offers, each with its description (draft-ietf-acme-profiles §3); none if it has none.
     pub profiles: BTreeMap<String, String>,
 }
@@ -63,6 +67,7 @@ struct Document {
 struct Meta {
     terms_of_service: Option<String>,
     external_account_required: bool,
+    caa_identities: serde_json::Value,
     profiles: Option<BTreeMap<String, serde_json::Value>>,
 }
 
@@ -87,6 +92,7 @@ impl Directory {
         let Meta {
             terms_of_service,
             external_account_required,
+            caa_identities,
             profiles,
         } = meta;
         Ok(Directory {
@@ -98,8 +104,18 @@ impl Directory {
             revoke_cert: revoke_cert.and_then(|url| origin.admit(&url).ok()),
             terms_of_service,
             external_account_required,
+            caa_identities: identities(caa_identities),
             profiles: profiles.unwrap_or_default().into_iter().map(described).collect(),
         })
+    }
+}
+
+/// The CA's names, if that is what they are: a directory is of use without them.
+fn identities(value: serde_json::Value) -> Vec<String> {
+    let names: Vec<String> = serde_json::from_value(value).unwrap_or_default();
+    match check_issuers(&names) {
+        Ok(()) => names,
+        Err(_) => Vec::new(),
     }
 }
 
@@ -132,6 +148,7 @@ mod tests {
                 "newOrder":"https://ca.example/order","keyChange":"https://ca.example/key",
                 "renewalInfo":"https://ca.example/renewal",
                 "meta":{"termsOfService":"https://elsewhere.example/tos","externalAccountRequired":true,
+                "caaIdentities":["ca.example"],
                 "profiles":{"classic":"as ever","odd":null}}}"#,
         )
         .unwrap();
@@ -141,6 +158,7 @@ mod tests {
             Some("https://elsewhere.example/tos")
         );
         assert!(directory.external_account_required);
+        assert_eq!(directory.caa_identities, ["ca.example"]);
         assert_eq!(directory.key_change.unwrap().as_str(), "https://ca.example/key");
         let profiles =
             [("classic", "as ever"), ("odd", "")].map(|(name, text)| (name.to_owned(), text.to_owned()));
@@ -162,6 +180,27 @@ mod tests {
             let directory = directory.unwrap();
             assert_eq!(directory.renewal_info, None);
             assert!(directory.profiles.is_empty());
+        }
+    }
+
+    #[test]
+    fn names_of_a_ca_that_are_none_count_for_nothing() {
+        for identities in [
+            "null",
+            "7",
+            "[]",
+            r#"["CA.example"]"#,
+            r#"["ca.example",7]"#,
+            r#"["x y"]"#,
+        ] {
+            let directory = read(
+                200,
+                &format!(
+                    r#"{{"newNonce":"https://ca.example/nonce","newAccount":"https://ca.example/account",
+                        "newOrder":"https://ca.example/order","meta":{{"caaIdentities":{identities}}}}}"#
+                ),
+            );
+            assert!(directory.unwrap().caa_identities.is_empty(), "{identities}");
         }
     }
 

@@ -259,6 +259,25 @@ impl Session {
         }
     }
 
+    /// The names that the CA goes by in DNS, as its directory has them.
+    ///
+    /// # Errors
+    /// [`SendError`] if there is no directory to be had; nothing comes back if the CA wants to be left alone.
+    pub async fn issuer_domain_names(&self) -> Result<Option<Vec<String>>, SendError> {
+        match self.authority.directory().await {
+            Ok(directory) => Ok(Some(directory.caa_identities)),
+            Err(Unavailable::Throttled(_)) => Ok(None),
+            Err(Unavailable::Failed(error)) => Err(error),
+        }
+    }
+
+    /// The same as far as the directory was read already.
+    pub async fn known_issuer_domain_names(&self) -> Option<Vec<String>> {
+        let cached = self.authority.directory.lock().await;
+        let directory = cached.as_ref().map(|(directory, _)| directory);
+        directory.map(|directory| directory.caa_identities.clone())
+    }
+
     /// The profiles that the directory had when it was read last.
     pub async fn known_profiles(&self) -> BTreeMap<String, String> {
         let cached = self.authority.directory.lock().await;

@@ -38,8 +38,8 @@ impl IssuerSays {
             Complaint::new(
                 "WildcardNeedsDNS01",
                 format!(
-                    "Secret {}: {} can be validated by DNS-01 alone, and {issuer} has no solver dns01 that is for it: \
-                     add one, or write the host names in its place",
+                    "Secret {}: {} can be validated by DNS alone, and {issuer} has no solver dns01 or dnsPersist01 that \
+                     is for it: add one, or write the host names in its place",
                     spec.secret_name,
                     first(&open),
                 ),

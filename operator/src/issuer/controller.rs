@@ -15,12 +15,14 @@ use tokio::time::Instant;
 
 use super::account::{self, NotReady, Retry};
 use super::any::AnyIssuer;
+use super::ca_names;
 use super::roll_over::{RolledOver, present_secret, roll_over};
 use super::status::{budget_words, not_ready_status, ready_status, says_as_much};
 use super::{IssuerKey, IssuerTerms, ReadyIssuer};
 use crate::acme::account::AccountKey;
 use crate::acme::session::Session;
 use crate::acme::transport::Transport;
+use crate::budget::Budget;
 use crate::clock;
 use crate::context::{Context, full_name};
 use crate::due::Due;
@@ -273,7 +275,7 @@ impl<K: AnyIssuer> Reconciler<K> {
         let gone = gone.as_deref();
         if let Some(session) = account::resume(&transport, acme, &account_key, issuer.status(), gone) {
             let words = words();
-            return Ok((account::ready(issuer, session, budget), words));
+            return Ok((self.ready(issuer, session, budget).await?, words));
         }
         if let Some(account) = gone {
             let note = format!("the CA does not know the account {account} any more: it is registered again");
@@ -293,7 +295,7 @@ impl<K: AnyIssuer> Reconciler<K> {
             }
             if let Some(session) = self.resume_seen(issuer, &transport, &account_key, gone) {
                 let words = words();
-                return Ok((account::ready(issuer, session, budget), words));
+                return Ok((self.ready(issuer, session, budget).await?, words));
             }
         }
         let latest = issuer.api(&self.context).get(&key.name).await.ok();
@@ -317,7 +319,17 @@ impl<K: AnyIssuer> Reconciler<K> {
             }
         };
         let words = words();
-        Ok((account::ready(issuer, session, budget), words))
+        Ok((self.ready(issuer, session, budget).await?, words))
+    }
+
+    /// What a ready issuer is made of, once all is known of its CA that its solvers need.
+    async fn ready(&self, issuer: &K, session: Session, budget: Budget) -> Result<ReadyIssuer, NotReady> {
+        let mut ready = account::ready(issuer, session, budget);
+        if ready.terms.issuer_domain_names.is_none() {
+            ready.terms.issuer_domain_names =
+                ca_names::find(&self.context, issuer, &ready.session, &ready.budget).await?;
+        }
+        Ok(ready)
     }
 
     /// The account of the key that the issuer's Secret had before it named another one, with the new key; nothing if

@@ -21,6 +21,7 @@ pub(super) fn ready_status<K: AnyIssuer>(
     status.account_server = Some(ready.server.clone());
     status.account_key_secret = Some(issuer.acme().private_key_secret_ref.name.clone());
     status.thumbprint = Some(ready.session.thumbprint());
+    status.issuer_domain_names = ready.terms.issuer_domain_names.clone();
     status.budget_lease = Some(ready.budget.lease().to_owned());
     status.budget = Some(budget_words);
     let message = format!("the account {} is ready", ready.session.kid());

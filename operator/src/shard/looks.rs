@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use sancho_core::challenge::{dns01_record, key_authorization, self_check_token};
 use sancho_core::check::{Fault, Finding};
-use sancho_crds::{CertificateShard, Dns01, IssuerKind, SelfCheck, Solver};
+use sancho_crds::{CertificateShard, Dns01, DnsPersist01, IssuerKind, SelfCheck, Solver};
 
 use super::present::{dns01, secrets};
+use super::standing::{self, Asked, dns_persist01, until};
 use crate::context::{Context, full_name};
 use crate::issuer::ReadyIssuer;
 use crate::routes::{self, write::Written};
@@ -76,10 +78,12 @@ pub(super) async fn looks(
         warn_of_unknown(shard, &looked_at, &found);
     }
     let mut allowed = may_write(context, shard, names, &ways).await;
+    let mut standing = stand(context, issuer, names, &ways).await;
     let mut found = found.into_iter();
     let findings = names.iter().zip(ways).map(|(name, way)| match way {
         Way::Look => found.next().map(|finding| with_route(finding, written.of(name))),
         Way::Write(_) => allowed.remove(name.as_str()),
+        Way::Stand(_) => standing.remove(name.as_str()),
         Way::Trust => None,
         Way::Unrouted => written
             .of(name)
@@ -141,13 +145,45 @@ async fn may_write<'a>(
         .collect()
 }
 
+/// One finding for each name whose TXT record is to stand: whether it does.
+async fn stand<'a>(
+    context: &Context,
+    issuer: &ReadyIssuer,
+    names: &'a [String],
+    ways: &[Way<'_>],
+) -> HashMap<&'a str, Finding> {
+    let standing = names.iter().zip(ways).filter_map(|(name, way)| match way {
+        Way::Stand(settings) => Some((name.as_str(), until(settings))),
+        _ => None,
+    });
+    let standing: Vec<(&str, Option<Timestamp>)> = standing.collect();
+    let issuers = issuer.terms.issuer_domain_names.as_deref().unwrap_or_default();
+    if issuers.is_empty() {
+        // The challenge will say it.
+        let unknown = || Finding::Unknown("the CA's directory has no caaIdentities".into());
+        return standing.into_iter().map(|(name, _)| (name, unknown())).collect();
+    }
+    let asked: Vec<Asked<'_>> = standing
+        .iter()
+        .map(|&(name, until)| Asked { name, issuers, until })
+        .collect();
+    let mut faults = standing::looks(context, issuer.session.kid(), &asked).await;
+    let finding = |(name, _)| match faults.remove(name) {
+        Some(fault) => (name, Finding::Failed(fault.into())),
+        None => (name, Finding::Passed),
+    };
+    standing.into_iter().map(finding).collect()
+}
+
 /// How it is found out whether a name can be validated.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 enum Way<'a> {
     /// Its path is looked at.
     Look,
     /// Whether its TXT record could be written is tried.
     Write(&'a Dns01),
+    /// Its standing TXT record is looked at.
+    Stand(&'a DnsPersist01),
     /// The CA is asked without a look.
     Trust,
     /// It has no route.
@@ -169,6 +205,9 @@ fn way<'a>(solvers: &'a [Solver], name: &str, labels: &Labels) -> Way<'a> {
     }
     if let Some(settings) = dns01(solvers, name, labels) {
         return Way::Write(settings);
+    }
+    if let Some(settings) = dns_persist01(solvers, name, labels) {
+        return Way::Stand(settings);
     }
     match &solver.http01 {
         Some(http01) if http01.self_check != Some(SelfCheck::Disabled) => Way::Look,

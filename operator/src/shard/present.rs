@@ -1,7 +1,10 @@
-//! TXT records for an order's DNS-01 challenges: place → record in the status → write → seen, or looked at again later.
+//! TXT records for an order's challenges by DNS. DNS-01: place → record in the status → write → seen, or looked at again
+//! later. dns-persist-01: they are looked at, once more after the look before the order, since only the challenge says for
+//! certain what they have to say.
 //!
 //! # Guarantees
 //! - What may stand in DNS stands in the shard's status, written there before; whoever takes the shard over knows it.
+//! - A standing record is never written.
 //! - All of an order's records are written together, one update or request for each zone.
 //! - Nothing waits here: a record that is not seen yet has the order put off (`notBefore`), and no drive and no slot
 //!   is kept for it.
@@ -12,7 +15,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
-use sancho_core::challenge::{ChallengeKinds, Token, dns01_record, dns01_value};
+use sancho_core::challenge::{ChallengeKind, ChallengeKinds, Token, dns01_record, dns01_value};
 use sancho_core::names::Name;
 use sancho_core::order::OrderState;
 use sancho_crds::{CertificateShard, Dns01, FoundBy, IssuerKind, PresentedRecord, Solver};
@@ -22,6 +25,8 @@ use super::finish;
 use super::looks::{labels, solvers};
 use super::quarantine::Finding;
 use super::record::Recorder;
+use super::standing::{self, dns_persist01};
+use crate::acme::session::Session;
 use crate::clock;
 use crate::context::{Context, full_name};
 use crate::order_status::to_status;
@@ -53,7 +58,9 @@ pub(super) enum Presented {
 pub(super) fn kinds(context: &Context, shard: &CertificateShard, names: &[Name]) -> ChallengeKinds {
     let (solvers, labels) = (solvers(context, shard), labels(context, shard));
     let is_by_dns = |name: &&Name| dns01(&solvers, name.as_str(), &labels).is_some();
+    let is_standing = |name: &&Name| dns_persist01(&solvers, name.as_str(), &labels).is_some();
     ChallengeKinds::with_dns01(names.iter().filter(is_by_dns).cloned())
+        .and_dns_persist01(names.iter().filter(is_standing).cloned())
 }
 
 /// How the TXT record of `name` is written, if it is at all.
@@ -70,8 +77,8 @@ pub(super) fn secrets(context: &Context, shard: &CertificateShard) -> Api<Secret
     }
 }
 
-/// Has the records of the order at `state`, which is for `target`, written and looks whether they can be seen.
-/// `thumbprint`: the account key's.
+/// Has the records of the order at `state`, which is for `target`, written as far as they do not stand for good, and looks
+/// whether they can be seen. `account`: that of the issuer.
 ///
 /// # Errors
 /// [`Stop::Record`] if what is to be known before could not be recorded.
@@ -80,21 +87,23 @@ pub(super) async fn present(
     recorder: &mut Recorder,
     target: &str,
     state: OrderState,
-    thumbprint: &str,
+    account: &Session,
 ) -> Result<Presented, Stop> {
-    let now = clock::now();
+    let (now, thumbprint) = (clock::now(), account.thumbprint());
     let (solvers, labels) = (
         solvers(context, recorder.shard()),
         labels(context, recorder.shard()),
     );
     let asked: Vec<(String, String)> = state
         .to_present()
+        .filter(|(_, authorization)| authorization.kind == ChallengeKind::Dns01)
         .filter_map(|(_, authorization)| {
             let token = Token::parse(authorization.token.as_deref()?).ok()?;
-            Some((authorization.name.clone()?, dns01_value(&token, thumbprint)))
+            Some((authorization.name.clone()?, dns01_value(&token, &thumbprint)))
         })
         .collect();
-    let mut faults: BTreeMap<String, DnsFault> = BTreeMap::new();
+    let standing = standing::of_order(&state, &solvers, &labels);
+    let mut faults: BTreeMap<String, DnsFault> = standing::looks(context, account.kid(), &standing).await;
     let mut records = known(recorder, &asked, &state, now);
     let new: Vec<&(String, String)> = asked
         .iter()

@@ -72,8 +72,8 @@ const JOIN_PERIOD: SignedDuration = SignedDuration::from_hours(7 * 24);
 const AT_CA: u32 = 1;
 /// So many names are spelt out in a condition.
 const SHOWN: usize = 3;
-/// The most characters of a name's message.
-const MESSAGE_MAX: usize = 384;
+/// The most characters of a name's message: a standing record that is to be created has to fit.
+const MESSAGE_MAX: usize = 640;
 
 /// What was found wrong with a name.
 #[derive(Debug, Clone, PartialEq, Eq)]

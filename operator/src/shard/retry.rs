@@ -259,10 +259,9 @@ async fn ask(
                 }
             }
             Step::Present => {
-                let thumbprint = issuer.session.thumbprint();
                 let presented = tokio::select! {
                     biased;
-                    presented = present(context, recorder, &target, state, &thumbprint) => presented?,
+                    presented = present(context, recorder, &target, state, &issuer.session) => presented?,
                     () = context.is_ending() => return Err(Stop::SlotsLost),
                 };
                 match presented {

@@ -11,6 +11,7 @@
 //! - A record is written where CNAMEs lead, at most [`zone::MOST_CNAMES`] of them; a loop is a fault of the name.
 //! - What DNS servers answer is not believed further than it is needed: sizes, chains and numbers of servers are bounded,
 //!   and nothing of it is shown but names and response codes.
+//! - A standing record (dns-persist-01) is read and never written.
 //! - A key or token stands in no log, status or event, and has no `Debug`.
 //!
 //! The wire format and TSIG are hickory-proto's. Its client and `dns-update` are not used: these send one update for each
@@ -46,7 +47,7 @@ use sancho_crds::Dns01;
 use tokio::sync::Semaphore;
 
 pub use self::api::{Elsewhere, Provider};
-pub use self::fault::DnsFault;
+pub use self::fault::{DnsFault, STANDING_RECORD_MISSING, STANDING_RECORD_WRONG};
 pub use self::zone::Place;
 
 use self::api::Apis;
@@ -113,6 +114,24 @@ pub struct TxtRecord {
     pub value: String,
     /// The domain that is validated by it; of a wildcard, the one above.
     pub domain: String,
+}
+
+/// What stands at a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The name, CNAMEs followed.
+    pub record: String,
+    /// What the servers of its zone have that answer: one at least.
+    pub servers: Vec<Read>,
+}
+
+/// The TXT values that a server has at a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Read {
+    /// The server, as it is told.
+    pub server: String,
+    /// The values, each put together from its strings.
+    pub values: Vec<Vec<u8>>,
 }
 
 impl Dns {
@@ -202,6 +221,30 @@ impl Dns {
             .into_iter()
             .flatten()
             .collect()
+    }
+
+    /// The TXT values at `record`, CNAMEs followed, as each server of the zone there has them.
+    ///
+    /// # Errors
+    /// [`DnsFault`] says what is wrong with the name's DNS, or that none of the servers tells.
+    pub async fn read(&self, record: &str) -> Result<Found, DnsFault> {
+        let Place { record, zone } = self.place(record).await?;
+        let servers = Servers::of(&self.inner, &zone).await?;
+        let mut silent = Vec::new();
+        let mut found = Vec::new();
+        for (server, outcome) in servers.read(&self.inner, &record).await {
+            match outcome {
+                Ok(values) => found.push(Read { server, values }),
+                Err(words) => silent.push(format!("{server} {words}")),
+            }
+        }
+        if found.is_empty() {
+            return Err(DnsFault::unread(&record, &silent.join(", ")));
+        }
+        Ok(Found {
+            record,
+            servers: found,
+        })
     }
 
     async fn change(&self, by: By<'_>, records: &[TxtRecord], wish: Wish) -> Result<(), DnsFault> {

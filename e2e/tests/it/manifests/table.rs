@@ -428,7 +428,7 @@ pub fn refused_issuers() -> Vec<Refused> {
         (
             "a solver without a way",
             issuer("solvers", "[{ selector: { dnsZones: [example.com] } }]"),
-            "a solver answers in one way: write http01: { external: {} }, or dns01: { rfc2136: … }",
+            "a solver answers in one way: write http01: { external: {} }, or dns01: { rfc2136: … }, or dnsPersist01: {}",
         ),
         (
             "a solver with two ways",
@@ -437,6 +437,19 @@ pub fn refused_issuers() -> Vec<Refused> {
                 "[{ http01: { external: {} }, dns01: { rfc2136: { nameserver: 192.0.2.53 } } }]",
             ),
             "a solver answers in one way",
+        ),
+        (
+            "a solver with a standing record and another way",
+            issuer(
+                "solvers",
+                "[{ dnsPersist01: {}, dns01: { rfc2136: { nameserver: 192.0.2.53 } } }]",
+            ),
+            "a solver answers in one way",
+        ),
+        (
+            "a standing record that is good until some day",
+            issuer("solvers", "[{ dnsPersist01: { persistUntil: some day } }]"),
+            "spec.acme.solvers[0].dnsPersist01.persistUntil in body must be of type date-time",
         ),
         (
             "no way by DNS",
@@ -646,6 +659,14 @@ pub fn accepted() -> Vec<(&'static str, String)> {
                 "solvers",
                 "[{ dns01: { rfc2136: { nameserver: \"[2001:db8::53]:5353\", protocol: TCP, tsigKeyName: sancho, \
                  tsigAlgorithm: HMACSHA512, tsigSecretSecretRef: { name: tsig, key: key } } } }]",
+            ),
+        ),
+        (
+            "solvers by standing records",
+            issuer(
+                "solvers",
+                "[{ dnsPersist01: {} }, { selector: { dnsZones: [example.com] }, \
+                 dnsPersist01: { persistUntil: \"2030-01-01T00:00:00Z\" } }]",
             ),
         ),
         (

@@ -126,6 +126,7 @@ fn a_certificate_is_shown_with_all_that_it_waits_for() {
                 kind: None,
                 challenge_url: None,
                 token: None,
+                issuer_domain_names: Vec::new(),
                 error: None,
             }],
             polls: 0,

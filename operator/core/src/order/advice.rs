@@ -38,7 +38,11 @@ fn advice(reason: &str, message: &str) -> Option<&'static str> {
 
 /// What the words of CAs about a validation that failed are known to mean; the more telling ones first. They are of
 /// Let's Encrypt's Boulder, Pebble, step-ca and other Go programs.
-const VALIDATION: [(&[&str], &str); 6] = [
+const VALIDATION: [(&[&str], &str); 7] = [
+    (
+        &["DNS-PERSIST-01", "dns-persist-01", "_validation-persist"],
+        "make the TXT record that `kubectl sancho dns-records` prints for the Certificate",
+    ),
     (
         &["CAA"],
         "allow this CA in the CAA records of the name, or of the domain above it",
@@ -139,6 +143,10 @@ mod tests {
             (
                 "Get \"https://a.example/\": x509: certificate has expired",
                 "redirect to https",
+            ),
+            (
+                "No valid TXT record found for DNS-PERSIST-01 challenge",
+                "kubectl sancho dns-records",
             ),
             ("something new", "check that the CA can reach"),
         ] {

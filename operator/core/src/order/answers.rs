@@ -11,6 +11,7 @@ use crate::challenge::{ChallengeKind, ChallengeKinds, Token};
 use crate::names::Name;
 use crate::response::{LONGEST_URL, Problem, Response};
 use crate::shown::{shown, shown_within};
+use crate::standing::check_issuers;
 
 /// The most characters that are kept of one authorization's error: a status holds a hundred.
 const ERROR_MAX: usize = 256;
@@ -366,6 +367,7 @@ fn take_challenge(
         let (reason, word) = match kind {
             ChallengeKind::Http01 => (reason::NO_HTTP01, "HTTP-01"),
             ChallengeKind::Dns01 => (reason::NO_DNS01, "DNS-01"),
+            ChallengeKind::DnsPersist01 => (reason::NO_DNS_PERSIST01, "dns-persist-01"),
         };
         return Err(Box::new(Failure {
             reason,
@@ -379,20 +381,24 @@ fn take_challenge(
             most_names: None,
         }));
     };
-    let (Some(url), Some(token)) = (&challenge.url, &challenge.token) else {
-        return Err(Box::new(unexpected(&format!(
-            "the CA's challenge for {name} has no URL or no token"
-        ))));
-    };
+    let malformed = |what: &str| Box::new(unexpected(&format!("the CA's challenge for {name} has {what}")));
+    let url = challenge.url.as_ref().ok_or_else(|| malformed("no URL"))?;
     check_url("a challenge", Some(url))?;
-    if let Err(error) = Token::parse(token) {
-        return Err(Box::new(unexpected(&format!(
-            "the CA's challenge for {name} has a bad token: {error}"
-        ))));
-    }
+    (authorization.token, authorization.issuer_domain_names) = match kind {
+        ChallengeKind::Http01 | ChallengeKind::Dns01 => {
+            let token = challenge.token.as_ref().ok_or_else(|| malformed("no token"))?;
+            Token::parse(token).map_err(|error| malformed(&format!("a bad token: {error}")))?;
+            (Some(token.clone()), Vec::new())
+        }
+        // A token, should it have one, is of no use.
+        ChallengeKind::DnsPersist01 => {
+            let issuers = &challenge.issuer_domain_names;
+            check_issuers(issuers).map_err(|error| malformed(&error.to_string()))?;
+            (None, issuers.clone())
+        }
+    };
     authorization.kind = kind;
     authorization.challenge_url = Some(url.clone());
-    authorization.token = Some(token.clone());
     match challenge.status.as_deref() {
         Some("processing" | "valid") => authorization.accept(AuthorizationState::Answered),
         Some("invalid") => authorization.refuse(challenge.error.as_ref()),

@@ -39,6 +39,9 @@ pub(super) struct ChallengeBody {
     pub(super) url: Option<String>,
     pub(super) status: Option<String>,
     pub(super) token: Option<String>,
+    /// Of dns-persist-01 alone. What is no list of texts counts as none: another challenge may be the one that is taken.
+    #[serde(rename = "issuer-domain-names", default, deserialize_with = "texts")]
+    pub(super) issuer_domain_names: Vec<String>,
     #[serde(default, deserialize_with = "readable")]
     pub(super) error: Option<Problem>,
 }
@@ -52,6 +55,12 @@ pub(super) fn is_for(identifiers: &[Identifier], names: &[Name]) -> bool {
     let is_ours = |identifier: &Identifier| names.iter().any(|name| is_same(name, identifier));
     let is_theirs = |name: &Name| identifiers.iter().any(|identifier| is_same(name, identifier));
     identifiers.iter().all(is_ours) && names.iter().all(is_theirs)
+}
+
+/// Texts, or nothing if they are not that.
+fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(value).unwrap_or_default())
 }
 
 /// A problem document, or nothing if it is not one: an error that cannot be read must not hide

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::challenge::{ChallengeKind, Token};
 use crate::names::Name;
 use crate::renewal::CertId;
+use crate::standing::check_issuers;
 
 /// Where an order stands. `OrderState::default()` is an order that is still to be made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,9 +78,12 @@ pub struct Authorization {
     /// The challenge's URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub challenge_url: Option<String>,
-    /// The challenge's token.
+    /// The challenge's token; dns-persist-01 has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
+    /// The names that the CA goes by in a standing record, of a dns-persist-01 challenge.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub issuer_domain_names: Vec<String>,
     /// What the CA says is wrong, fit to be shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -97,9 +101,9 @@ pub enum AuthorizationState {
     /// It is to be fetched.
     #[default]
     Unknown,
-    /// Its challenge is to be answered; a DNS-01 challenge once its record can be seen.
+    /// Its challenge is to be answered; one by DNS once its record can be seen.
     Pending,
-    /// The record for its DNS-01 challenge can be seen; the CA is to be told.
+    /// The record for its challenge can be seen; the CA is to be told.
     Presented,
     /// The CA was told to check it.
     Answered,
@@ -118,15 +122,15 @@ impl OrderState {
         }
     }
 
-    /// The places in `authorizations` of those whose DNS-01 records are to be seen before the CA is told.
+    /// The places in `authorizations` of those whose records in DNS are to be seen before the CA is told.
     pub fn to_present(&self) -> impl Iterator<Item = (usize, &Authorization)> {
         let waits =
-            |a: &Authorization| a.kind == ChallengeKind::Dns01 && a.state == AuthorizationState::Pending;
+            |a: &Authorization| a.kind != ChallengeKind::Http01 && a.state == AuthorizationState::Pending;
         let authorizations = self.authorizations.iter().enumerate();
         authorizations.filter(move |(_, authorization)| waits(authorization))
     }
 
-    /// The records of all DNS-01 challenges can be seen: the CA may be told.
+    /// The records of all challenges by DNS can be seen: the CA may be told.
     #[must_use]
     pub fn presented(mut self) -> Self {
         let places: Vec<usize> = self.to_present().map(|(index, _)| index).collect();
@@ -189,8 +193,12 @@ impl OrderState {
                     false
                 }
             };
+            let has_what_it_asks_for = match authorization.kind {
+                ChallengeKind::Http01 | ChallengeKind::Dns01 => token.is_some(),
+                ChallengeKind::DnsPersist01 => check_issuers(&authorization.issuer_domain_names).is_ok(),
+            };
             let is_whole =
-                authorization.name.is_some() && authorization.challenge_url.is_some() && token.is_some();
+                authorization.name.is_some() && authorization.challenge_url.is_some() && has_what_it_asks_for;
             if is_open && !is_whole {
                 return Err(Inconsistent::Challenge);
             }
@@ -214,7 +222,7 @@ pub enum Inconsistent {
     /// An authorization of a name that is not asked for.
     #[error("the recorded order has an authorization of a name that is not the shard's")]
     Name,
-    /// A challenge that lacks name, URL or token.
+    /// A challenge that lacks name, URL or token, or the CA's names.
     #[error("the recorded order has a challenge without name, URL or token")]
     Challenge,
     /// A token that is none.

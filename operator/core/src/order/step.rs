@@ -91,7 +91,8 @@ pub enum Reply {
 pub enum Step {
     /// Send this and give the outcome to [`super::reply`].
     Send(Request),
-    /// Have the TXT records of [`super::OrderState::to_present`] written and seen, all together; then go on with
+    /// Have the TXT records of [`super::OrderState::to_present`] seen, all together, and those for DNS-01 written before;
+    /// then go on with
     /// [`super::OrderState::presented`], or meanwhile with [`super::OrderState::unseen`].
     Present,
     /// Ask again at that moment; until then nothing is to be sent.
@@ -183,6 +184,8 @@ pub mod reason {
     pub const MALFORMED: &str = "Malformed";
     /// The CA offers no DNS-01 challenge for a name.
     pub const NO_DNS01: &str = "NoDNS01Challenge";
+    /// The CA offers no dns-persist-01 challenge for a name.
+    pub const NO_DNS_PERSIST01: &str = "NoDNSPersist01Challenge";
     /// The CA offers no HTTP-01 challenge for a name.
     pub const NO_HTTP01: &str = "NoHTTP01Challenge";
     /// The CA does not let its customers choose how long a certificate is valid, or not so long.

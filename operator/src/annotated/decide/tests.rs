@@ -248,7 +248,7 @@ fn what_the_issuer_says_against_it_is_told_and_the_certificate_is_made_all_the_s
     let decision = by_issuer(&web, &[], &[], Some(&by_http));
     assert_eq!(decision.actions.len(), 1, "the other name gets its certificate");
     assert_eq!(reasons(&decision), ["WildcardNeedsDNS01"]);
-    let words = "*.example.com can be validated by DNS-01 alone, and ClusterIssuer ca";
+    let words = "*.example.com can be validated by DNS alone, and ClusterIssuer ca";
     assert!(decision.complaints[0].message.contains(words));
     let by_dns = by(json!([{ "dns01": { "rfc2136": { "nameserver": "192.0.2.53" } } }]));
     let decision = by_issuer(&web, &[], &[], Some(&by_dns));

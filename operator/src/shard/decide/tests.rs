@@ -67,6 +67,7 @@ static PLAIN: IssuerTerms = IssuerTerms {
     max_names: None,
     name_caps: Vec::new(),
     allowed: None,
+    issuer_domain_names: None,
 };
 
 fn around<'a>(holders: &'a BTreeSet<String>, quotas: &'a Quotas, now: i64) -> Surroundings<'a> {

@@ -1,4 +1,4 @@
-//! Why a TXT record cannot be written, or a name's place in DNS not be found.
+//! Why a TXT record cannot be written or does not do, or a name's place in DNS not be found.
 
 use sancho_core::check::Fault;
 use sancho_core::shown::shown_within;
@@ -26,7 +26,17 @@ pub(super) const PROVIDER_FAILS: &str = "DNSProviderFails";
 /// The provider is asked too fast, or requests wait until it is not.
 pub(super) const PROVIDER_THROTTLES: &str = "DNSProviderThrottles";
 
-/// Why a TXT record cannot be written, or a name's place in DNS not be found.
+/// The standing record of a name is not there.
+pub const STANDING_RECORD_MISSING: &str = "StandingRecordMissing";
+/// The standing record of a name does not do.
+pub const STANDING_RECORD_WRONG: &str = "StandingRecordWrong";
+
+/// The most characters that are said of a fault.
+const MOST_WORDS: usize = 384;
+/// The same, where a record that is to be created is told: that is not to be cut.
+const MOST_WORDS_WITH_RECORD: usize = 640;
+
+/// Why a TXT record cannot be written or does not do, or a name's place in DNS not be found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{words}")]
 pub struct DnsFault {
@@ -42,7 +52,7 @@ impl DnsFault {
     pub(super) fn new(reason: &'static str, words: &str) -> Self {
         Self {
             reason,
-            words: shown_within(words, 384),
+            words: shown_within(words, MOST_WORDS),
             is_about_names: false,
         }
     }
@@ -65,6 +75,42 @@ impl DnsFault {
             NO_SOLVER,
             "its solver has dns01 and does not say how records are written: write rfc2136, cloudflare or another way there",
         )
+    }
+
+    /// No server of its zone tells what stands at `record`.
+    pub(super) fn unread(record: &str, words: &str) -> Self {
+        Self::new(
+            SERVER_FAILS,
+            &format!(
+                "no DNS server of its zone tells what stands at {record}: {words}: check them, or look at recursive servers \
+                 alone with --dns01-recursive-nameservers-only"
+            ),
+        )
+    }
+
+    /// No standing record can be for the issuer's account.
+    #[must_use]
+    pub fn unwritable(words: &str) -> Self {
+        Self::new(
+            STANDING_RECORD_WRONG,
+            &format!("{words}: give the name a solver with dns01 or http01 in place of dnsPersist01"),
+        )
+    }
+
+    /// A standing record is missing, or does not do. `wanted`: the record to create, as a line of a zone file; `why`: what
+    /// is wrong.
+    #[must_use]
+    pub fn standing(reason: &'static str, wanted: &str, why: &str) -> Self {
+        let whole = format!("create the TXT record {wanted} ({why})");
+        let words = match whole.chars().count() <= MOST_WORDS_WITH_RECORD {
+            true => whole,
+            false => format!("create the TXT record that `kubectl sancho dns-records` prints ({why})"),
+        };
+        Self {
+            reason,
+            words: shown_within(&words, MOST_WORDS_WITH_RECORD),
+            is_about_names: false,
+        }
     }
 
     /// A server that does not answer or fails, or a record that is not seen yet, may do so in a moment.

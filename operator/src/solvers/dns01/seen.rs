@@ -106,10 +106,38 @@ impl Servers {
         let Some(question) = absolute(name) else {
             return Some("cannot be asked".into());
         };
+        match self.texts(inner, server, &question).await {
+            Ok(there) => {
+                let there: BTreeSet<&[u8]> = there.iter().map(Vec::as_slice).collect();
+                (!values.iter().all(|value| there.contains(value.as_bytes())))
+                    .then(|| "lacks the record".to_owned())
+            }
+            Err(words) => Some(words),
+        }
+    }
+
+    /// The TXT values that each of these servers has at `name`, or why that cannot be told, with the server's word.
+    pub(super) async fn read(
+        &self,
+        inner: &Inner,
+        name: &str,
+    ) -> Vec<(String, Result<Vec<Vec<u8>>, String>)> {
+        let looks = self.servers.iter().map(|server| async move {
+            let there = match absolute(name) {
+                Some(question) => self.texts(inner, server, &question).await,
+                None => Err("cannot be asked".into()),
+            };
+            (server.word.clone(), there)
+        });
+        futures::future::join_all(looks).await
+    }
+
+    /// The TXT values that this server has at a name, each put together from its strings; or why that cannot be told.
+    async fn texts(&self, inner: &Inner, server: &Server, question: &Name) -> Result<Vec<Vec<u8>>, String> {
         let mut last = "has no address".to_owned();
         for address in &server.addresses {
             let _place = inner.places.acquire().await;
-            let answer = match ask(*address, &question, RecordType::TXT, !self.are_own).await {
+            let answer = match ask(*address, question, RecordType::TXT, !self.are_own).await {
                 Ok(answer) => answer,
                 Err(no_answer) => {
                     last = format!("is silent: {no_answer}");
@@ -124,18 +152,13 @@ impl Servers {
                 last = format!("does not serve the zone (it answers {})", answer.response_code);
                 continue;
             }
-            let there: BTreeSet<String> = answer
-                .answers
-                .iter()
-                .filter_map(|record| match &record.data {
-                    RData::TXT(text) => Some(String::from_utf8_lossy(&text.txt_data.concat()).into_owned()),
-                    _ => None,
-                })
-                .collect();
-            return (!values.iter().all(|value| there.contains(*value)))
-                .then(|| "lacks the record".to_owned());
+            let texts = answer.answers.iter().filter_map(|record| match &record.data {
+                RData::TXT(text) => Some(text.txt_data.concat()),
+                _ => None,
+            });
+            return Ok(texts.collect());
         }
-        Some(last)
+        Err(last)
     }
 }
 

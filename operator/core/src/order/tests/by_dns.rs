@@ -109,6 +109,89 @@ fn a_ca_without_dns_01_fails_with_what_it_offers() {
     assert!(failure.message.contains("only: http-01"), "{}", failure.message);
 }
 
+/// The wildcard's authorization with a dns-persist-01 challenge that has this beside type, URL and status.
+fn with_standing_record(issuers: Value) -> Response {
+    let challenge = json!({
+        "type": "dns-persist-01", "url": "https://ca.example/persist/1", "status": "pending",
+        "accounturi": "https://ca.example/acct/1", "issuer-domain-names": issuers,
+    });
+    let http = json!({"type": "http-01", "url": challenge_url(0), "status": "pending", "token": TOKEN});
+    ok(with(of_domain(true), "challenges", json!([http, challenge])))
+}
+
+/// A talk in which the wildcard has a standing record.
+fn talk_by_standing_record() -> Talk {
+    let mut talk = talk();
+    let wildcard = Name::parse(WILDCARD).unwrap();
+    talk.kinds = ChallengeKinds::default().and_dns_persist01([wildcard]);
+    talk
+}
+
+#[test]
+fn a_challenge_by_a_standing_record_has_no_token_and_is_answered_once_that_is_seen() {
+    let mut talk = talk_by_standing_record();
+    talk.moves("authorization", with_standing_record(json!(["ca.example"])));
+    talk.moves("authorization", ok(of_domain(false)));
+    let taken = &talk.state.authorizations[0];
+    assert_eq!(taken.kind, ChallengeKind::DnsPersist01);
+    assert_eq!(taken.issuer_domain_names, ["ca.example"]);
+    assert_eq!(taken.token, None);
+    assert_eq!(talk.step(), Step::Present);
+    // As it is after a crash.
+    let recorded = serde_json::to_value(&talk.state).unwrap();
+    talk.state = serde_json::from_value(recorded).unwrap();
+    talk.state = talk.state.clone().presented();
+    talk.moves("challenge", ok(json!({"status": "processing"})));
+    talk.moves("challenge", ok(json!({"status": "processing"})));
+    talk.waits();
+    assert_eq!(talk.request().kind(), "order");
+}
+
+#[test]
+fn a_recorded_challenge_without_the_cas_names_is_not_resumed() {
+    let mut talk = talk_by_standing_record();
+    talk.moves("authorization", with_standing_record(json!(["ca.example"])));
+    talk.state.authorizations[0].issuer_domain_names.clear();
+    assert!(matches!(talk.step(), Step::Restart { .. }));
+}
+
+#[test]
+fn a_ca_that_does_not_say_whose_record_it_looks_for_is_not_asked() {
+    for issuers in [
+        json!([]),
+        json!(null),
+        json!("ca.example"),
+        json!(["CA.example"]),
+        json!(vec!["ca.example"; 11]),
+    ] {
+        let failure = talk_by_standing_record().fails("authorization", with_standing_record(issuers));
+        assert_eq!(failure.reason, reason::UNEXPECTED_ANSWER);
+        assert!(
+            failure.message.contains("issuer-domain-name"),
+            "{}",
+            failure.message
+        );
+    }
+    // What is not asked for does not matter.
+    let mut talk = talk();
+    let mut body = of_domain(true);
+    body["challenges"][1]["issuer-domain-names"] = json!({});
+    talk.moves("authorization", ok(body));
+}
+
+#[test]
+fn a_ca_without_dns_persist_01_fails_with_what_it_offers() {
+    let failure = talk_by_standing_record().fails("authorization", ok(of_domain(true)));
+    assert_eq!(failure.reason, reason::NO_DNS_PERSIST01);
+    assert!(
+        failure
+            .message
+            .contains("no dns-persist-01 challenge for *.shop.example, only: dns-01"),
+        "{}",
+        failure.message
+    );
+}
+
 #[test]
 fn an_order_that_was_recorded_before_there_was_dns_01_goes_on_by_http() {
     let recorded = json!({
