@@ -64,8 +64,8 @@ pub struct Http01 {
     /// Sancho routes that path by HTTPRoutes of the Gateway API, for as long as an order is under way.
     #[serde(default, rename = "gatewayHTTPRoute", skip_serializing_if = "Option::is_none")]
     pub gateway_http_route: Option<GatewayRoute>,
-    /// Whether each name's path is looked at before the CA is asked about it. `Enabled` if left out, unless the
-    /// operator runs with `--self-check=false`.
+    /// Whether each name's path, and its CAA records, are looked at before the CA is asked about it. `Enabled` if left
+    /// out, unless the operator runs with `--self-check=false`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub self_check: Option<SelfCheck>,
 }

@@ -4,6 +4,8 @@
 //! Both listen at one port, at 127.0.0.1 and ::1, since a zone's servers are found by their addresses alone, and named
 //! listens at nothing but what an interface has. They are authoritative for the root too, so that what does not exist is NXDOMAIN.
 
+mod update;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;

@@ -9,6 +9,9 @@ pub mod chain;
 pub mod clock;
 pub mod cluster_issuers;
 pub mod context;
+mod dns_answer;
+#[cfg(test)]
+mod dns_server;
 pub mod due;
 mod found_by;
 pub mod gate;

@@ -90,8 +90,8 @@ struct OperatorArgs {
     /// sancho.dev/issuer.
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     ingress_annotations: bool,
-    /// Look at each name's own path before a CA is asked about it. `false` where this process cannot reach the
-    /// names' public addresses.
+    /// Look at each name's own path, and at its CAA records, before a CA is asked about it. `false` where this process
+    /// cannot reach the names' public addresses.
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     self_check: bool,
     /// The DNS resolvers that are asked for that, as addresses with port (1.1.1.1:53), separated by commas; those of

@@ -2,12 +2,15 @@
 //!
 //! name → addresses (`dns`; an address is its own) → GET the check's token (`http`) → finding → judged by the round
 //!
+//! Beside that: do the CAA records of the names let the CA issue for them (`caa`)?
+//!
 //! # Guarantees
 //! All names of a round are looked at at once, a bounded number in the process; nothing is sent to a CA.
 //! What is answered is compared and never shown: a name may lead anywhere, inside the cluster too. Addresses that
 //! are link-local, where clouds keep their secrets, are not asked at all.
 
 mod any_certificate;
+mod caa;
 mod dns;
 mod http;
 

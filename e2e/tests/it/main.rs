@@ -9,6 +9,7 @@ mod allowed;
 mod annotated;
 mod api_proxy_cuts;
 mod ca_forgets;
+mod caa;
 mod chart;
 mod clock_skew;
 mod cluster_starts;

@@ -9,6 +9,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use crate::order::reason;
+
 /// What one look came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
@@ -32,6 +34,11 @@ pub enum Fault {
         /// A CamelCase reason.
         reason: &'static str,
         /// What is wrong and what can be done about it, fit to be shown.
+        words: String,
+    },
+    /// CAA records do not let its CA issue for it.
+    CaaForbids {
+        /// Which, and what can be done about it, fit to be shown.
         words: String,
     },
     /// It is an address, and its solver has Sancho write a route, which has names alone.
@@ -131,6 +138,7 @@ impl Fault {
             Self::NoSolver => "NoSolver",
             Self::WildcardByHttp => "WildcardNeedsDNS01",
             Self::NoRecord { reason, .. } => reason,
+            Self::CaaForbids { .. } => reason::CAA,
             Self::AddressNotRoutable => "AddressNotRoutable",
             Self::RouteNotWritten { .. } => "RouteNotWritten",
             Self::RouteNotAccepted { .. } => "RouteNotAccepted",
@@ -160,6 +168,7 @@ impl Fault {
             Self::NoSolver
             | Self::WildcardByHttp
             | Self::NoRecord { .. }
+            | Self::CaaForbids { .. }
             | Self::AddressNotRoutable
             | Self::RouteNotWritten { .. }
             | Self::RouteNotAccepted { .. }
@@ -190,6 +199,7 @@ impl Fault {
             Self::NoSolver
             | Self::WildcardByHttp
             | Self::NoRecord { .. }
+            | Self::CaaForbids { .. }
             | Self::AddressNotRoutable
             | Self::RouteNotWritten { .. }
             | Self::RouteNotAccepted { .. }
@@ -218,7 +228,7 @@ impl fmt::Display for Fault {
                 "a wildcard is validated by DNS alone, and its issuer has http01 for it: add a solver with dns01 to \
                  spec.acme.solvers of the issuer, or one with dnsPersist01, with its domain under selector.dnsZones"
             ),
-            Self::NoRecord { words, .. } => f.write_str(words),
+            Self::NoRecord { words, .. } | Self::CaaForbids { words } => f.write_str(words),
             Self::AddressNotRoutable => write!(
                 f,
                 "it is an address, which neither an Ingress nor a HTTPRoute can have for a host: route it yourself, and \

@@ -4,6 +4,7 @@
 //! back as data.
 #![warn(missing_docs)]
 
+pub mod caa;
 pub mod challenge;
 pub mod check;
 pub mod names;

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use sancho_core::names::NAME_MAX;
 use sancho_core::response::{NotJson, Response};
 use sancho_core::standing::check_issuers;
 use serde::Deserialize;
 
 use crate::acme::origin::{CaUrl, Origin, UrlError};
+
+/// So many names of a CA are believed.
+const MOST_IDENTITIES: usize = 32;
 
 /// The URLs of a directory, each of them checked to be on the CA's own origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,8 +32,7 @@ pub struct Directory {
     pub terms_of_service: Option<String>,
     /// Whether accounts need an external account binding.
     pub external_account_required: bool,
-    /// The names that the CA goes by in DNS (RFC 8555 §9.7.6), as they can stand in a record; none if they cannot, or if it
-    /// does not say.
+    /// The names by which CAA records mean the CA (RFC 8659); none if it publishes none.
     pub caa_identities: Vec<String>,
     /// The profiles that the CA offers, each with its description (draft-ietf-acme-profiles §3); none if it has none.
     pub profiles: BTreeMap<String, String>,
@@ -67,7 +70,7 @@ struct Document {
 struct Meta {
     terms_of_service: Option<String>,
     external_account_required: bool,
-    caa_identities: serde_json::Value,
+    caa_identities: Option<serde_json::Value>,
     profiles: Option<BTreeMap<String, serde_json::Value>>,
 }
 
@@ -104,19 +107,32 @@ impl Directory {
             revoke_cert: revoke_cert.and_then(|url| origin.admit(&url).ok()),
             terms_of_service,
             external_account_required,
-            caa_identities: identities(caa_identities),
+            caa_identities: identities(caa_identities.as_ref()),
             profiles: profiles.unwrap_or_default().into_iter().map(described).collect(),
         })
     }
 }
 
-/// The CA's names, if that is what they are: a directory is of use without them.
-fn identities(value: serde_json::Value) -> Vec<String> {
-    let names: Vec<String> = serde_json::from_value(value).unwrap_or_default();
-    match check_issuers(&names) {
-        Ok(()) => names,
-        Err(_) => Vec::new(),
+impl Directory {
+    /// The names that the CA goes by in standing records; none if those that it publishes cannot stand in one.
+    #[must_use]
+    pub fn issuer_domain_names(&self) -> Vec<String> {
+        match check_issuers(&self.caa_identities) {
+            Ok(()) => self.caa_identities.clone(),
+            Err(_) => Vec::new(),
+        }
     }
+}
+
+/// The texts of the list that can be a DNS name. What is none is left out: a directory is of use without it.
+fn identities(list: Option<&serde_json::Value>) -> Vec<String> {
+    let list = list.and_then(serde_json::Value::as_array);
+    let texts = list.into_iter().flatten().filter_map(serde_json::Value::as_str);
+    texts
+        .filter(|text| (1..=NAME_MAX).contains(&text.len()) && text.is_ascii())
+        .take(MOST_IDENTITIES)
+        .map(str::to_owned)
+        .collect()
 }
 
 /// A profile and its description. One that is described by something else than a text is offered all the same.
@@ -148,8 +164,7 @@ mod tests {
                 "newOrder":"https://ca.example/order","keyChange":"https://ca.example/key",
                 "renewalInfo":"https://ca.example/renewal",
                 "meta":{"termsOfService":"https://elsewhere.example/tos","externalAccountRequired":true,
-                "caaIdentities":["ca.example"],
-                "profiles":{"classic":"as ever","odd":null}}}"#,
+                "caaIdentities":["ca.example","",7,"other.example"],"profiles":{"classic":"as ever","odd":null}}}"#,
         )
         .unwrap();
         assert_eq!(directory.new_order.as_str(), "https://ca.example/order");
@@ -158,7 +173,7 @@ mod tests {
             Some("https://elsewhere.example/tos")
         );
         assert!(directory.external_account_required);
-        assert_eq!(directory.caa_identities, ["ca.example"]);
+        assert_eq!(directory.caa_identities, ["ca.example", "other.example"]);
         assert_eq!(directory.key_change.unwrap().as_str(), "https://ca.example/key");
         let profiles =
             [("classic", "as ever"), ("odd", "")].map(|(name, text)| (name.to_owned(), text.to_owned()));
@@ -169,7 +184,10 @@ mod tests {
 
     #[test]
     fn a_ca_without_renewal_info_or_with_one_elsewhere_has_none() {
-        for entry in ["", r#","renewalInfo":"https://elsewhere.example/renewal""#] {
+        for entry in [
+            "",
+            r#","renewalInfo":"https://elsewhere.example/renewal","meta":{"caaIdentities":"ca.example"}"#,
+        ] {
             let directory = read(
                 200,
                 &format!(
@@ -180,6 +198,7 @@ mod tests {
             let directory = directory.unwrap();
             assert_eq!(directory.renewal_info, None);
             assert!(directory.profiles.is_empty());
+            assert!(directory.caa_identities.is_empty());
         }
     }
 

@@ -265,7 +265,7 @@ impl Session {
     /// [`SendError`] if there is no directory to be had; nothing comes back if the CA wants to be left alone.
     pub async fn issuer_domain_names(&self) -> Result<Option<Vec<String>>, SendError> {
         match self.authority.directory().await {
-            Ok(directory) => Ok(Some(directory.caa_identities)),
+            Ok(directory) => Ok(Some(directory.issuer_domain_names())),
             Err(Unavailable::Throttled(_)) => Ok(None),
             Err(Unavailable::Failed(error)) => Err(error),
         }
@@ -275,7 +275,14 @@ impl Session {
     pub async fn known_issuer_domain_names(&self) -> Option<Vec<String>> {
         let cached = self.authority.directory.lock().await;
         let directory = cached.as_ref().map(|(directory, _)| directory);
-        directory.map(|directory| directory.caa_identities.clone())
+        directory.map(Directory::issuer_domain_names)
+    }
+
+    /// The names by which CAA records mean this CA, as its directory has them; none if it says none. The directory is asked
+    /// for if it is not there yet: nothing comes back if it cannot be had.
+    pub async fn caa_identities(&self) -> Option<Vec<String>> {
+        let directory = self.authority.directory().await.ok()?;
+        Some(directory.caa_identities)
     }
 
     /// The profiles that the directory had when it was read last.

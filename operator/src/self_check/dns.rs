@@ -9,9 +9,11 @@ use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts,
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
-use hickory_resolver::proto::rr::RData;
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use sancho_core::check::{Fault, Finding};
 use sancho_core::shown::shown_within;
+
+use crate::dns_answer::data_of;
 
 /// How long one resolver is waited for.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -66,19 +68,21 @@ pub(super) fn resolver(servers: &[SocketAddr]) -> Result<TokioResolver, String> 
 
 /// The addresses of `name`.
 pub(super) async fn addresses(resolver: &TokioResolver, name: &str) -> Result<Addresses, Finding> {
-    let full = format!("{name}.");
+    let Ok(full) = Name::from_ascii(format!("{name}.")) else {
+        return Err(Finding::Unknown("it is no DNS name".into()));
+    };
     let (four, six) = tokio::join!(
-        resolver.ipv4_lookup(full.as_str()),
-        resolver.ipv6_lookup(full.as_str())
+        resolver.lookup(full.clone(), RecordType::A),
+        resolver.lookup(full.clone(), RecordType::AAAA)
     );
     let v4 = four.as_ref().ok().and_then(|lookup| {
-        lookup.answers().iter().find_map(|record| match record.data {
+        data_of(lookup.answers(), &full).find_map(|data| match data {
             RData::A(address) => Some(address.0),
             _ => None,
         })
     });
     let v6 = six.as_ref().ok().and_then(|lookup| {
-        lookup.answers().iter().find_map(|record| match record.data {
+        data_of(lookup.answers(), &full).find_map(|data| match data {
             RData::AAAA(address) => Some(address.0),
             _ => None,
         })

@@ -6,9 +6,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
-use sancho_core::challenge::{dns01_record, key_authorization, self_check_token};
+use sancho_core::caa::{Asker, Verdict};
+use sancho_core::challenge::{ChallengeKind, dns01_record, key_authorization, self_check_token};
 use sancho_core::check::{Fault, Finding};
 use sancho_crds::{CertificateShard, Dns01, DnsPersist01, IssuerKind, SelfCheck, Solver};
+use tokio::time::timeout;
 
 use super::present::{dns01, secrets};
 use super::standing::{self, Asked, dns_persist01, until};
@@ -20,6 +22,8 @@ use crate::solvers::{Labels, can_validate, solver_for};
 
 /// A route that nobody looks at gets so long to count: nothing tells when an Ingress does.
 const UNSEEN_ROUTE: Duration = Duration::from_secs(5);
+/// So long a CA's directory is waited for, for the names by which CAA records mean it.
+const DIRECTORY_WITHIN: Duration = Duration::from_secs(10);
 
 /// Writes the routes that `names` of the shard need. Its claim has to be recorded.
 pub(super) async fn route(
@@ -70,10 +74,10 @@ pub(super) async fn looks(
     {
         context.challenges.heard(first, &token).await;
     }
-    let found = context
-        .self_check
-        .round(&looked_at, &token, &answer, is_routed)
-        .await;
+    let (found, mut barred) = tokio::join!(
+        context.self_check.round(&looked_at, &token, &answer, is_routed),
+        barred(context, issuer, shard, names, &ways),
+    );
     if context.self_check.is_enabled() {
         warn_of_unknown(shard, &looked_at, &found);
     }
@@ -91,9 +95,62 @@ pub(super) async fn looks(
             .map(Finding::Failed),
         Way::None(fault) => Some(Finding::Failed(fault)),
     });
-    findings
-        .map(|finding| finding.unwrap_or_else(|| Finding::Unknown("the check is turned off".into())))
-        .collect()
+    let findings =
+        findings.map(|finding| finding.unwrap_or_else(|| Finding::Unknown("the check is turned off".into())));
+    // What is wrong with the path comes first: it may be another's name.
+    let with_caa = findings.zip(names).map(|(finding, name)| match finding {
+        failed @ Finding::Failed(_) => failed,
+        other => barred.remove(name.as_str()).map_or(other, Finding::Failed),
+    });
+    with_caa.collect()
+}
+
+/// The names for which CAA records do not let the CA issue, of those that are looked at.
+async fn barred<'a>(
+    context: &Context,
+    issuer: &ReadyIssuer,
+    shard: &CertificateShard,
+    names: &'a [String],
+    ways: &[Way<'_>],
+) -> HashMap<&'a str, Fault> {
+    let by_way = names.iter().zip(ways);
+    let asked: Vec<(&str, ChallengeKind)> = by_way
+        .filter_map(|(name, way)| Some((name.as_str(), way.challenge()?)))
+        .collect();
+    if asked.is_empty() || !context.self_check.is_enabled() {
+        return HashMap::new();
+    }
+    // Whoever waits for the directory has to be let go at some time: nothing is known without it, and the CA says so itself.
+    let identities = timeout(DIRECTORY_WITHIN, issuer.session.caa_identities()).await;
+    let identities = identities.ok().flatten().unwrap_or_default();
+    let asker = Asker {
+        identities: &identities,
+        account: issuer.session.kid(),
+    };
+    let verdicts = context.self_check.caa(&asked, asker).await;
+    let mut barred = HashMap::new();
+    let mut unknown = Vec::new();
+    for ((name, _), verdict) in asked.into_iter().zip(verdicts) {
+        match verdict {
+            Verdict::Allowed => {}
+            Verdict::Forbidden { words, bar: _ } => {
+                barred.insert(name, Fault::CaaForbids { words });
+            }
+            Verdict::Unknown(why) => unknown.push((name, why)),
+        }
+    }
+    // The CA asks other resolvers, and says itself whether it could look them up. It would be wrong to leave a name out for
+    // a resolver of ours that does not know the type, say.
+    if let Some((name, why)) = unknown.first() {
+        tracing::warn!(
+            shard = full_name(shard),
+            name,
+            why,
+            more = unknown.len() - 1,
+            "CAA records cannot be looked up from here; the CA is asked all the same, and refuses if it cannot either"
+        );
+    }
+    barred
 }
 
 /// One finding for each name whose TXT record is to be written: whether it could be.
@@ -190,6 +247,17 @@ enum Way<'a> {
     Unrouted,
     /// It cannot be.
     None(Fault),
+}
+
+impl Way<'_> {
+    /// By which challenge a name that is looked at is validated.
+    fn challenge(&self) -> Option<ChallengeKind> {
+        match self {
+            Self::Look => Some(ChallengeKind::Http01),
+            Self::Write(_) => Some(ChallengeKind::Dns01),
+            Self::Trust | Self::Unrouted | Self::None(_) => None,
+        }
+    }
 }
 
 fn way<'a>(solvers: &'a [Solver], name: &str, labels: &Labels) -> Way<'a> {
