@@ -255,6 +255,7 @@ impl Way<'_> {
         match self {
             Self::Look => Some(ChallengeKind::Http01),
             Self::Write(_) => Some(ChallengeKind::Dns01),
+            Self::Stand(_) => Some(ChallengeKind::DnsPersist01),
             Self::Trust | Self::Unrouted | Self::None(_) => None,
         }
     }

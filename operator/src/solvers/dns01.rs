@@ -26,6 +26,8 @@ mod cloudflare;
 mod credentials;
 mod exchange;
 mod fault;
+#[cfg(test)]
+mod hostile;
 mod httpreq;
 mod rfc2136;
 mod route53;
@@ -45,6 +47,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use sancho_crds::Dns01;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 pub use self::api::{Elsewhere, Provider};
 pub use self::fault::{DnsFault, STANDING_RECORD_MISSING, STANDING_RECORD_WRONG};
@@ -52,12 +55,15 @@ pub use self::zone::Place;
 
 use self::api::Apis;
 use self::credentials::Credentials;
+use self::fault::SERVER_FAILS;
 use self::seen::Servers;
 use self::sets::Wish;
 use self::writer::Writer;
 use crate::budget::Budgets;
 use crate::metrics::Metrics;
 
+/// How long it may take to find out where a record is to be written, however slowly the servers on the way answer.
+const PLACE_WITHIN: Duration = Duration::from_secs(30);
 /// The most records in one update or request.
 const MOST_RECORDS: usize = 100;
 /// So many questions are asked at once by one process.
@@ -93,6 +99,7 @@ pub struct By<'a> {
 #[derive(Clone)]
 pub struct Dns {
     inner: Arc<Inner>,
+    apis: Arc<Apis>,
 }
 
 struct Inner {
@@ -100,7 +107,6 @@ struct Inner {
     /// Why there is none, if there is none.
     recursive: Result<Vec<SocketAddr>, String>,
     places: Semaphore,
-    apis: Arc<Apis>,
 }
 
 /// A value under a name, and the zone that both are in.
@@ -139,17 +145,9 @@ impl Dns {
     #[must_use]
     pub fn new(settings: Dns01Settings, budgets: Budgets, metrics: Metrics, replica: &str) -> Self {
         let apis = Apis::new(budgets, metrics, replica, settings.elsewhere.clone());
-        let recursive = match settings.recursive.as_slice() {
-            [] => of_system(),
-            given => Ok(given.to_vec()),
-        };
         Self {
-            inner: Arc::new(Inner {
-                settings,
-                recursive,
-                places: Semaphore::new(MOST_AT_ONCE),
-                apis,
-            }),
+            inner: Arc::new(Inner::new(settings)),
+            apis,
         }
     }
 
@@ -164,7 +162,16 @@ impl Dns {
     /// # Errors
     /// [`DnsFault`] says what is wrong with the name's DNS, or that it cannot be told now.
     pub async fn place(&self, record: &str) -> Result<Place, DnsFault> {
-        zone::place(&self.inner, record).await
+        let found = timeout(PLACE_WITHIN, zone::place(&self.inner, record)).await;
+        found.unwrap_or_else(|_| {
+            Err(DnsFault::new(
+                SERVER_FAILS,
+                &format!(
+                    "where {record} is to be written was not found out within {} s: its DNS servers answer slowly",
+                    PLACE_WITHIN.as_secs()
+                ),
+            ))
+        })
     }
 
     /// Could records of these names be written? Nothing is changed by that. One answer for each place.
@@ -234,7 +241,10 @@ impl Dns {
         let mut found = Vec::new();
         for (server, outcome) in servers.read(&self.inner, &record).await {
             match outcome {
-                Ok(values) => found.push(Read { server, values }),
+                Ok(values) => found.push(Read {
+                    server,
+                    values: values.into_iter().collect(),
+                }),
                 Err(words) => silent.push(format!("{server} {words}")),
             }
         }
@@ -268,11 +278,25 @@ impl Dns {
             tenant,
         } = by;
         let credentials = Credentials {
-            apis: &self.inner.apis,
+            apis: &self.apis,
             secrets,
             tenant,
         };
         Writer::of(settings, &credentials).await
+    }
+}
+
+impl Inner {
+    fn new(settings: Dns01Settings) -> Self {
+        let recursive = match settings.recursive.as_slice() {
+            [] => of_system(),
+            given => Ok(given.to_vec()),
+        };
+        Self {
+            settings,
+            recursive,
+            places: Semaphore::new(MOST_AT_ONCE),
+        }
     }
 }
 

@@ -21,6 +21,9 @@ const UDP_SIZE: u16 = 1232;
 /// What fits into one without EDNS (RFC 1035 §2.3.4).
 const UDP_PLAIN: usize = 512;
 
+/// So many datagrams are read in an attempt.
+const MOST_DATAGRAMS: usize = 100;
+
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NoAnswer {
@@ -56,47 +59,52 @@ pub(super) async fn ask(
     message.set_edns(edns);
     let bytes = message.to_vec().map_err(|_| NoAnswer::Garbled)?;
     let attempts = if recursion { RECURSIVE } else { ATTEMPTS };
-    let answer = match by_udp(server, &bytes, attempts)
-        .await
-        .and_then(|answer| parsed(&message, &answer))
-    {
-        // A server that does not know EDNS (RFC 6891 §7).
-        Ok(answer) if answer.response_code == ResponseCode::FormErr => {
-            message.edns = None;
-            let bytes = message.to_vec().map_err(|_| NoAnswer::Garbled)?;
-            parsed(&message, &by_udp(server, &bytes, attempts).await?)?
-        }
-        Ok(answer) => answer,
-        Err(no_answer) => return Err(no_answer),
-    };
+    let mut answer = by_udp(server, &bytes, attempts, |answer| parsed(&message, answer)).await?;
+    // A server that does not know EDNS (RFC 6891 §7).
+    if answer.response_code == ResponseCode::FormErr {
+        message.edns = None;
+        let bytes = message.to_vec().map_err(|_| NoAnswer::Garbled)?;
+        answer = by_udp(server, &bytes, attempts, |answer| parsed(&message, answer)).await?;
+    }
     if !answer.truncation {
         return Ok(answer);
     }
     let bytes = message.to_vec().map_err(|_| NoAnswer::Garbled)?;
-    parsed(&message, &by_tcp(server, &bytes).await?)
+    parsed(&message, &by_tcp(server, &bytes).await?).ok_or(NoAnswer::Garbled)
 }
 
-/// Sends `message` to `server`, and gives its answer back as it came. `tcp`: by TCP whatever its size.
-pub(super) async fn send(server: SocketAddr, message: &[u8], tcp: bool) -> Result<Vec<u8>, NoAnswer> {
-    if tcp || message.len() > UDP_PLAIN {
-        by_tcp(server, message).await
+/// Sends `message`, of which these are the bytes, to `server`, and gives its answer back as it came, in bytes as well. `tcp`:
+/// by TCP whatever its size.
+pub(super) async fn send(
+    server: SocketAddr,
+    message: &Message,
+    bytes: &[u8],
+    tcp: bool,
+) -> Result<(Message, Vec<u8>), NoAnswer> {
+    let read = |answer: &[u8]| Some((parsed(message, answer)?, answer.to_vec()));
+    if tcp || bytes.len() > UDP_PLAIN {
+        read(&by_tcp(server, bytes).await?).ok_or(NoAnswer::Garbled)
     } else {
-        by_udp(server, message, ATTEMPTS).await
+        by_udp(server, bytes, ATTEMPTS, read).await
     }
 }
 
 /// The answer to `question`, if it is one.
-fn parsed(question: &Message, answer: &[u8]) -> Result<Message, NoAnswer> {
-    let message = Message::from_vec(answer).map_err(|_| NoAnswer::Garbled)?;
+pub(super) fn parsed(question: &Message, answer: &[u8]) -> Option<Message> {
+    let message = Message::from_vec(answer).ok()?;
     // Servers that cannot read a question answer without it.
     let is_same = message.queries == question.queries || message.queries.is_empty();
-    if message.id != question.id || message.message_type != MessageType::Response || !is_same {
-        return Err(NoAnswer::Garbled);
-    }
-    Ok(message)
+    let is_answer = message.id == question.id && message.message_type == MessageType::Response;
+    (is_answer && is_same).then_some(message)
 }
 
-async fn by_udp(server: SocketAddr, message: &[u8], attempts: [Duration; 2]) -> Result<Vec<u8>, NoAnswer> {
+/// What is read from the first datagram that is an answer. Others are passed over: whoever can guess a port may send some.
+async fn by_udp<T>(
+    server: SocketAddr,
+    message: &[u8],
+    attempts: [Duration; 2],
+    read: impl Fn(&[u8]) -> Option<T>,
+) -> Result<T, NoAnswer> {
     let any: SocketAddr = match server {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
@@ -106,22 +114,25 @@ async fn by_udp(server: SocketAddr, message: &[u8], attempts: [Duration; 2]) -> 
         // A new port each time; and what others send to it is not received.
         let socket = UdpSocket::bind(any).await?;
         socket.connect(server).await?;
+        let mut is_garbled = false;
         let answered = async {
             socket.send(message).await?;
             let mut buffer = vec![0; usize::from(u16::MAX)];
-            loop {
+            for _ in 0..MOST_DATAGRAMS {
                 let length = socket.recv(&mut buffer).await?;
-                if buffer[..length].get(..2) == message.get(..2) {
-                    buffer.truncate(length);
-                    return Ok(buffer);
+                if let Some(answer) = read(&buffer[..length]) {
+                    return Ok(answer);
                 }
+                is_garbled = true;
             }
+            Err(NoAnswer::Garbled)
         };
-        match timeout(wait, answered).await {
+        last = match timeout(wait, answered).await {
             Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(error)) => last = error,
-            Err(_) => last = NoAnswer::Silent,
-        }
+            Ok(Err(error)) => error,
+            Err(_) if is_garbled => NoAnswer::Garbled,
+            Err(_) => NoAnswer::Silent,
+        };
     }
     Err(last)
 }
@@ -159,22 +170,13 @@ mod tests {
         let question = question();
         let mut answer = question.clone();
         answer.metadata.message_type = MessageType::Response;
-        assert!(parsed(&question, &answer.to_vec().unwrap()).is_ok());
+        assert!(parsed(&question, &answer.to_vec().unwrap()).is_some());
         answer.metadata.id = question.id.wrapping_add(1);
-        assert_eq!(
-            parsed(&question, &answer.to_vec().unwrap()),
-            Err(NoAnswer::Garbled)
-        );
+        assert_eq!(parsed(&question, &answer.to_vec().unwrap()), None);
         answer.metadata.id = question.id;
         answer.queries = vec![Query::query(Name::root(), RecordType::TXT)];
-        assert_eq!(
-            parsed(&question, &answer.to_vec().unwrap()),
-            Err(NoAnswer::Garbled)
-        );
-        assert_eq!(
-            parsed(&question, &question.to_vec().unwrap()),
-            Err(NoAnswer::Garbled)
-        );
+        assert_eq!(parsed(&question, &answer.to_vec().unwrap()), None);
+        assert_eq!(parsed(&question, &question.to_vec().unwrap()), None);
     }
 
     proptest! {
@@ -190,7 +192,7 @@ mod tests {
             crafted[2] |= 0x80;
             crafted[4..12].copy_from_slice(&counts);
             crafted.extend_from_slice(&bytes);
-            if let Ok(answer) = parsed(&question, &crafted) {
+            if let Some(answer) = parsed(&question, &crafted) {
                 prop_assert!(answer.answers.len() <= crafted.len());
             }
         }

@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::op::{Message, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::TXT;
 use hickory_proto::rr::rdata::tsig::TsigError;
-use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType, TSigner};
+use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType, TSigVerifier, TSigner};
 use sancho_crds::{Rfc2136, UpdateProtocol};
 
 use super::TxtRecord;
@@ -112,30 +112,36 @@ impl Updater {
         let bytes = message
             .to_vec()
             .map_err(|error| fails(format!("an update could not be written: {error}")))?;
-        let answer = send(self.server, &bytes, self.tcp).await.map_err(|no_answer| {
-            fails(format!(
-                "the DNS server {word}, which is to be updated, fails: {no_answer}. Check \
-                 dns01.rfc2136.nameserver, and that it can be reached from here"
-            ))
-        })?;
-        let parsed = Message::from_vec(&answer)
-            .ok()
-            .filter(|parsed| parsed.id == message.id && parsed.message_type == MessageType::Response);
-        let Some(parsed) = parsed else {
-            return Err(fails(format!(
-                "the DNS server {word} answers an update with what is no answer"
-            )));
-        };
-        if parsed.response_code != ResponseCode::NoError {
-            return Err(self.refusal(zone, &parsed));
+        let (answer, bytes) = send(self.server, &message, &bytes, self.tcp)
+            .await
+            .map_err(|no_answer| {
+                fails(format!(
+                    "the DNS server {word}, which is to be updated, fails: {no_answer}. Check \
+                         dns01.rfc2136.nameserver, and that it can be reached from here"
+                ))
+            })?;
+        self.judged(zone, &answer, &bytes, verifier)
+    }
+
+    /// Was the update carried out? `bytes` are those of `answer`.
+    pub(super) fn judged(
+        &self,
+        zone: &str,
+        answer: &Message,
+        bytes: &[u8],
+        verifier: Option<TSigVerifier>,
+    ) -> Result<(), DnsFault> {
+        if answer.response_code != ResponseCode::NoError {
+            return Err(self.refusal(zone, answer));
         }
-        match verifier.map(|mut verifier| verifier.verify(&answer)) {
+        match verifier.map(|mut verifier| verifier.verify(bytes)) {
             None | Some(Ok(_)) => Ok(()),
             Some(Err(_)) => Err(DnsFault::new(
                 KEY_REFUSED,
                 &format!(
-                    "the answer of the DNS server {word} is not signed with the TSIG key: somebody else answers in \
-                     its place, or it does not know the key"
+                    "the answer of the DNS server {} is not signed with the TSIG key: somebody else answers in \
+                     its place, or it does not know the key",
+                    self.word
                 ),
             )),
         }
@@ -188,7 +194,7 @@ impl Updater {
     }
 }
 
-fn update(zone: Name, change: &Change) -> Message {
+pub(super) fn update(zone: Name, change: &Change) -> Message {
     let mut message = Message::query();
     message.metadata.op_code = OpCode::Update;
     message.metadata.recursion_desired = false;
@@ -227,6 +233,19 @@ fn parts(nameserver: &str) -> Option<(&str, u16)> {
         None => host,
     };
     (!host.is_empty()).then_some((host, port))
+}
+
+#[cfg(test)]
+impl Updater {
+    /// To this server, signed with nothing.
+    pub(super) fn at(server: SocketAddr) -> Self {
+        Self {
+            server,
+            word: server.to_string(),
+            tcp: false,
+            key: None,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::{Name, RData, RecordType};
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 
-use super::exchange::ask;
+use super::exchange::{NoAnswer, ask};
 use super::fault::{DnsFault, SERVER_FAILS};
 use super::zone::{absolute, recursive, text};
 use super::{Inner, TxtRecord};
+use crate::dns_answer::data_of;
 
 /// The most servers of a zone that are asked; no registry takes more than 13.
 const MOST_SERVERS: usize = 13;
@@ -21,6 +23,9 @@ pub(super) struct Servers {
     servers: Vec<Server>,
     /// Whether they are the zone's own.
     are_own: bool,
+    /// Those that did not answer one question are asked no other: a zone whose servers are silent is not to keep all places
+    /// taken.
+    silent: Mutex<BTreeMap<SocketAddr, NoAnswer>>,
 }
 
 struct Server {
@@ -41,20 +46,13 @@ impl Servers {
             return Ok(Self {
                 servers: recursive.collect(),
                 are_own: false,
+                silent: Mutex::default(),
             });
         }
         let no_servers = |words: String| DnsFault::new(SERVER_FAILS, &words);
         let name = absolute(zone).ok_or_else(|| no_servers(format!("{zone} is no zone")))?;
         let answer = recursive(inner, &name, RecordType::NS).await?;
-        let names: BTreeSet<Name> = answer
-            .answers
-            .iter()
-            .filter_map(|record| match &record.data {
-                RData::NS(server) if record.name == name => Some(server.0.clone()),
-                _ => None,
-            })
-            .take(MOST_SERVERS)
-            .collect();
+        let names = servers_in(&answer.answers, &name);
         if names.is_empty() {
             return Err(no_servers(format!(
                 "the zone {zone} has no NS records: check its delegation"
@@ -67,6 +65,7 @@ impl Servers {
                 .into_iter()
                 .collect::<Result<_, _>>()?,
             are_own: true,
+            silent: Mutex::default(),
         })
     }
 
@@ -108,9 +107,8 @@ impl Servers {
         };
         match self.texts(inner, server, &question).await {
             Ok(there) => {
-                let there: BTreeSet<&[u8]> = there.iter().map(Vec::as_slice).collect();
-                (!values.iter().all(|value| there.contains(value.as_bytes())))
-                    .then(|| "lacks the record".to_owned())
+                let is_there = |value: &&str| there.contains(value.as_bytes());
+                (!values.iter().all(is_there)).then(|| "lacks the record".to_owned())
             }
             Err(words) => Some(words),
         }
@@ -121,7 +119,7 @@ impl Servers {
         &self,
         inner: &Inner,
         name: &str,
-    ) -> Vec<(String, Result<Vec<Vec<u8>>, String>)> {
+    ) -> Vec<(String, Result<BTreeSet<Vec<u8>>, String>)> {
         let looks = self.servers.iter().map(|server| async move {
             let there = match absolute(name) {
                 Some(question) => self.texts(inner, server, &question).await,
@@ -133,14 +131,25 @@ impl Servers {
     }
 
     /// The TXT values that this server has at a name, each put together from its strings; or why that cannot be told.
-    async fn texts(&self, inner: &Inner, server: &Server, question: &Name) -> Result<Vec<Vec<u8>>, String> {
+    async fn texts(
+        &self,
+        inner: &Inner,
+        server: &Server,
+        question: &Name,
+    ) -> Result<BTreeSet<Vec<u8>>, String> {
         let mut last = "has no address".to_owned();
         for address in &server.addresses {
             let _place = inner.places.acquire().await;
-            let answer = match ask(*address, question, RecordType::TXT, !self.are_own).await {
+            let known = self.silent().get(address).cloned();
+            let answer = match known {
+                Some(no_answer) => Err(no_answer),
+                None => ask(*address, question, RecordType::TXT, !self.are_own).await,
+            };
+            let answer = match answer {
                 Ok(answer) => answer,
                 Err(no_answer) => {
                     last = format!("is silent: {no_answer}");
+                    self.silent().insert(*address, no_answer);
                     continue;
                 }
             };
@@ -152,13 +161,15 @@ impl Servers {
                 last = format!("does not serve the zone (it answers {})", answer.response_code);
                 continue;
             }
-            let texts = answer.answers.iter().filter_map(|record| match &record.data {
-                RData::TXT(text) => Some(text.txt_data.concat()),
-                _ => None,
-            });
-            return Ok(texts.collect());
+            return Ok(values_in(&answer.answers, question));
         }
         Err(last)
+    }
+}
+
+impl Servers {
+    fn silent(&self) -> MutexGuard<'_, BTreeMap<SocketAddr, NoAnswer>> {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -168,18 +179,58 @@ impl Server {
             recursive(inner, &name, RecordType::A),
             recursive(inner, &name, RecordType::AAAA)
         );
-        // A family that cannot be asked for does not matter if the other has an address.
-        let records = [four?, six?].into_iter().flat_map(|answer| answer.answers);
-        let addresses = records.filter_map(|record| match record.data {
-            RData::A(address) => Some((address.0, inner.settings.port).into()),
-            RData::AAAA(address) => Some((address.0, inner.settings.port).into()),
-            _ => None,
-        });
-        let addresses: Vec<SocketAddr> = addresses.take(MOST_ADDRESSES).collect();
+        let addresses = match (four, six) {
+            (Ok(four), Ok(six)) => addresses_in(&name, [&four, &six], inner.settings.port),
+            // A family that cannot be asked for does not matter if the other has an address.
+            (Ok(one), Err(fault)) | (Err(fault), Ok(one)) => {
+                let addresses = addresses_in(&name, [&one], inner.settings.port);
+                if addresses.is_empty() {
+                    return Err(fault);
+                }
+                addresses
+            }
+            (Err(fault), Err(_)) => return Err(fault),
+        };
         let shown = addresses.first().map(|address| format!(" ({})", address.ip()));
         Ok(Self {
             word: format!("{}{}", text(&name), shown.unwrap_or_default()),
             addresses,
         })
     }
+}
+
+/// The servers of `zone` that these records name.
+pub(super) fn servers_in(records: &[Record], zone: &Name) -> BTreeSet<Name> {
+    let servers = records.iter().filter_map(|record| match &record.data {
+        RData::NS(server) if record.name == *zone => Some(&server.0),
+        _ => None,
+    });
+    let all: BTreeSet<&Name> = servers.collect();
+    all.into_iter().take(MOST_SERVERS).cloned().collect()
+}
+
+/// The addresses that these answers have for `name`.
+pub(super) fn addresses_in<'a>(
+    name: &Name,
+    answers: impl IntoIterator<Item = &'a Message>,
+    port: u16,
+) -> Vec<SocketAddr> {
+    let mut all = BTreeSet::new();
+    for answer in answers {
+        all.extend(data_of(&answer.answers, name).filter_map(|data| match data {
+            RData::A(address) => Some(SocketAddr::from((address.0, port))),
+            RData::AAAA(address) => Some(SocketAddr::from((address.0, port))),
+            _ => None,
+        }));
+    }
+    all.into_iter().take(MOST_ADDRESSES).collect()
+}
+
+/// The values of the TXT records at `name`, each put together from its strings.
+pub(super) fn values_in(records: &[Record], name: &Name) -> BTreeSet<Vec<u8>> {
+    let values = records.iter().filter_map(|record| match &record.data {
+        RData::TXT(text) if record.name == *name => Some(text.txt_data.concat()),
+        _ => None,
+    });
+    values.collect()
 }

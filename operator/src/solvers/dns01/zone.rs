@@ -9,6 +9,7 @@ use sancho_core::names::is_public_suffix;
 use super::Inner;
 use super::exchange::{NoAnswer, ask};
 use super::fault::{CNAME_LOOP, DnsFault, SERVER_FAILS, ZONE_NOT_FOUND};
+use crate::dns_answer::cname_of;
 
 /// The most CNAMEs that are followed.
 pub(super) const MOST_CNAMES: usize = 8;
@@ -57,11 +58,7 @@ async fn end_of_chain(inner: &Inner, name: Name) -> Result<Name, DnsFault> {
     loop {
         let at = &chain[chain.len() - 1];
         let answer = recursive(inner, at, RecordType::CNAME).await?;
-        let target = answer.answers.iter().find_map(|record| match &record.data {
-            RData::CNAME(target) if record.name == *at => Some(target.0.clone()),
-            _ => None,
-        });
-        let Some(target) = target else {
+        let Some(target) = cname_of(&answer.answers, at).cloned() else {
             return Ok(at.clone());
         };
         if chain.contains(&target) || chain.len() > MOST_CNAMES {
@@ -84,13 +81,7 @@ async fn zone_of(inner: &Inner, name: &Name) -> Result<Name, DnsFault> {
     let mut at = name.clone();
     loop {
         let answer = recursive(inner, &at, RecordType::SOA).await?;
-        // A negative answer has the zone's SOA beside it (RFC 2308 §3), which saves the walk.
-        let records = answer.answers.iter().chain(&answer.authorities);
-        let mut zones = records.filter_map(|record| match record.data {
-            RData::SOA(_) if record.name.zone_of(&at) => Some(record.name.clone()),
-            _ => None,
-        });
-        if let Some(zone) = zones.next() {
+        if let Some(zone) = zone_in(&answer, &at) {
             return Ok(zone);
         }
         if at.is_root() {
@@ -98,6 +89,17 @@ async fn zone_of(inner: &Inner, name: &Name) -> Result<Name, DnsFault> {
         }
         at = at.base_name();
     }
+}
+
+/// The zone of `at` that an answer tells: of several the nearest, in whatever order they come.
+pub(super) fn zone_in(answer: &Message, at: &Name) -> Option<Name> {
+    // A negative answer has the zone's SOA beside it (RFC 2308 §3), which saves the walk.
+    let records = answer.answers.iter().chain(&answer.authorities);
+    let zones = records.filter_map(|record| match record.data {
+        RData::SOA(_) if record.name.zone_of(at) => Some(&record.name),
+        _ => None,
+    });
+    zones.max_by_key(|zone| zone.num_labels()).cloned()
 }
 
 /// The root, or a domain under which others are registered: nobody has their records written there.
