@@ -25,10 +25,12 @@ struct Entries<K: Resource<DynamicType = ()>> {
     hasher: RandomState,
     /// By the key's hash and the object's number.
     by_key: BTreeMap<(u64, u64), Arc<ObjectRef<K>>>,
-    /// Each object's number, and the hashes of its keys.
-    objects: HashMap<Arc<ObjectRef<K>>, (u64, Box<[u64]>)>,
+    objects: HashMap<Arc<ObjectRef<K>>, Entry>,
     next_number: u64,
 }
+
+/// An object's number, and the hashes of its keys.
+type Entry = (u64, Box<[u64]>);
 
 impl<K: Resource<DynamicType = ()>> Clone for Index<K> {
     fn clone(&self) -> Self {
