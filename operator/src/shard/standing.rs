@@ -223,10 +223,10 @@ mod tests {
         }
     }
 
-    #[test]
-    fn where_a_cname_leads_is_told() {
+    /// What is said of `shop.example` when its record is to stand at this place, and nothing does.
+    fn of_nothing_at(place: &str, account: &str) -> DnsFault {
         let found = Found {
-            record: "shop.standing.example".into(),
+            record: place.into(),
             servers: vec![Read {
                 server: "ns.example".into(),
                 values: Vec::new(),
@@ -238,7 +238,12 @@ mod tests {
             issuers: &issuers,
             until: None,
         };
-        let words = judged(&asked, ACCOUNT, false, &found, now()).unwrap_err().words;
+        judged(&asked, account, false, &found, now()).unwrap_err()
+    }
+
+    #[test]
+    fn where_a_cname_leads_is_told() {
+        let words = of_nothing_at("shop.standing.example", ACCOUNT).words;
         assert!(
             words.starts_with("create the TXT record shop.standing.example. 3600 IN TXT"),
             "{words}"
@@ -247,27 +252,14 @@ mod tests {
             words.contains("(the CNAME at _validation-persist.shop.example leads there; there is none"),
             "{words}"
         );
-        let unwritable = judged(&asked, "https://ca.example/a;b", false, &found, now()).unwrap_err();
+        let unwritable = of_nothing_at("shop.standing.example", "https://ca.example/a;b");
         assert_eq!(unwritable.reason, STANDING_RECORD_WRONG);
     }
 
     #[test]
     fn a_record_that_is_too_long_to_be_told_is_not_cut() {
         let account = format!("https://ca.example/{}", "a".repeat(700));
-        let found = Found {
-            record: "_validation-persist.shop.example".into(),
-            servers: vec![Read {
-                server: "ns.example".into(),
-                values: Vec::new(),
-            }],
-        };
-        let issuers = ["ca.example".to_owned()];
-        let asked = Asked {
-            name: "shop.example",
-            issuers: &issuers,
-            until: None,
-        };
-        let words = judged(&asked, &account, false, &found, now()).unwrap_err().words;
+        let words = of_nothing_at("_validation-persist.shop.example", &account).words;
         assert_eq!(
             words,
             "create the TXT record that `kubectl sancho dns-records` prints (there is none of this CA)"
