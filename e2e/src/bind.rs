@@ -4,8 +4,6 @@
 //! Both listen at one port, at 127.0.0.1 and ::1, since a zone's servers are found by their addresses alone, and named
 //! listens at nothing but what an interface has. They are authoritative for the root too, so that what does not exist is NXDOMAIN.
 
-mod update;
-
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
@@ -160,20 +158,35 @@ impl Bind {
         Ok(texts)
     }
 
-    /// Has `nsupdate` add records, each given as a line of a zone file, and waits until the secondary has them too.
+    /// Adds records, each given as a line of a zone file, and waits until the secondary has them too.
     ///
     /// # Errors
     ///
     /// When there is no `nsupdate`, or BIND refuses a record.
     pub async fn add(&self, lines: &[String]) -> Result<()> {
+        let added = lines.iter().map(|line| format!("update add {line}\nsend\n"));
+        self.update(&added.collect::<String>()).await
+    }
+
+    /// Has one CAA record at `name` that lets this CA issue, in the place of those that were there, and waits until the
+    /// secondary has it too.
+    ///
+    /// # Errors
+    ///
+    /// When there is no `nsupdate`, or BIND refuses the record.
+    pub async fn set_caa(&self, name: &str, ca: &str) -> Result<()> {
+        let (gone, there) = (format!("{name}. CAA"), format!("{name}. 60 CAA 0 issue \"{ca}\""));
+        self.update(&format!("update delete {gone}\nupdate add {there}\nsend\n"))
+            .await
+    }
+
+    /// Has `nsupdate` carry out these commands, as a zone's owner would.
+    async fn update(&self, commands: &str) -> Result<()> {
         let nsupdate = programs::find("nsupdate", "bind9-dnsutils")?;
-        let mut script = format!(
-            "server {PRIMARY} {}\nkey hmac-sha256:{KEY_NAME} {KEY}\n",
+        let script = format!(
+            "server {PRIMARY} {}\nkey hmac-sha256:{KEY_NAME} {KEY}\n{commands}",
             self.port
         );
-        for line in lines {
-            writeln!(script, "update add {line}\nsend")?;
-        }
         let mut child = Command::new(nsupdate)
             .args(["-t", "20"])
             .stdin(Stdio::piped())

@@ -30,7 +30,7 @@ async fn a_name_that_caa_forbids_is_left_out_with_advice_costs_the_ca_nothing_an
     };
     let world = world(1, FAST, options).await;
     let bind = world.bind().unwrap();
-    bind.set_caa(CLOSED, CLOSED, "ca.example").await.unwrap();
+    bind.set_caa(CLOSED, "ca.example").await.unwrap();
     apply_issuer(&world, FAST).await;
     let forbidden = format!("www.{CLOSED}");
     let open = [format!("a.{OPEN}"), format!("b.{OPEN}")];
@@ -58,9 +58,7 @@ async fn a_name_that_caa_forbids_is_left_out_with_advice_costs_the_ca_nothing_an
         assert!(entry.message.contains(part), "{part} is not in {}", entry.message);
     }
 
-    bind.set_caa(CLOSED, CLOSED, "pebble.letsencrypt.org")
-        .await
-        .unwrap();
+    bind.set_caa(CLOSED, "pebble.letsencrypt.org").await.unwrap();
     let all: BTreeSet<String> = asked.into_iter().collect();
     wait_for("the name to join", Duration::from_secs(180), &[], async || {
         Ok((issued(&world).await == all).then_some(()))
