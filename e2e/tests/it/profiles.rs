@@ -53,9 +53,7 @@ async fn valid_for(world: &World, name: &str, days: u64) {
 
 /// The orders that the CA has made.
 fn new_orders(world: &World) -> usize {
-    let log = world.front().unwrap().log();
-    let is_made = |arrival: &&Arrival| arrival.kind == RequestKind::NewOrder && arrival.status == Some(201);
-    log.arrivals.iter().filter(is_made).count()
+    world.front().unwrap().log().orders()
 }
 
 /// How often the CA was asked for an order.
