@@ -32,7 +32,7 @@ pub use ports::free_port;
 pub use wait::wait_for;
 
 /// How often a condition is looked at while waiting for it.
-const POLL: Duration = Duration::from_millis(50);
+const POLL: Duration = Duration::from_millis(250);
 
 /// A running child process. Killed when dropped.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
 
@@ -40,16 +41,21 @@ pub async fn serve(
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .with_state(health)
-        .route(
-            "/metrics",
-            get(async move || ([(CONTENT_TYPE, MEDIA_TYPE)], metrics())),
-        );
+        .route("/metrics", get(async move || told(metrics).await));
     if let Err(error) = axum::serve(listener, routes)
         .with_graceful_shutdown(shutdown)
         .await
     {
         tracing::error!(%error, "the probes' server ended");
     }
+}
+
+/// What `metrics` says. It counts all that there is, so nobody else is to wait for it.
+async fn told(metrics: impl FnOnce() -> String + Send + 'static) -> impl IntoResponse {
+    tokio::task::spawn_blocking(metrics)
+        .await
+        .map(|text| ([(CONTENT_TYPE, MEDIA_TYPE)], text))
+        .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 async fn ready(State(health): State<Health>) -> (StatusCode, &'static str) {

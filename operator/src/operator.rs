@@ -149,11 +149,7 @@ pub async fn run(
     tasks.spawn(responder::serve(http, context.challenges.clone(), over()));
     let (seen, each) = (context.seen.clone(), settings.metrics_per_certificate);
     let told_metrics = move || {
-        let (certificates, shards) = (seen.certificates.state(), seen.shards.state());
-        let (certificates, shards) = (
-            certificates.iter().map(AsRef::as_ref),
-            shards.iter().map(AsRef::as_ref),
-        );
+        let (certificates, shards) = (seen.certificates.each(), seen.shards.each());
         metrics.show(&Overview::of(certificates, shards, each, clock::now()));
         metrics.text()
     };

@@ -1,22 +1,23 @@
 //! Watches: every event goes into a store first and to its reader then.
 
 mod index;
+mod store;
 
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use futures::future::{BoxFuture, Shared};
+use futures::StreamExt;
 use futures::stream::{BoxStream, select_all};
-use futures::{FutureExt, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
-use kube::runtime::reflector::{ObjectRef, Store, store};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt, reflector};
 use kube::{Api, Client, Resource};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use self::index::Index;
 pub use self::index::Keys;
+use self::store::Store;
 
 /// A watch is begun anew this often, in seconds, so that one whose connection has died unnoticed
 /// does not stay blind.
@@ -25,73 +26,61 @@ pub const TIMEOUT_SECONDS: u32 = 28;
 /// The events of one kind, from all namespaces that are watched. Failed watches are begun again.
 pub type Watched<K> = BoxStream<'static, Event<K>>;
 
-/// What has been seen of one kind: a store for each watched namespace, or one for all.
-pub struct Seen<K: Resource<DynamicType = ()> + 'static> {
-    stores: Vec<(Store<K>, Index<K>)>,
-    /// A store wakes only one of those that wait for it, so all wait for this.
-    ready: Shared<BoxFuture<'static, ()>>,
+/// What has been seen of one kind: a store for each watched namespace, or one for all. Cheap to clone.
+pub struct Seen<K> {
+    stores: Vec<Store<K>>,
 }
 
-impl<K: Resource<DynamicType = ()> + Clone> Clone for Seen<K> {
+impl<K> Clone for Seen<K> {
     fn clone(&self) -> Self {
         Self {
             stores: self.stores.clone(),
-            ready: self.ready.clone(),
         }
     }
 }
 
-impl<K: Resource<DynamicType = ()> + Clone + Send + Sync> Seen<K> {
-    fn of(stores: Vec<(Store<K>, Index<K>)>) -> Self {
-        let all = stores.clone();
-        let ready = async move {
-            for (store, _) in &all {
-                // The watch ends only with the process; then nobody waits any more.
-                let _ = store.wait_until_ready().await;
-            }
-        };
-        Self {
-            stores,
-            ready: ready.boxed().shared(),
-        }
-    }
-
+impl<K: Kept> Seen<K> {
     /// The object of that name.
     #[must_use]
     pub fn get(&self, reference: &ObjectRef<K>) -> Option<Arc<K>> {
-        self.stores.iter().find_map(|(store, _)| store.get(reference))
+        let key = store::key(reference.namespace.as_deref(), &reference.name);
+        self.stores.iter().find_map(|store| store.get(&key))
     }
 
-    /// All objects.
-    #[must_use]
-    pub fn state(&self) -> Vec<Arc<K>> {
-        self.stores.iter().flat_map(|(store, _)| store.state()).collect()
+    /// All objects, one after the other: of many, most are packed, and each is unpacked in its turn.
+    pub fn each(&self) -> impl Iterator<Item = Arc<K>> + use<K> {
+        self.stores.clone().into_iter().flat_map(Store::each)
     }
 
     /// The objects that have this key by what [`watch`] was given.
     #[must_use]
     pub fn find(&self, key: &str) -> Vec<Arc<K>> {
-        let found = self.stores.iter().flat_map(|(store, index)| {
-            let found = index
-                .find(key)
-                .into_iter()
-                .filter_map(|object| store.get(&object));
-            // It may have changed a moment ago.
-            found.filter(|object| index.has(object, key)).collect::<Vec<_>>()
-        });
-        found.collect()
+        self.stores.iter().flat_map(|store| store.find(key)).collect()
     }
 
     /// Was everything that exists seen once?
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.ready.peek().is_some()
+        self.stores.iter().all(Store::is_ready)
     }
 
     /// Returns once everything that exists was seen once.
     pub async fn ready(&self) {
-        self.ready.clone().await;
+        for store in &self.stores {
+            store.ready().await;
+        }
     }
+}
+
+/// What can be kept of a watch.
+pub trait Kept:
+    Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static
+{
+}
+
+impl<K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static>
+    Kept for K
+{
 }
 
 /// The API of a namespaced kind: for each of the `namespaces`, or for all if there are none.
@@ -113,56 +102,21 @@ where
 /// ([`Seen::find`]). What is kept of them lacks `managedFields`, which are half of an object and of no use here: written
 /// back without them, it keeps those that the API server has.
 #[must_use]
-pub fn watch<K>(apis: Vec<Api<K>>, config: &watcher::Config, keys: Keys<K>) -> (Seen<K>, Watched<K>)
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-{
+pub fn watch<K: Kept>(apis: Vec<Api<K>>, config: &watcher::Config, keys: Keys<K>) -> (Seen<K>, Watched<K>) {
     let mut stores = Vec::new();
     let mut streams = Vec::new();
     for api in apis {
-        let (reader, writer) = store();
-        let index = Index::by(keys);
-        stores.push((reader.clone(), index.clone()));
+        let store = Store::by(keys);
+        stores.push(store.clone());
         let events = watcher::watcher(api, config.clone().timeout(TIMEOUT_SECONDS))
             .default_backoff()
             .modify(|object| object.meta_mut().managed_fields = None);
-        let events = reflector(writer, events).filter_map(|event| async move {
+        let events = events.filter_map(|event| async move {
             event
                 .inspect_err(|error| tracing::warn!(%error, kind = %K::kind(&()), "a watch is begun again"))
                 .ok()
         });
-        let events = events.inspect(move |event| index.note(event, |object| reader.get(object).is_some()));
-        streams.push(events.boxed());
+        streams.push(events.inspect(move |event| store.note(event)).boxed());
     }
-    (Seen::of(stores), select_all(streams).boxed())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use k8s_openapi::api::core::v1::Secret;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn all_who_wait_for_the_first_listing_are_woken() {
-        let (reader, mut writer) = store::<Secret>();
-        let seen = Seen::of(vec![(reader, Index::by(|_| Vec::new()))]);
-        let waiters: Vec<_> = (0..3)
-            .map(|_| {
-                let seen = seen.clone();
-                tokio::spawn(async move { seen.ready().await })
-            })
-            .collect();
-        // Each of them has looked once.
-        tokio::task::yield_now().await;
-        writer.apply_watcher_event(&Event::Init);
-        writer.apply_watcher_event(&Event::InitDone);
-        let woken = futures::future::join_all(waiters);
-        let woken = tokio::time::timeout(Duration::from_secs(10), woken)
-            .await
-            .unwrap();
-        assert!(woken.iter().all(Result::is_ok));
-    }
+    (Seen { stores }, select_all(streams).boxed())
 }

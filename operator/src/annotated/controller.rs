@@ -61,7 +61,7 @@ pub fn tell(to: &[mpsc::UnboundedSender<News>], event: &Event<Certificate>) {
             },
             owner: controller(certificate).map(|owner| (owner.kind.clone(), owner.name.clone())),
         },
-        // What a listing shows is in the store only once it is complete.
+        // What a listing lacks is gone only once it is complete.
         Event::InitDone => News::All,
         Event::Init | Event::InitApply(_) => return,
     };
@@ -146,9 +146,9 @@ pub(super) async fn run<K: Annotated>(
             () = &mut all_seen, if !is_ready => is_ready = true,
             Some(event) = objects.next() => match event {
                 Event::Apply(object) => due.set_latest(&Key::of(&object), Instant::now()),
-                // What a listing shows is in the store only once it is complete.
+                // What a listing lacks is gone only once it is complete.
                 Event::InitDone => {
-                    for object in seen.state() {
+                    for object in seen.each() {
                         due.set_latest(&Key::of(object.as_ref()), Instant::now());
                     }
                 }
@@ -187,8 +187,7 @@ pub(super) async fn run<K: Annotated>(
 /// The objects that a change of a Certificate concerns: the one that it is made for, and those that name its Secret.
 fn concerned<K: Annotated>(seen: &Seen<K>, news: &News) -> Vec<Key> {
     let News::One { certificate, owner } = news else {
-        let all = seen.state();
-        return all.iter().map(|object| Key::of(object.as_ref())).collect();
+        return seen.each().map(|object| Key::of(object.as_ref())).collect();
     };
     let CertificateKey { namespace, name } = certificate;
     let owner = owner.iter().filter(|(kind, _)| kind == K::KIND.word());

@@ -1,7 +1,6 @@
 //! An Ingress or a Gateway, reduced to the Secrets that it names, with their host names. Pure.
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -10,10 +9,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
 use sancho_core::shown::shown_within;
 use sancho_crds::{CLUSTER_ISSUER_ANNOTATION, ISSUER_ANNOTATION};
-use serde::de::DeserializeOwned;
 
 use super::gateway::{CertificateRef, Gateway, Listener};
 use crate::found_by;
+use crate::watching::Kept;
 
 /// Something that is wrong in an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,15 +44,7 @@ pub(super) struct Entry {
 }
 
 /// A kind of object that has Certificates made for it.
-pub(super) trait Annotated:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope>
-    + Clone
-    + Debug
-    + DeserializeOwned
-    + Send
-    + Sync
-    + 'static
-{
+pub(super) trait Annotated: Kept + Resource<Scope = NamespaceResourceScope> {
     /// The kind.
     const KIND: Kind;
 

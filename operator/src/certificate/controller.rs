@@ -82,9 +82,9 @@ pub async fn run(
             () = &mut ending => return,
             Some(event) = certificates.next() => match event {
                 Event::Apply(certificate) => due.set_latest(&key_of(&certificate), Instant::now()),
-                // What a listing shows is in the store only once it is complete.
+                // What a listing lacks is gone only once it is complete.
                 Event::InitDone => {
-                    for certificate in context.seen.certificates.state() {
+                    for certificate in context.seen.certificates.each() {
                         due.set_latest(&key_of(&certificate), Instant::now());
                     }
                 }
@@ -97,7 +97,7 @@ pub async fn run(
             },
             Some(key) = nudges.recv() => due.set_latest(&key, Instant::now() + GATHER),
             Ok(()) = issuers.changed() => {
-                for certificate in context.seen.certificates.state() {
+                for certificate in context.seen.certificates.each() {
                     due.set_latest(&key_of(&certificate), Instant::now() + GATHER);
                 }
             }

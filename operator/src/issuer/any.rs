@@ -73,7 +73,7 @@ impl AnyIssuer for Issuer {
             .get(&ObjectRef::new(&key.name).within(key.namespace.as_deref()?))
     }
     fn all_seen(context: &Context) -> Vec<Arc<Self>> {
-        context.seen.issuers.state()
+        context.seen.issuers.each().collect()
     }
     fn api(&self, context: &Context) -> Api<Self> {
         Api::namespaced(context.client.clone(), &self.namespace().unwrap_or_default())
@@ -112,7 +112,7 @@ impl AnyIssuer for ClusterIssuer {
         context.seen.cluster_issuers.get(&ObjectRef::new(&key.name))
     }
     fn all_seen(context: &Context) -> Vec<Arc<Self>> {
-        context.seen.cluster_issuers.state()
+        context.seen.cluster_issuers.each().collect()
     }
     fn api(&self, context: &Context) -> Api<Self> {
         Api::all(context.client.clone())

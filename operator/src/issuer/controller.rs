@@ -9,7 +9,7 @@ use futures::StreamExt;
 use kube::ResourceExt;
 use kube::api::PostParams;
 use kube::runtime::watcher::Event;
-use sancho_crds::{IssuerStatus, condition};
+use sancho_crds::{Acme, IssuerStatus, condition};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
@@ -66,7 +66,7 @@ where
         tokio::select! {
             Some(event) = issuers.next() => match event {
                 Event::Apply(issuer) => reconciler.set_due(&issuer, &running, &mut due),
-                // What a listing shows is in the store only once it is complete.
+                // What a listing lacks is gone only once it is complete.
                 Event::InitDone => {
                     for issuer in K::all_seen(&reconciler.context) {
                         reconciler.set_due(&issuer, &running, &mut due);
@@ -231,12 +231,8 @@ impl<K: AnyIssuer> Reconciler<K> {
         let cluster_issuers = &self.context.seen.cluster_issuers;
         // Else a budget that is given would give way for a moment.
         cluster_issuers.ready().await;
-        let speaks_for = |acme| account::origin(acme).is_ok_and(|of| of.to_string() == origin);
-        if !cluster_issuers
-            .state()
-            .iter()
-            .any(|issuer| speaks_for(&issuer.spec.acme))
-        {
+        let speaks_for = |acme: &Acme| account::origin(acme).is_ok_and(|of| of.to_string() == origin);
+        if !cluster_issuers.each().any(|issuer| speaks_for(&issuer.spec.acme)) {
             self.context.budgets.without_cluster_issuer(origin);
         }
     }

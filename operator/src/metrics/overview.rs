@@ -1,5 +1,6 @@
 //! What there is of Certificates, names and shards, as the watches show it: counted anew whenever Prometheus asks.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -40,18 +41,18 @@ pub struct Overview {
 
 impl Overview {
     /// The figures of what there is at `now`. With `each` there are some for every Certificate.
-    pub fn of<'a>(
-        certificates: impl Iterator<Item = &'a Certificate>,
-        shards: impl Iterator<Item = &'a CertificateShard>,
+    pub fn of(
+        certificates: impl Iterator<Item = impl Borrow<Certificate>>,
+        shards: impl Iterator<Item = impl Borrow<CertificateShard>>,
         each: bool,
         now: Timestamp,
     ) -> Self {
         let mut figures = Self::default();
         for certificate in certificates {
-            figures.count_certificate(certificate, each);
+            figures.count_certificate(certificate.borrow(), each);
         }
         for shard in shards {
-            figures.count_shard(shard, now);
+            figures.count_shard(shard.borrow(), now);
         }
         figures
     }

@@ -136,8 +136,7 @@ impl Answers {
             Event::Init => {}
             // What went away while a watch was interrupted is missing from the new list.
             Event::InitDone => {
-                let shards = self.seen.state();
-                let uids: HashSet<String> = shards.iter().filter_map(|shard| shard.uid()).collect();
+                let uids: HashSet<String> = self.seen.each().filter_map(|shard| shard.uid()).collect();
                 self.table.retain(|uid| uids.contains(uid));
                 self.serve_all();
             }
@@ -153,7 +152,7 @@ impl Answers {
     }
 
     fn serve_all(&self) {
-        for shard in self.seen.state() {
+        for shard in self.seen.each() {
             self.serve(&shard);
         }
     }

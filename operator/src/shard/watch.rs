@@ -135,7 +135,7 @@ impl Watch {
 
     /// Others may be held back now, or held back no longer.
     fn quotas_changed(&mut self) {
-        for shard in self.context.seen.shards.state() {
+        for shard in self.context.seen.shards.each() {
             let waits = shard.status.as_ref().is_none_or(|status| {
                 let ready = condition(&status.conditions, "Ready");
                 let renewal = status.issued.as_ref().map(|issued| issued.renewal_time.0);
@@ -150,9 +150,10 @@ impl Watch {
 
     /// What went away while a watch was interrupted is not told by an event: it is missing from the new list.
     fn forget_unseen(&mut self) {
-        let seen = self.context.seen.shards.state();
-        let keys: HashSet<ShardKey> = seen.iter().map(|shard| ShardKey::of(shard)).collect();
-        let uids: HashSet<String> = seen.iter().filter_map(|shard| shard.uid()).collect();
+        let seen = self.context.seen.shards.each();
+        let (keys, uids): (HashSet<ShardKey>, HashSet<String>) = seen
+            .map(|shard| (ShardKey::of(&shard), shard.uid().unwrap_or_default()))
+            .unzip();
         self.due.retain(|key| keys.contains(key));
         self.context.challenges.retain(|uid| uids.contains(uid));
         self.context.quotas.retain(|key| keys.contains(key));
@@ -181,7 +182,7 @@ impl Watch {
     }
 
     fn tell_reformer_of_all(&self) {
-        for shard in self.context.seen.shards.state() {
+        for shard in self.context.seen.shards.each() {
             self.tell_reformer(&shard);
         }
     }
@@ -192,7 +193,7 @@ impl Watch {
             Event::InitDone => {
                 self.look_at_all();
                 self.tell_reformer_of_all();
-                for secret in self.context.seen.secrets.state() {
+                for secret in self.context.seen.secrets.each() {
                     self.tell_planner_of(&secret);
                 }
             }
@@ -255,7 +256,7 @@ impl Watch {
     }
 
     fn look_at_all(&mut self) {
-        for shard in self.context.seen.shards.state() {
+        for shard in self.context.seen.shards.each() {
             self.look(&shard);
         }
     }
