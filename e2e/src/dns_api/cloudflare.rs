@@ -84,15 +84,30 @@ async fn result(shared: &Shared, head: &Parts, body: &[u8]) -> Result<(Value, Va
     let parts: Vec<&str> = path.split('/').collect();
     match (&head.method, parts.as_slice()) {
         (&Method::GET, ["zones"]) => {
-            let wanted = parameter(head, "name");
-            let zones = shared.zones.names().iter();
-            let found: Vec<Value> = zones
-                .filter(|zone| wanted.as_ref().is_none_or(|name| name == *zone))
-                .map(|zone| json!({ "id": zone_id(zone), "name": zone, "status": "active" }))
+            let (name, status) = (parameter(head, "name"), parameter(head, "status"));
+            // Each zone was added to another account as well, where it stays pending, and is listed first.
+            let all = shared.zones.names().iter().flat_map(|zone| {
+                [
+                    (pending_id(zone), zone, "pending"),
+                    (zone_id(zone), zone, "active"),
+                ]
+            });
+            let found: Vec<Value> = all
+                .filter(|(_, zone, _)| name.as_ref().is_none_or(|name| name == *zone))
+                .filter(|(.., is)| status.as_ref().is_none_or(|status| status == is))
+                .map(|(id, name, status)| json!({ "id": id, "name": name, "status": status }))
                 .collect();
             let count = found.len();
             Ok((found.into(), pages(1, 20, count)))
         }
+        // A pending zone takes records, and no server of it is asked for them.
+        (&Method::GET, ["zones", id, "dns_records"]) if is_pending(shared, id) => {
+            Ok((json!([]), pages(1, 100, 0)))
+        }
+        (&Method::POST, ["zones", id, "dns_records", "batch"]) if is_pending(shared, id) => Ok((
+            json!({ "deletes": [], "patches": [], "puts": [], "posts": [] }),
+            Value::Null,
+        )),
         (&Method::GET, ["zones", id, "dns_records"]) => {
             let texts = texts(shared, zone(shared, id)?).await?;
             list(shared, head, &texts)
@@ -236,6 +251,15 @@ fn pages(page: usize, size: usize, count: usize) -> Value {
 
 fn zone_id(zone: &str) -> String {
     hash(&[zone])
+}
+
+fn pending_id(zone: &str) -> String {
+    hash(&["pending", zone])
+}
+
+fn is_pending(shared: &Shared, id: &str) -> bool {
+    let mut zones = shared.zones.names().iter();
+    zones.any(|zone| pending_id(zone) == id)
 }
 
 fn record_id(name: &str, value: &str) -> String {

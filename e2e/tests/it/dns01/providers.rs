@@ -282,7 +282,7 @@ async fn what_a_provider_refuses_is_told_with_its_mend_before_the_ca_is_asked() 
             cloudflare("token"),
             &other,
             "DNSZoneRefused",
-            "Cloudflare shows no zone other.example to these credentials",
+            "Cloudflare shows no active zone other.example to these credentials",
         ),
         (
             "bad-secret",

@@ -178,13 +178,15 @@ impl Cloudflare {
         Err(in_the_way())
     }
 
-    /// The zone's ID.
+    /// The ID of the zone, of the one that is served.
     async fn zone(&self, zone: &str) -> Result<String, DnsFault> {
         let _turn = self.account.turn(zone).await?;
         if let Some(id) = self.account.recall(zone) {
             return Ok(id.to_string());
         }
-        let path = format!("/client/v4/zones?name={}", encoded(zone));
+        // Of the same name there may be another one, in another account, that is not served: nobody would see what is
+        // written there.
+        let path = format!("/client/v4/zones?name={}&status=active", encoded(zone));
         let response = self.send("listZones", Method::GET, path, None).await?;
         let answer: Answer<Vec<Zone>> = self.read(&response, zone)?;
         let zones = answer.result.unwrap_or_default();
@@ -195,8 +197,9 @@ impl Cloudflare {
             return Err(DnsFault::new(
                 ZONE_REFUSED,
                 &format!(
-                    "Cloudflare shows no zone {zone} to these credentials: give the token the permissions Zone:Read and \
-                     DNS:Edit for it, or choose another solver for its names by a selector"
+                    "Cloudflare shows no active zone {zone} to these credentials: give the token the permissions Zone:Read \
+                     and DNS:Edit for it; if its status there is pending, have the domain delegated to its name servers; or \
+                     choose another solver for its names by a selector"
                 ),
             ));
         };
