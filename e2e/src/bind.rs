@@ -4,6 +4,8 @@
 //! Both listen at one port, at 127.0.0.1 and ::1, since a zone's servers are found by their addresses alone, and named
 //! listens at nothing but what an interface has. They are authoritative for the root too, so that what does not exist is NXDOMAIN.
 
+mod forwarder;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
@@ -19,6 +21,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
+use self::forwarder::Forwarder;
 use crate::process::{Launch, Process, free_port, wait_for};
 use crate::programs;
 
@@ -36,6 +39,8 @@ pub const OF_ANOTHER: &str = "of-somebody-else";
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 const PRIMARY: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const SECONDARY: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+/// Where the third server is.
+pub const THIRD: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
 
 /// The zones, and how they are served.
 #[derive(Debug, Clone, Default)]
@@ -48,6 +53,9 @@ pub struct BindOptions {
     pub lag: Option<Duration>,
     /// Whether providers' APIs write the zones, too: see [`crate::dns_api`].
     pub api: bool,
+    /// Whether the zones have a third server, at [`THIRD`], which has what the primary has, and takes no TCP: see
+    /// [`Bind::third_takes_tcp`].
+    pub third: bool,
     /// Whether the CA asks the primary. If not, it asks the secondary, which hears of news last.
     pub ca_asks_primary: bool,
 }
@@ -59,6 +67,7 @@ pub struct Bind {
     port: u16,
     zones: Vec<String>,
     ca_asks_primary: bool,
+    third: Option<Forwarder>,
 }
 
 impl Bind {
@@ -83,12 +92,17 @@ impl Bind {
         };
         let primary = run("named-primary", PRIMARY, primary_zones(dir, port, options)?)?;
         let secondary = run("named-secondary", SECONDARY, secondary_zones(port, options))?;
+        let third = match options.third {
+            true => Some(Forwarder::start((THIRD, port).into(), (PRIMARY, port).into()).await?),
+            false => None,
+        };
         let bind = Bind {
             primary,
             secondary,
             port,
             zones,
             ca_asks_primary: options.ca_asks_primary,
+            third,
         };
         let both = [&bind.primary, &bind.secondary];
         wait_for("both DNS servers", START_TIMEOUT, &both, async || {
@@ -120,6 +134,16 @@ impl Bind {
         } else {
             self.secondary()
         }
+    }
+
+    /// Has the third server take TCP from now on.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or its port is taken.
+    pub async fn third_takes_tcp(&self) -> Result<()> {
+        let third = self.third.as_ref().context("the zones have no third server")?;
+        third.take_tcp().await
     }
 
     /// The zones that can be updated.
@@ -285,6 +309,10 @@ fn primary_zones(dir: &Path, port: u16, options: &BindOptions) -> Result<String>
     let head = format!(
         "$TTL 60\n@ SOA ns1 hostmaster 1 {refresh} 1 86400 1\n@ NS ns1\n@ NS ns2\nns1 A {PRIMARY}\nns2 AAAA {SECONDARY}\n"
     );
+    let head = match options.third {
+        true => format!("{head}@ NS ns3\nns3 A {THIRD}\n"),
+        false => head,
+    };
     let notify = match options.lag {
         None => format!("notify explicit; also-notify port {port} {{ {SECONDARY}; }};"),
         Some(_) => String::new(),

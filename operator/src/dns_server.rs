@@ -21,6 +21,17 @@ pub enum By {
 /// A question: how it came, its name in lower case with its final dot, and its type.
 pub type Question = (By, String, RecordType);
 
+/// What a server takes by TCP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tcp {
+    /// Any number of questions by each connection.
+    Taken,
+    /// One by each, and then it closes it.
+    OneQuestion,
+    /// Nothing listens there.
+    Refused,
+}
+
 /// A running server. It ends when dropped.
 pub struct DnsServer {
     pub address: SocketAddr,
@@ -31,14 +42,36 @@ pub struct DnsServer {
 impl DnsServer {
     /// Starts one that sends what `answer` has for a question: messages, one after the other.
     pub async fn start(answer: impl Fn(&Message, By) -> Vec<Vec<u8>> + Send + Sync + 'static) -> Self {
-        let (udp, tcp) = loop {
-            let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        loop {
             // The port may be taken by UDP.
+            let any = (Ipv4Addr::LOCALHOST, 0).into();
+            let tcp = TcpListener::bind::<SocketAddr>(any).await.unwrap();
             if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()).await {
-                break (udp, tcp);
+                return Self::on(udp, Some(tcp), Tcp::Taken, answer);
             }
-        };
-        let address = tcp.local_addr().unwrap();
+        }
+    }
+
+    /// Starts the same at `address`, if nobody else is there.
+    pub async fn at(
+        address: SocketAddr,
+        tcp: Tcp,
+        answer: impl Fn(&Message, By) -> Vec<Vec<u8>> + Send + Sync + 'static,
+    ) -> Option<Self> {
+        let listener = TcpListener::bind(address).await.ok()?;
+        let udp = UdpSocket::bind(listener.local_addr().ok()?).await.ok()?;
+        // Only so that nobody else takes it by TCP.
+        let listener = (tcp != Tcp::Refused).then_some(listener);
+        Some(Self::on(udp, listener, tcp, answer))
+    }
+
+    fn on(
+        udp: UdpSocket,
+        listener: Option<TcpListener>,
+        tcp: Tcp,
+        answer: impl Fn(&Message, By) -> Vec<Vec<u8>> + Send + Sync + 'static,
+    ) -> Self {
+        let address = udp.local_addr().unwrap();
         let asked: Arc<Mutex<Vec<Question>>> = Arc::default();
         let answer = Arc::new(answer);
         let heard = {
@@ -64,8 +97,9 @@ impl DnsServer {
         });
         tasks.spawn(async move {
             let mut open = JoinSet::new();
+            let Some(listener) = listener else { return };
             loop {
-                let (mut stream, _) = tcp.accept().await.unwrap();
+                let (mut stream, _) = listener.accept().await.unwrap();
                 let heard = heard.clone();
                 open.spawn(async move {
                     while let Ok(length) = stream.read_u16().await {
@@ -78,11 +112,14 @@ impl DnsServer {
                             let _ = stream.write_u16(u16::try_from(answer.len()).unwrap()).await;
                             let _ = stream.write_all(&answer).await;
                         }
+                        if tcp == Tcp::OneQuestion {
+                            break;
+                        }
                     }
                 });
             }
         });
-        DnsServer {
+        Self {
             address,
             asked,
             _tasks: tasks,

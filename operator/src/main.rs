@@ -108,6 +108,10 @@ struct OperatorArgs {
     /// Look for TXT records at the recursive servers alone: where the zones' own cannot be reached from here.
     #[arg(long)]
     dns01_recursive_nameservers_only: bool,
+    /// Have it do that a zone's servers show a TXT record by UDP: where no TCP gets from here to their port 53, or they take
+    /// none. A CA that asks by TCP may fail then.
+    #[arg(long)]
+    dns01_propagation_without_tcp: bool,
     /// The port of the zones' own servers. All public ones answer at 53.
     #[arg(long, default_value_t = 53)]
     dns01_port: u16,
@@ -264,6 +268,7 @@ impl From<OperatorArgs> for Settings {
             self_check_port,
             dns01_recursive_nameservers,
             dns01_recursive_nameservers_only,
+            dns01_propagation_without_tcp,
             dns01_port,
             dns01_propagation_timeout,
             dns01_provider_endpoint,
@@ -298,6 +303,7 @@ impl From<OperatorArgs> for Settings {
             dns01: Dns01Settings {
                 recursive: dns01_recursive_nameservers,
                 recursive_only: dns01_recursive_nameservers_only,
+                without_tcp: dns01_propagation_without_tcp,
                 port: dns01_port,
                 propagation_timeout: Duration::from_secs(dns01_propagation_timeout.into()),
                 elsewhere: Elsewhere {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use sancho_crds::{Certificate, CertificateShard};
-use sancho_e2e::bind::{Bind, BindOptions, KEY, KEY_NAME};
+use sancho_e2e::bind::{Bind, BindOptions, KEY, KEY_NAME, THIRD};
 use sancho_e2e::ca::PebbleOptions;
 use sancho_e2e::manifests::{Budget, certificate, cluster_issuer};
 use sancho_e2e::process::wait_for;
@@ -241,6 +241,33 @@ async fn a_record_that_is_not_seen_in_time_is_told_with_the_server_that_lacks_it
 
     world.bind().unwrap().secondary_process().resume().unwrap();
     ready(&world, "shop", Duration::from_secs(180)).await;
+    no_record_left(&world).await;
+}
+
+#[tokio::test]
+async fn a_server_that_takes_no_tcp_is_told_and_waited_for() {
+    let mut ca = by_bind(None);
+    ca.bind.as_mut().unwrap().third = true;
+    let world = world(1, FAST, ca).await;
+    apply_issuer(&world, FAST).await;
+    apply_certificate(&world, "shop", &[format!("*.{SHOP}")], 20).await;
+    let told = format!(
+        "the TXT record _acme-challenge.{SHOP} is not seen everywhere yet: ns3.{SHOP} ({THIRD}) has the record by UDP, \
+         and by TCP it cannot be reached (connection refused)"
+    );
+    wait_for(&told, Duration::from_secs(120), &[], async || {
+        let shards = shards(&world).await;
+        let statuses = shards.into_iter().filter_map(|shard| shard.status);
+        let conditions: Vec<_> = statuses.flat_map(|status| status.conditions).collect();
+        let mut all = conditions.iter();
+        let is_told = all.any(|one| one.reason == "WaitsForDNS" && one.message == told);
+        anyhow::ensure!(is_told, "it says {conditions:?}");
+        Ok(Some(()))
+    })
+    .await
+    .unwrap();
+    world.bind().unwrap().third_takes_tcp().await.unwrap();
+    ready(&world, "shop", Duration::from_secs(120)).await;
     no_record_left(&world).await;
 }
 

@@ -511,6 +511,21 @@ pub fn show_obstacle(
     true
 }
 
+/// The same, with what the message says now: for who writes the status anyway.
+pub fn show_obstacle_anew(
+    status: &mut CertificateShardStatus,
+    shard: &CertificateShard,
+    reason: &str,
+    message: &str,
+) {
+    if !show_obstacle(status, shard, reason, message) {
+        let mut shown = status.conditions.iter_mut().filter(|c| c.reason == reason);
+        if let Some(shown) = shown.find(|c| c.status == "True" && c.message != message) {
+            message.clone_into(&mut shown.message);
+        }
+    }
+}
+
 /// Is a failure another one than the last attempt for the same target came to?
 pub fn is_news(status: Option<&CertificateShardStatus>, target: &str, reason: &str) -> bool {
     status

@@ -141,8 +141,8 @@ pub(super) async fn present(
     let timeout = context.dns.propagation_timeout();
     let is_over = |name: &str| since(name).map_or(state.polls >= MOST_LOOKS, |since| since + timeout <= now);
     let lacking = written.iter().filter_map(|record| {
-        let words = unseen.get(&record.record)?;
-        Some((record, words))
+        let lack = unseen.get(&record.record)?;
+        Some((record, lack))
     });
     let mut findings: Vec<Finding> = faults
         .iter()
@@ -150,13 +150,13 @@ pub(super) async fn present(
         .map(|(name, fault)| finding(name, fault.reason, fault.words.clone()))
         .collect();
     let late = lacking.clone().filter(|(record, _)| is_over(&record.name));
-    findings.extend(late.map(|(record, words)| {
+    findings.extend(late.map(|(record, lack)| {
         let words = format!(
-            "the TXT record {} was not seen at all DNS servers of its zone within {} s: {words}: check that they get \
-             the zone from its primary, or look at recursive servers alone with \
-             --dns01-recursive-nameservers-only",
+            "the TXT record {} was not seen at all DNS servers of its zone within {} s: {}: {}",
             record.record,
-            timeout.as_secs()
+            timeout.as_secs(),
+            lack.words,
+            lack.mend()
         );
         finding(&record.name, RECORD_NOT_SEEN, words)
     }));
@@ -166,11 +166,11 @@ pub(super) async fn present(
     }
     let obstacle = match (faults.values().next(), lacking.clone().next()) {
         (Some(fault), _) => Some((fault.reason, fault.words.clone())),
-        (None, Some((record, words))) => Some((
+        (None, Some((record, lack))) => Some((
             "WaitsForDNS",
             format!(
-                "the TXT record {} is not seen everywhere yet: {words}",
-                record.record
+                "the TXT record {} is not seen everywhere yet: {}",
+                record.record, lack.words
             ),
         )),
         (None, None) => None,
@@ -185,7 +185,7 @@ pub(super) async fn present(
     let state = state.unseen(until);
     save(recorder, target, &state, &records, |status, shard| {
         if let Some((reason, words)) = obstacle.filter(|_| is_loud) {
-            finish::show_obstacle(status, shard, reason, &words);
+            finish::show_obstacle_anew(status, shard, reason, &words);
         }
     })
     .await?;

@@ -37,9 +37,9 @@ mod webhook;
 mod writer;
 mod zone;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hickory_resolver::system_conf::read_system_conf;
@@ -47,10 +47,11 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use sancho_crds::Dns01;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 pub use self::api::{Elsewhere, Provider};
 pub use self::fault::{DnsFault, STANDING_RECORD_MISSING, STANDING_RECORD_WRONG};
+pub use self::seen::Lack;
 pub use self::zone::Place;
 
 use self::api::Apis;
@@ -68,6 +69,8 @@ const PLACE_WITHIN: Duration = Duration::from_secs(30);
 const MOST_RECORDS: usize = 100;
 /// So many questions are asked at once by one process.
 const MOST_AT_ONCE: usize = 64;
+/// So much of what was seen by TCP is remembered; it can be looked for again.
+const MOST_SEEN: usize = 20_000;
 
 /// How DNS is asked.
 #[derive(Debug, Clone)]
@@ -76,6 +79,8 @@ pub struct Dns01Settings {
     pub recursive: Vec<SocketAddr>,
     /// Whether records are looked for at those alone, and not at the zones' own servers.
     pub recursive_only: bool,
+    /// Whether it is enough that a zone's servers show a record by UDP.
+    pub without_tcp: bool,
     /// The port of zones' servers: 53, save in tests.
     pub port: u16,
     /// How long a record may take to be seen everywhere.
@@ -107,6 +112,14 @@ struct Inner {
     /// Why there is none, if there is none.
     recursive: Result<Vec<SocketAddr>, String>,
     places: Semaphore,
+    /// What a server was seen to have at a name by TCP.
+    by_tcp: Mutex<HashMap<(SocketAddr, String), SeenByTcp>>,
+}
+
+/// Values that were seen, and until when that counts.
+struct SeenByTcp {
+    values: BTreeSet<String>,
+    until: Instant,
 }
 
 /// A value under a name, and the zone that both are in.
@@ -208,8 +221,8 @@ impl Dns {
         self.change(by, records, Wish::Gone).await
     }
 
-    /// Which of these records cannot be seen at some server: by the record's name, what lacks it, in words.
-    pub async fn unseen(&self, records: &[TxtRecord]) -> BTreeMap<String, String> {
+    /// Which of these records cannot be seen at some server: by the record's name, what lacks it.
+    pub async fn unseen(&self, records: &[TxtRecord]) -> BTreeMap<String, Lack> {
         let mut by_zone: BTreeMap<&str, Vec<&TxtRecord>> = BTreeMap::new();
         for record in records {
             by_zone.entry(&record.zone).or_default().push(record);
@@ -219,7 +232,7 @@ impl Dns {
                 Ok(servers) => servers.unseen(&self.inner, &records).await,
                 Err(fault) => records
                     .into_iter()
-                    .map(|record| (record.name.clone(), fault.words.clone()))
+                    .map(|record| (record.name.clone(), Lack::of_all(&fault.words)))
                     .collect(),
             }
         });
@@ -296,7 +309,31 @@ impl Inner {
             settings,
             recursive,
             places: Semaphore::new(MOST_AT_ONCE),
+            by_tcp: Mutex::default(),
         }
+    }
+
+    /// Was this server seen to have all these values at a name by TCP?
+    fn seen_by_tcp(&self, server: SocketAddr, name: &str, values: &BTreeSet<&str>) -> bool {
+        let by_tcp = self.by_tcp.lock().unwrap_or_else(PoisonError::into_inner);
+        by_tcp.get(&(server, name.to_owned())).is_some_and(|seen| {
+            Instant::now() < seen.until && values.iter().all(|value| seen.values.contains(*value))
+        })
+    }
+
+    /// It was; that counts for as long as the record may take to be seen everywhere.
+    fn remember_by_tcp(&self, server: SocketAddr, name: &str, values: &BTreeSet<&str>) {
+        let now = Instant::now();
+        let mut by_tcp = self.by_tcp.lock().unwrap_or_else(PoisonError::into_inner);
+        if by_tcp.len() >= MOST_SEEN {
+            by_tcp.retain(|_, seen| now < seen.until);
+            if by_tcp.len() >= MOST_SEEN {
+                by_tcp.clear();
+            }
+        }
+        let values = values.iter().map(|value| (*value).to_owned()).collect();
+        let until = now + self.settings.propagation_timeout;
+        by_tcp.insert((server, name.to_owned()), SeenByTcp { values, until });
     }
 }
 

@@ -1,5 +1,6 @@
-//! One message to one DNS server and its answer: by UDP, and by TCP if that is too small (RFC 1035 §4.2, RFC 7766).
+//! Messages to one DNS server and its answers: by UDP, and by TCP if that is too small or wanted (RFC 1035 §4.2, RFC 7766).
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -16,6 +17,10 @@ const ATTEMPTS: [Duration; 2] = [Duration::from_millis(800), Duration::from_mill
 const RECURSIVE: [Duration; 2] = [Duration::from_millis(1000), Duration::from_millis(1500)];
 /// How long it may take by TCP.
 const TCP: Duration = Duration::from_secs(2);
+/// The same for a look by TCP at what was seen by UDP just before.
+const TCP_TOO: Duration = Duration::from_millis(1500);
+/// So many questions are asked by one connection.
+const MOST_PIPELINED: usize = 100;
 /// What fits into a datagram nearly everywhere (DNS flag day 2020).
 const UDP_SIZE: u16 = 1232;
 /// What fits into one without EDNS (RFC 1035 §2.3.4).
@@ -36,6 +41,25 @@ pub(super) enum NoAnswer {
     /// What came is no DNS message, or not the answer.
     #[error("what it answers is no DNS message")]
     Garbled,
+    /// By UDP it says that the answer is too long for that, and by TCP there is none.
+    #[error("its answer is too long for UDP, and by TCP {0}")]
+    Cut(Box<NoAnswer>),
+}
+
+/// How an answer came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Transport {
+    Udp,
+    Tcp,
+}
+
+impl std::fmt::Display for Transport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Udp => "UDP",
+            Self::Tcp => "TCP",
+        })
+    }
 }
 
 impl From<std::io::Error> for NoAnswer {
@@ -51,6 +75,17 @@ pub(super) async fn ask(
     kind: RecordType,
     recursion: bool,
 ) -> Result<Message, NoAnswer> {
+    let answered = ask_any_way(server, name, kind, recursion).await;
+    answered.map(|(answer, _)| answer)
+}
+
+/// The same, and says how the answer came: by TCP if it is too long for UDP.
+pub(super) async fn ask_any_way(
+    server: SocketAddr,
+    name: &Name,
+    kind: RecordType,
+    recursion: bool,
+) -> Result<(Message, Transport), NoAnswer> {
     let mut message = Message::query();
     message.metadata.recursion_desired = recursion;
     message.add_query(Query::query(name.clone(), kind));
@@ -67,10 +102,83 @@ pub(super) async fn ask(
         answer = by_udp(server, &bytes, attempts, |answer| parsed(&message, answer)).await?;
     }
     if !answer.truncation {
-        return Ok(answer);
+        return Ok((answer, Transport::Udp));
     }
     let bytes = message.to_vec().map_err(|_| NoAnswer::Garbled)?;
-    parsed(&message, &by_tcp(server, &bytes).await?).ok_or(NoAnswer::Garbled)
+    let answer = by_tcp(server, &bytes).await;
+    let answer = answer.and_then(|answer| parsed(&message, &answer).ok_or(NoAnswer::Garbled));
+    match answer {
+        Ok(answer) => Ok((answer, Transport::Tcp)),
+        Err(no_answer) => Err(NoAnswer::Cut(Box::new(no_answer))),
+    }
+}
+
+/// Asks `server` by TCP for the records of this type at each of `names`: all questions at once by one connection (RFC 7766
+/// §6.2.1.1), or by several if it closes them. What is read from each answer, in the names' order, within [`TCP_TOO`].
+pub(super) async fn ask_by_tcp<T>(
+    server: SocketAddr,
+    names: &[Name],
+    kind: RecordType,
+    read: impl Fn(&Name, Message) -> T,
+) -> Vec<Result<T, NoAnswer>> {
+    let mut outcomes: Vec<Result<T, NoAnswer>> = names.iter().map(|_| Err(NoAnswer::Silent)).collect();
+    let asking = async {
+        loop {
+            let is_open = |number: &usize| outcomes[*number].is_err();
+            let open: Vec<usize> = (0..names.len()).filter(is_open).collect();
+            let some = &open[..open.len().min(MOST_PIPELINED)];
+            if some.is_empty() {
+                return;
+            }
+            let ended = pipelined(server, kind, some, names, |number, answer| {
+                outcomes[number] = Ok(read(&names[number], answer));
+            })
+            .await;
+            // Whoever answers nothing at all is not asked again.
+            if let Err(no_answer) = ended
+                && some.iter().all(|number| outcomes[*number].is_err())
+            {
+                for number in open {
+                    outcomes[number] = Err(no_answer.clone());
+                }
+                return;
+            }
+        }
+    };
+    // What has come by then counts.
+    let _ = timeout(TCP_TOO, asking).await;
+    outcomes
+}
+
+/// Asks for those of `names` that have these numbers, by one connection, and hands their answers over as they come.
+async fn pipelined(
+    server: SocketAddr,
+    kind: RecordType,
+    numbers: &[usize],
+    names: &[Name],
+    mut answered: impl FnMut(usize, Message),
+) -> Result<(), NoAnswer> {
+    let first = Message::query().id;
+    let mut waiting = BTreeMap::new();
+    let mut bytes = Vec::new();
+    for (id, number) in (0..).zip(numbers) {
+        let mut message = Message::query();
+        // Answers come in any order.
+        message.metadata.id = first.wrapping_add(id);
+        message.metadata.recursion_desired = false;
+        message.add_query(Query::query(names[*number].clone(), kind));
+        bytes.extend(framed(&message.to_vec().map_err(|_| NoAnswer::Garbled)?)?);
+        waiting.insert(message.id, (message, *number));
+    }
+    let mut stream = TcpStream::connect(server).await?;
+    stream.write_all(&bytes).await?;
+    while !waiting.is_empty() {
+        let bytes = read(&mut stream).await?;
+        let id = bytes.first_chunk().map(|id| u16::from_be_bytes(*id));
+        let (message, number) = id.and_then(|id| waiting.remove(&id)).ok_or(NoAnswer::Garbled)?;
+        answered(number, parsed(&message, &bytes).ok_or(NoAnswer::Garbled)?);
+    }
+    Ok(())
 }
 
 /// Sends `message`, of which these are the bytes, to `server`, and gives its answer back as it came, in bytes as well. `tcp`:
@@ -140,16 +248,23 @@ async fn by_udp<T>(
 async fn by_tcp(server: SocketAddr, message: &[u8]) -> Result<Vec<u8>, NoAnswer> {
     let answered = async {
         let mut stream = TcpStream::connect(server).await?;
-        let length = u16::try_from(message.len()).map_err(|_| NoAnswer::Garbled)?;
-        let mut framed = length.to_be_bytes().to_vec();
-        framed.extend_from_slice(message);
-        stream.write_all(&framed).await?;
-        let length = stream.read_u16().await?;
-        let mut answer = vec![0; usize::from(length)];
-        stream.read_exact(&mut answer).await?;
-        Ok(answer)
+        stream.write_all(&framed(message)?).await?;
+        read(&mut stream).await
     };
     timeout(TCP, answered).await.unwrap_or(Err(NoAnswer::Silent))
+}
+
+/// A message as it goes by TCP: its length stands before it.
+fn framed(message: &[u8]) -> Result<Vec<u8>, NoAnswer> {
+    let length = u16::try_from(message.len()).map_err(|_| NoAnswer::Garbled)?;
+    Ok([&length.to_be_bytes(), message].concat())
+}
+
+async fn read(stream: &mut TcpStream) -> Result<Vec<u8>, NoAnswer> {
+    let length = stream.read_u16().await?;
+    let mut message = vec![0; usize::from(length)];
+    stream.read_exact(&mut message).await?;
+    Ok(message)
 }
 
 #[cfg(test)]

@@ -1,4 +1,7 @@
-//! Whether records are seen at all servers of their zone, or at the recursive ones alone.
+//! Whether records are seen at all servers of their zone, by UDP and by TCP, or at the recursive ones alone.
+//!
+//! CAs ask by UDP, by TCP after an answer that is too long or does not come, and some by TCP at once; a server has to take both
+//! (RFC 7766 §5). What a recursive server takes from here says nothing of what a CA gets: UDP does there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -7,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
-use super::exchange::{NoAnswer, ask};
+use super::exchange::{NoAnswer, Transport, ask_any_way, ask_by_tcp};
 use super::fault::{DnsFault, SERVER_FAILS};
 use super::zone::{absolute, recursive, text};
 use super::{Inner, TxtRecord};
@@ -33,6 +36,58 @@ struct Server {
     word: String,
     /// One of these is to answer.
     addresses: Vec<SocketAddr>,
+}
+
+/// Where something was seen, and how.
+struct Seen {
+    address: SocketAddr,
+    by: Transport,
+}
+
+/// Who is not seen to have a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lack {
+    /// Which servers, and what each of them lacks, in words.
+    pub words: String,
+    /// Whether all of them have it by UDP.
+    pub is_of_tcp: bool,
+}
+
+impl Lack {
+    fn new(server: &Server, words: &str, is_of_tcp: bool) -> Self {
+        Self {
+            words: format!("{} {words}", server.word),
+            is_of_tcp,
+        }
+    }
+
+    /// Nobody knows the servers to ask.
+    pub(super) fn of_all(words: &str) -> Self {
+        Self {
+            words: words.to_owned(),
+            is_of_tcp: false,
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.words = format!("{}, {}", self.words, other.words);
+        self.is_of_tcp &= other.is_of_tcp;
+    }
+
+    /// What can be done about it, if it lasts.
+    #[must_use]
+    pub fn mend(&self) -> &'static str {
+        match self.is_of_tcp {
+            true => {
+                "CAs may ask by TCP, which every DNS server has to take (RFC 7766): let TCP in at port 53 there, and out of \
+                 the cluster, or have UDP do with --dns01-propagation-without-tcp"
+            }
+            false => {
+                "check that they get the zone from its primary, or look at recursive servers alone with \
+                 --dns01-recursive-nameservers-only"
+            }
+        }
+    }
 }
 
 impl Servers {
@@ -69,48 +124,92 @@ impl Servers {
         })
     }
 
-    /// Which of `records` one of these servers lacks: by the record's name, which one and how, in words.
-    pub(super) async fn unseen(&self, inner: &Inner, records: &[&TxtRecord]) -> BTreeMap<String, String> {
-        let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    /// Which of `records` one of these servers is not seen to have, by UDP and, unless that is not wanted, by TCP: by the
+    /// record's name. What was seen by TCP once is not looked for there again.
+    pub(super) async fn unseen(&self, inner: &Inner, records: &[&TxtRecord]) -> BTreeMap<String, Lack> {
+        let mut wanted: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for record in records {
-            values.entry(&record.name).or_default().insert(&record.value);
+            wanted.entry(&record.name).or_default().insert(&record.value);
         }
-        let questions = values
-            .iter()
-            .flat_map(|(name, values)| self.servers.iter().map(move |server| (*name, values, server)));
-        let looks = questions.map(|(name, values, server)| async move {
-            let lacks = self.lacks(inner, server, name, values).await?;
-            Some((name.to_owned(), format!("{} {lacks}", server.word)))
-        });
-        let found = futures::future::join_all(looks).await;
-        let mut unseen: BTreeMap<String, String> = BTreeMap::new();
-        for (name, words) in found.into_iter().flatten() {
-            let told = unseen.entry(name).or_default();
-            if !told.is_empty() {
-                told.push_str(", ");
+        let wanted = &wanted;
+        let looks = self.servers.iter().map(|server| async move {
+            let looks = wanted.iter().map(|(name, values)| async move {
+                let look = self.by_udp(inner, server, name, values).await;
+                (*name, look)
+            });
+            let mut looks: BTreeMap<&str, Result<Seen, Lack>> =
+                futures::future::join_all(looks).await.into_iter().collect();
+            if self.are_own && !inner.settings.without_tcp {
+                self.by_tcp(inner, server, wanted, &mut looks).await;
             }
-            told.push_str(&words);
+            looks
+        });
+        let mut unseen: BTreeMap<String, Lack> = BTreeMap::new();
+        for (name, look) in futures::future::join_all(looks).await.into_iter().flatten() {
+            if let Err(lack) = look {
+                let told = unseen.entry(name.to_owned());
+                told.and_modify(|told| told.add(&lack)).or_insert(lack);
+            }
         }
         unseen
     }
 
-    /// Why this server is not seen to have all these values; nothing if it is.
-    async fn lacks(
+    /// Where all these values are at this server by UDP, or why they are not seen there.
+    async fn by_udp(
         &self,
         inner: &Inner,
         server: &Server,
         name: &str,
         values: &BTreeSet<&str>,
-    ) -> Option<String> {
-        let Some(question) = absolute(name) else {
-            return Some("cannot be asked".into());
-        };
-        match self.texts(inner, server, &question).await {
-            Ok(there) => {
-                let is_there = |value: &&str| there.contains(value.as_bytes());
-                (!values.iter().all(is_there)).then(|| "lacks the record".to_owned())
+    ) -> Result<Seen, Lack> {
+        let lacks = |words: &str| Lack::new(server, words, false);
+        let question = absolute(name).ok_or_else(|| lacks("cannot be asked"))?;
+        let (there, seen) = self
+            .texts(inner, server, &question)
+            .await
+            .map_err(|words| lacks(&words))?;
+        match has_all(&there, values) {
+            true => Ok(seen),
+            false => Err(lacks(&format!("lacks the record by {}", seen.by))),
+        }
+    }
+
+    /// Looks by TCP for what was seen at this server by UDP alone.
+    async fn by_tcp<'n>(
+        &self,
+        inner: &Inner,
+        server: &Server,
+        wanted: &BTreeMap<&'n str, BTreeSet<&str>>,
+        looks: &mut BTreeMap<&'n str, Result<Seen, Lack>>,
+    ) {
+        let mut by_address: BTreeMap<SocketAddr, Vec<(&'n str, Name)>> = BTreeMap::new();
+        for (name, look) in &*looks {
+            let Ok(Seen { address, by }) = look else { continue };
+            let is_known = *by == Transport::Tcp || inner.seen_by_tcp(*address, name, &wanted[name]);
+            if let Some(question) = absolute(name).filter(|_| !is_known) {
+                by_address.entry(*address).or_default().push((name, question));
             }
-            Err(words) => Some(words),
+        }
+        for (address, asked) in by_address {
+            let (names, questions): (Vec<&str>, Vec<Name>) = asked.into_iter().unzip();
+            let answers = {
+                let _place = inner.places.acquire().await;
+                let read = |name: &Name, answer: Message| self.values(&answer, name);
+                ask_by_tcp(address, &questions, RecordType::TXT, read).await
+            };
+            for (name, answer) in names.into_iter().zip(answers) {
+                let lack = match answer {
+                    Ok(Ok(there)) if has_all(&there, &wanted[name]) => {
+                        inner.remember_by_tcp(address, name, &wanted[name]);
+                        continue;
+                    }
+                    Ok(Ok(_)) => "lacks it".to_owned(),
+                    Ok(Err(words)) => words,
+                    Err(no_answer) => no_answer.to_string(),
+                };
+                let words = format!("has the record by UDP, and by TCP {lack}");
+                looks.insert(name, Err(Lack::new(server, &words, true)));
+            }
         }
     }
 
@@ -122,7 +221,7 @@ impl Servers {
     ) -> Vec<(String, Result<BTreeSet<Vec<u8>>, String>)> {
         let looks = self.servers.iter().map(|server| async move {
             let there = match absolute(name) {
-                Some(question) => self.texts(inner, server, &question).await,
+                Some(question) => self.texts(inner, server, &question).await.map(|(there, _)| there),
                 None => Err("cannot be asked".into()),
             };
             (server.word.clone(), there)
@@ -130,40 +229,57 @@ impl Servers {
         futures::future::join_all(looks).await
     }
 
-    /// The TXT values that this server has at a name, each put together from its strings; or why that cannot be told.
+    /// The TXT values that this server has at a name, each put together from its strings, and where; or why that cannot be
+    /// told.
     async fn texts(
         &self,
         inner: &Inner,
         server: &Server,
         question: &Name,
-    ) -> Result<BTreeSet<Vec<u8>>, String> {
+    ) -> Result<(BTreeSet<Vec<u8>>, Seen), String> {
         let mut last = "has no address".to_owned();
         for address in &server.addresses {
             let _place = inner.places.acquire().await;
             let known = self.silent().get(address).cloned();
             let answer = match known {
                 Some(no_answer) => Err(no_answer),
-                None => ask(*address, question, RecordType::TXT, !self.are_own).await,
+                None => ask_any_way(*address, question, RecordType::TXT, !self.are_own).await,
             };
-            let answer = match answer {
+            let (answer, by) = match answer {
                 Ok(answer) => answer,
                 Err(no_answer) => {
-                    last = format!("is silent: {no_answer}");
+                    last = match &no_answer {
+                        NoAnswer::Cut(_) => format!("is silent: {no_answer}"),
+                        no_answer => format!("is silent by UDP: {no_answer}"),
+                    };
                     self.silent().insert(*address, no_answer);
                     continue;
                 }
             };
-            let is_told = matches!(
-                answer.response_code,
-                ResponseCode::NoError | ResponseCode::NXDomain
-            );
-            if !is_told || (self.are_own && !answer.authoritative) {
-                last = format!("does not serve the zone (it answers {})", answer.response_code);
-                continue;
+            match self.values(&answer, question) {
+                Ok(there) => {
+                    let address = *address;
+                    return Ok((there, Seen { address, by }));
+                }
+                Err(words) => last = words,
             }
-            return Ok(values_in(&answer.answers, question));
         }
         Err(last)
+    }
+
+    /// The TXT values in a server's answer, or why it tells nothing.
+    fn values(&self, answer: &Message, question: &Name) -> Result<BTreeSet<Vec<u8>>, String> {
+        let is_told = matches!(
+            answer.response_code,
+            ResponseCode::NoError | ResponseCode::NXDomain
+        );
+        match is_told && (answer.authoritative || !self.are_own) {
+            true => Ok(values_in(&answer.answers, question)),
+            false => Err(format!(
+                "does not serve the zone (it answers {})",
+                answer.response_code
+            )),
+        }
     }
 }
 
@@ -197,6 +313,10 @@ impl Server {
             addresses,
         })
     }
+}
+
+fn has_all(there: &BTreeSet<Vec<u8>>, values: &BTreeSet<&str>) -> bool {
+    values.iter().all(|value| there.contains(value.as_bytes()))
 }
 
 /// The servers of `zone` that these records name.
@@ -234,3 +354,6 @@ pub(super) fn values_in(records: &[Record], name: &Name) -> BTreeSet<Vec<u8>> {
     });
     values.collect()
 }
+
+#[cfg(test)]
+mod tests;
