@@ -1,10 +1,12 @@
 //! How TXT records for DNS-01 challenges are written. Field names are cert-manager's.
 
+mod other;
 mod providers;
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::other::{OtherProvider, ProviderName};
 pub use self::providers::{
     AcmeDns, AzureDns, AzureEnvironment, CloudDns, Cloudflare, HttpReq, Route53, Webhook, WebhookConfig,
 };
@@ -14,8 +16,8 @@ pub use self::providers::{
 ///
 /// Credentials are in Secrets: in the namespace of an Issuer, beside a ClusterIssuer in the operator's own.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[x_kube(validation = Rule::new("[has(self.rfc2136), has(self.cloudflare), has(self.route53), has(self.cloudDNS), has(self.azureDNS), has(self.httpreq), has(self.acmeDNS), has(self.webhook)].filter(way, way).size() == 1")
-    .message("say in one way how records are written: rfc2136: { nameserver: 192.0.2.53, tsigKeyName: …, tsigSecretSecretRef: … }, cloudflare: { apiTokenSecretRef: … }, route53: { accessKeyIDSecretRef: …, secretAccessKeySecretRef: … }, cloudDNS, azureDNS, httpreq, acmeDNS or webhook"))]
+#[x_kube(validation = Rule::new("[has(self.rfc2136), has(self.cloudflare), has(self.route53), has(self.cloudDNS), has(self.azureDNS), has(self.httpreq), has(self.acmeDNS), has(self.provider), has(self.webhook)].filter(way, way).size() == 1")
+    .message("say in one way how records are written: rfc2136: { nameserver: 192.0.2.53, tsigKeyName: …, tsigSecretSecretRef: … }, cloudflare: { apiTokenSecretRef: … }, route53: { accessKeyIDSecretRef: …, secretAccessKeySecretRef: … }, cloudDNS, azureDNS, provider: { name: digitalocean, tokenSecretRef: … }, httpreq, acmeDNS or webhook"))]
 pub struct Dns01 {
     /// By dynamic updates (RFC 2136), as BIND, Knot, PowerDNS and others take them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -38,6 +40,9 @@ pub struct Dns01 {
     /// By acme-dns, to which a CNAME at `_acme-challenge.NAME` leads.
     #[serde(default, rename = "acmeDNS", skip_serializing_if = "Option::is_none")]
     pub acme_dns: Option<AcmeDns>,
+    /// By the API of another provider, which has no form of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<OtherProvider>,
     /// By a webhook that was written for cert-manager.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<Webhook>,

@@ -8,6 +8,7 @@
 mod azure_dns;
 mod cloud_dns;
 mod cloudflare;
+mod others;
 mod route53;
 mod simple;
 pub mod webhook;
@@ -36,6 +37,7 @@ use crate::pki::{self, Authority};
 pub use self::azure_dns::{CLIENT, CLIENT_SECRET, GROUP, SUBSCRIPTION, TENANT};
 pub use self::cloud_dns::PROJECT;
 pub use self::cloudflare::TOKEN as CLOUDFLARE_TOKEN;
+pub use self::others::{ACCOUNT, token, word};
 pub use self::route53::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
 pub use self::simple::{ACME_DNS_KEY, ACME_DNS_SUBDOMAIN, ACME_DNS_USER, HTTPREQ_PASSWORD, HTTPREQ_USER};
 
@@ -54,6 +56,30 @@ pub enum Provider {
     HttpReq,
     /// acme-dns.
     AcmeDns,
+    /// DigitalOcean.
+    DigitalOcean,
+    /// DNSimple.
+    DnSimple,
+    /// Hetzner.
+    Hetzner,
+    /// Linode.
+    Linode,
+    /// Scaleway.
+    Scaleway,
+    /// Vultr.
+    Vultr,
+}
+
+impl Provider {
+    /// Those that issuers name by one form.
+    pub const BY_ONE_FORM: [Self; 6] = [
+        Self::DigitalOcean,
+        Self::DnSimple,
+        Self::Hetzner,
+        Self::Linode,
+        Self::Scaleway,
+        Self::Vultr,
+    ];
 }
 
 /// One request that arrived.
@@ -81,6 +107,8 @@ struct Limit {
 /// The APIs. They end when dropped.
 pub struct DnsApi {
     listener: Listener,
+    /// Of those that have an origin of their own.
+    others: Vec<(Provider, Listener)>,
     roots: PathBuf,
     shared: Arc<Shared>,
 }
@@ -138,15 +166,25 @@ impl DnsApi {
             kept: Mutex::default(),
             pace: Mutex::default(),
         });
-        let state = shared.clone();
-        let address = (Ipv4Addr::LOCALHOST, 0).into();
-        let listener = Listener::start("dns-api", address, move |stream, _| {
-            let (state, tls) = (state.clone(), tls.clone());
-            serve_tls(tls, stream, move |request| answer(state.clone(), request))
-        })
-        .await?;
+        let listen = async |provider: Option<Provider>| {
+            let (state, tls) = (shared.clone(), tls.clone());
+            let address = (Ipv4Addr::LOCALHOST, 0).into();
+            Listener::start("dns-api", address, move |stream, _| {
+                let (state, tls) = (state.clone(), tls.clone());
+                serve_tls(tls, stream, move |request| {
+                    answer(state.clone(), provider, request)
+                })
+            })
+            .await
+        };
+        let listener = listen(None).await?;
+        let mut others = Vec::new();
+        for provider in Provider::BY_ONE_FORM {
+            others.push((provider, listen(Some(provider)).await?));
+        }
         Ok(Self {
             listener,
+            others,
             roots,
             shared,
         })
@@ -155,13 +193,22 @@ impl DnsApi {
     /// The flags by which a replica asks here.
     pub fn flags(&self) -> Vec<String> {
         let origin = self.origin();
-        vec![
+        let others = self.others.iter().map(|(provider, listener)| {
+            let port = listener.address().port();
+            format!(
+                "--dns01-provider-endpoint={}=https://localhost:{port}",
+                word(*provider)
+            )
+        });
+        let mut flags: Vec<String> = others.collect();
+        flags.extend([
             format!("--dns01-provider-endpoint=cloudflare={origin}"),
             format!("--dns01-provider-endpoint=route53={origin}"),
             format!("--dns01-provider-endpoint=clouddns={origin}"),
             format!("--dns01-provider-endpoint=azuredns={origin}"),
             format!("--dns01-provider-roots={}", self.roots.display()),
-        ]
+        ]);
+        flags
     }
 
     /// Where httpreq and acme-dns are, which have no host of their own.
@@ -220,19 +267,27 @@ impl Pace {
     }
 }
 
-async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+/// Answers a request that came to the origin of `of`, or to that of all the others.
+async fn answer(
+    shared: Arc<Shared>,
+    of: Option<Provider>,
+    request: Request<Incoming>,
+) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
     let body = match body.collect().await {
         Ok(body) => body.to_bytes(),
         Err(_) => Bytes::new(),
     };
-    let provider = match head.uri.path() {
-        path if path.starts_with("/client/v4/") => Provider::Cloudflare,
-        path if path.starts_with("/dns/v1/") || path == "/token" => Provider::CloudDns,
-        path if path.starts_with("/subscriptions/") || azure_dns::is_login(path) => Provider::AzureDns,
-        path if path.starts_with("/httpreq/") => Provider::HttpReq,
-        "/update" => Provider::AcmeDns,
-        _ => Provider::Route53,
+    let provider = match (of, head.uri.path()) {
+        (Some(provider), _) => provider,
+        (None, path) if path.starts_with("/client/v4/") => Provider::Cloudflare,
+        (None, path) if path.starts_with("/dns/v1/") || path == "/token" => Provider::CloudDns,
+        (None, path) if path.starts_with("/subscriptions/") || azure_dns::is_login(path) => {
+            Provider::AzureDns
+        }
+        (None, path) if path.starts_with("/httpreq/") => Provider::HttpReq,
+        (None, "/update") => Provider::AcmeDns,
+        (None, _) => Provider::Route53,
     };
     let wait = lock(&shared.pace).refuses(Instant::now());
     let answered = match (wait, provider) {
@@ -240,6 +295,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Ful
         (Some(_), Provider::Route53) => route53::throttled(),
         (Some(_), Provider::CloudDns) => cloud_dns::throttled(),
         (Some(_), Provider::AzureDns | Provider::HttpReq | Provider::AcmeDns) => azure_dns::throttled(),
+        (Some(_), other) => others::throttled(other),
         (None, provider) => {
             let _alone = shared.one_by_one.lock().await;
             match provider {
@@ -253,6 +309,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Ful
                 Provider::AzureDns => azure_dns::answer(&shared, &head, &body).await,
                 Provider::HttpReq => simple::httpreq(&shared, &head, &body).await,
                 Provider::AcmeDns => simple::acme_dns(&shared, &head, &body).await,
+                other => others::answer(&shared, other, &head, &body).await,
             }
         }
     };

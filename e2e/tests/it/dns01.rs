@@ -1,6 +1,7 @@
 //! DNS-01 by dynamic updates and by providers' APIs, and dns-persist-01, with BIND as the names' DNS and Pebble validating through its secondary.
 
 mod mistakes;
+mod others;
 mod providers;
 mod standing;
 mod webhooks;

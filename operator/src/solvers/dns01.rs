@@ -3,7 +3,7 @@
 //! name → place (`zone`: CNAMEs, then the SOA) → `writer` (let in by `credentials`) → `seen`
 //!
 //! Writers: dynamic updates (`rfc2136`), and the APIs of providers (`cloudflare`, `route53`, `cloud_dns`, `azure_dns`,
-//! `httpreq`, `acme_dns`), which share what sends
+//! `httpreq`, `acme_dns`, and several by one form, `other`), which share what sends
 //! requests on permits (`api`) and what exchanges record sets (`sets`); and webhooks of cert-manager's (`webhook`).
 //!
 //! # Guarantees
@@ -29,6 +29,7 @@ mod fault;
 #[cfg(test)]
 mod hostile;
 mod httpreq;
+mod other;
 mod rfc2136;
 mod route53;
 mod seen;

@@ -11,7 +11,7 @@ use super::*;
 use crate::stories::not_ready;
 
 /// A CA whose names are in two zones of BIND, which the APIs write.
-fn by_api() -> CaOptions {
+pub(super) fn by_api() -> CaOptions {
     let mut options = by_bind(None);
     options.bind.as_mut().unwrap().api = true;
     options
@@ -89,7 +89,7 @@ fn asked(world: &World, provider: Provider, most: usize) -> Vec<Asked> {
 }
 
 /// No log of a replica has one of these.
-fn no_log_has(world: &World, secrets: &[&str]) {
+pub(super) fn no_log_has(world: &World, secrets: &[&str]) {
     for replica in &world.replicas {
         let log = replica.process().log_tail(usize::MAX);
         for secret in secrets {

@@ -15,7 +15,7 @@ const OPERATIONS: &str = "docs/operations.md";
 const SECURITY: &str = "docs/security.md";
 
 /// CamelCase words in the operator's code that are no reason of a condition or an event.
-const NO_REASONS: [&str; 61] = [
+const NO_REASONS: [&str; 67] = [
     // Types of conditions.
     "Degraded",
     "KeystoreReady",
@@ -73,16 +73,22 @@ const NO_REASONS: [&str; 61] = [
     "AccountKey",
     "Always",
     "Cloudflare",
+    "DNSimple",
+    "DigitalOcean",
     "Ed25519",
     "ExternalAccount",
+    "Hetzner",
+    "Linode",
     "Never",
     "Normal",
     "Opaque",
     "PartialEq",
+    "Scaleway",
     "ShardKey",
     "String",
     "Terminate",
     "Timeout",
+    "Vultr",
     "Warning",
 ];
 

@@ -478,6 +478,30 @@ pub fn refused_issuers() -> Vec<Refused> {
             "write its email beside apiKeySecretRef",
         ),
         (
+            "a provider that nobody knows",
+            issuer(
+                "solvers",
+                "[{ dns01: { provider: { name: nobody, tokenSecretRef: { name: a, key: b } } } }]",
+            ),
+            "supported values: \"digitalocean\"",
+        ),
+        (
+            "DNSimple without its account",
+            issuer(
+                "solvers",
+                "[{ dns01: { provider: { name: dnsimple, tokenSecretRef: { name: a, key: b } } } }]",
+            ),
+            "accountID belongs to dnsimple alone, which needs it",
+        ),
+        (
+            "an account of a provider that has none",
+            issuer(
+                "solvers",
+                "[{ dns01: { provider: { name: vultr, accountID: '1', tokenSecretRef: { name: a, key: b } } } }]",
+            ),
+            "take it out for another provider",
+        ),
+        (
             "ambient credentials of AWS",
             issuer("solvers", "[{ dns01: { route53: { region: eu-central-1 } } }]"),
             "Sancho has no ambient credentials (IRSA, Pod Identity, instance profiles) and assumes no role",
@@ -685,6 +709,8 @@ pub fn accepted() -> Vec<(&'static str, String)> {
                  { dns01: { azureDNS: { subscriptionID: a, resourceGroupName: b, environment: AzureChinaCloud, tenantID: c, \
                  clientID: d, clientSecretSecretRef: { name: a, key: b } } } }, \
                  { dns01: { httpreq: { secretRef: { name: a } } } }, \
+                 { dns01: { provider: { name: hetzner, tokenSecretRef: { name: a, key: b } } } }, \
+                 { dns01: { provider: { name: dnsimple, accountID: '1010', tokenSecretRef: { name: a, key: b } } } }, \
                  { dns01: { webhook: { groupName: acme.example.com, solverName: own, config: { a: [{ b: 1 }] } } } }, \
                  { dns01: { acmeDNS: { host: auth.acme-dns.io, accountSecretRef: { name: a, key: b } } } }]",
             ),

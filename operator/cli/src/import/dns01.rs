@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::fields::Fields;
 
 /// A way that Sancho has as well, and the fields that carry over as they are.
-const WAYS: [(&str, &[&str]); 7] = [
+const WAYS: [(&str, &[&str]); 8] = [
     (
         "rfc2136",
         &["nameserver", "protocol", "tsigKeyName", "tsigSecretSecretRef"],
@@ -40,6 +40,7 @@ const WAYS: [(&str, &[&str]); 7] = [
         ],
     ),
     ("acmeDNS", &["host", "accountSecretRef"]),
+    ("digitalocean", &["tokenSecretRef"]),
     ("webhook", &["groupName", "solverName", "config"]),
 ];
 
@@ -94,7 +95,14 @@ pub fn solver(solver: &Value, kind: &str, path: &str, remarks: &mut Vec<String>)
             "{path}.dns01: a CNAME at _acme-challenge.NAME is followed always, as with cnameStrategy: Follow"
         ));
     }
-    let mut wanted = json!({ "dns01": { *way: settings } });
+    let mut wanted = match *way {
+        // It has no form of its own here.
+        "digitalocean" => {
+            settings["name"] = "digitalocean".into();
+            json!({ "dns01": { "provider": settings } })
+        }
+        way => json!({ "dns01": { way: settings } }),
+    };
     if solver["selector"]
         .as_object()
         .is_some_and(|selector| !selector.is_empty())
@@ -205,6 +213,15 @@ mod tests {
             assert_eq!(remarks.len(), 1, "{remarks:?}");
             assert!(remarks[0].contains("copy Secret"), "{remarks:?}");
         }
+        let digital_ocean = json!({ "dns01": { "cnameStrategy": "Follow", "digitalocean": {
+            "tokenSecretRef": { "name": "token", "key": "access-token" },
+        } } });
+        let ours = solver(&digital_ocean, "Issuer", "solvers[0]", &mut Vec::new()).unwrap();
+        serde_json::from_value::<Solver>(ours.clone()).unwrap();
+        let token = json!({ "name": "token", "key": "access-token" });
+        let expected =
+            json!({ "dns01": { "provider": { "name": "digitalocean", "tokenSecretRef": token } } });
+        assert_eq!(ours, expected);
         let webhook = json!({ "dns01": { "webhook": {
             "groupName": "acme.example.com", "solverName": "own", "config": { "anything": [{ "goes": 1 }] },
         } } });

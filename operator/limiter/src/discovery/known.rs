@@ -48,7 +48,13 @@ struct Provider {
 /// (<https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/DNSLimitations.html>). Cloudflare: 1,200 requests in five
 /// minutes for a user, over all of its tokens (<https://developers.cloudflare.com/fundamentals/api/reference/limits/>), of
 /// which a tenth is left to others. Both as of 2026-11.
-static PROVIDERS: [Provider; 2] = [
+///
+/// Of these a tenth or more is left to others as well: DigitalOcean, 5,000 requests an hour and 250 a minute for a token
+/// (<https://docs.digitalocean.com/reference/api/digitalocean/>); DNSimple, 2,400 an hour for an account
+/// (<https://developer.dnsimple.com/v2/#rate-limiting>); Hetzner, 3,600 an hour for a project
+/// (<https://docs.hetzner.cloud/reference/cloud#rate-limiting>); Vultr, 30 a second for an address
+/// (<https://www.vultr.com/api/>).
+static PROVIDERS: [Provider; 6] = [
     Provider {
         prefix: "dns:route53:",
         requests_per_second: 5.0,
@@ -59,6 +65,30 @@ static PROVIDERS: [Provider; 2] = [
         prefix: "dns:cloudflare:",
         requests_per_second: 3.4,
         burst: 60,
+        max_in_flight: 4,
+    },
+    Provider {
+        prefix: "dns:digitalocean:",
+        requests_per_second: 1.2,
+        burst: 60,
+        max_in_flight: 2,
+    },
+    Provider {
+        prefix: "dns:dnsimple:",
+        requests_per_second: 0.55,
+        burst: 60,
+        max_in_flight: 2,
+    },
+    Provider {
+        prefix: "dns:hetzner:",
+        requests_per_second: 0.85,
+        burst: 60,
+        max_in_flight: 2,
+    },
+    Provider {
+        prefix: "dns:vultr:",
+        requests_per_second: 20.0,
+        burst: 5,
         max_in_flight: 4,
     },
 ];
@@ -103,6 +133,11 @@ mod tests {
         for (account, window, most) in [
             ("dns:route53:a", 60.0, 300.0),
             ("dns:cloudflare:a", 300.0, 1200.0),
+            ("dns:digitalocean:a", 60.0, 250.0),
+            ("dns:digitalocean:a", 3600.0, 5000.0),
+            ("dns:dnsimple:a", 3600.0, 2400.0),
+            ("dns:hetzner:a", 3600.0, 3600.0),
+            ("dns:vultr:a", 1.0, 30.0),
         ] {
             let budget = published(account).unwrap();
             let in_window = 1.0 + f64::from(budget.burst) + budget.requests_per_second * window;

@@ -59,17 +59,35 @@ pub enum Provider {
     HttpReq,
     /// A server of acme-dns.
     AcmeDns,
+    /// DigitalOcean.
+    DigitalOcean,
+    /// DNSimple.
+    DnSimple,
+    /// Hetzner.
+    Hetzner,
+    /// Linode.
+    Linode,
+    /// Scaleway.
+    Scaleway,
+    /// Vultr.
+    Vultr,
 }
 
 impl Provider {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 12] = [
         Self::Cloudflare,
         Self::Route53,
         Self::CloudDns,
         Self::AzureDns,
         Self::HttpReq,
         Self::AcmeDns,
+        Self::DigitalOcean,
+        Self::DnSimple,
+        Self::Hetzner,
+        Self::Linode,
+        Self::Scaleway,
+        Self::Vultr,
     ];
 
     /// As budgets and metrics name it.
@@ -82,6 +100,12 @@ impl Provider {
             Self::AzureDns => "azuredns",
             Self::HttpReq => "httpreq",
             Self::AcmeDns => "acmedns",
+            Self::DigitalOcean => "digitalocean",
+            Self::DnSimple => "dnsimple",
+            Self::Hetzner => "hetzner",
+            Self::Linode => "linode",
+            Self::Scaleway => "scaleway",
+            Self::Vultr => "vultr",
         }
     }
 
@@ -94,6 +118,12 @@ impl Provider {
             Self::AzureDns => "Azure DNS",
             Self::HttpReq => "the httpreq server",
             Self::AcmeDns => "acme-dns",
+            Self::DigitalOcean => "DigitalOcean",
+            Self::DnSimple => "DNSimple",
+            Self::Hetzner => "Hetzner",
+            Self::Linode => "Linode",
+            Self::Scaleway => "Scaleway",
+            Self::Vultr => "Vultr",
         }
     }
 }
@@ -465,39 +495,4 @@ pub(super) fn encoded(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn answer(status: u16, retry_after: Option<&str>) -> Result<Response, SendError> {
-        Ok(Response {
-            status,
-            retry_after: retry_after.map(str::to_owned),
-            ..Response::default()
-        })
-    }
-
-    #[test]
-    fn a_provider_that_asks_for_a_pause_is_reported_to_its_budget_with_how_long() {
-        let now: Timestamp = "2026-11-30T00:00:00Z".parse().unwrap();
-        let never = |_: &Response| false;
-        let told = |answer| outcome(&answer, never, now);
-        let throttled = |seconds: Option<u64>| Outcome::Throttled {
-            retry_after: seconds.map(Duration::from_secs),
-        };
-        assert_eq!(told(answer(200, None)), Outcome::Answered);
-        assert_eq!(told(answer(403, Some("9"))), Outcome::Answered);
-        assert_eq!(told(answer(429, Some("300"))), throttled(Some(300)));
-        assert_eq!(told(answer(503, None)), throttled(None));
-        let by_body = |response: &Response| response.status == 400;
-        assert_eq!(outcome(&answer(400, None), by_body, now), throttled(None));
-    }
-
-    #[test]
-    fn what_stands_in_a_query_is_encoded() {
-        assert_eq!(
-            encoded("_acme-challenge.a.example."),
-            "_acme-challenge.a.example."
-        );
-        assert_eq!(encoded("a b&c=é/~"), "a%20b%26c%3D%C3%A9%2F~");
-    }
-}
+mod tests;

@@ -12,6 +12,7 @@ use super::cloudflare::Cloudflare;
 use super::credentials::Credentials;
 use super::fault::DnsFault;
 use super::httpreq::HttpReq;
+use super::other::Other;
 use super::rfc2136::{Change, Updater};
 use super::route53::Route53;
 use super::sets::Wish;
@@ -36,6 +37,8 @@ pub(super) enum Writer {
     HttpReq(HttpReq),
     /// A server of acme-dns.
     AcmeDns(AcmeDns),
+    /// The API of another provider.
+    Other(Other),
     /// A webhook of cert-manager's.
     Webhook(Webhook),
 }
@@ -54,6 +57,7 @@ impl Writer {
             azure_dns,
             httpreq,
             acme_dns,
+            provider,
             webhook,
         } = settings;
         if let Some(settings) = rfc2136 {
@@ -78,6 +82,9 @@ impl Writer {
         if let Some(settings) = acme_dns {
             return Ok(Self::AcmeDns(AcmeDns::new(settings, credentials).await?));
         }
+        if let Some(settings) = provider {
+            return Ok(Self::Other(Other::new(settings, credentials).await?));
+        }
         if let Some(settings) = webhook {
             return Ok(Self::Webhook(Webhook::new(settings, credentials.secrets)?));
         }
@@ -92,6 +99,7 @@ impl Writer {
             Self::Route53(route53) => route53.check(zone).await,
             Self::CloudDns(cloud_dns) => cloud_dns.check(zone).await,
             Self::AzureDns(azure_dns) => azure_dns.check(zone).await,
+            Self::Other(other) => other.check(zone).await,
             Self::Webhook(webhook) => webhook.check().await,
             // It has no such question.
             Self::HttpReq(_) => Ok(()),
@@ -128,6 +136,7 @@ impl Writer {
             (Self::AzureDns(azure_dns), wish) => azure_dns.change(zone, wish, records).await,
             (Self::HttpReq(httpreq), wish) => httpreq.change(wish, records).await,
             (Self::AcmeDns(acme_dns), wish) => acme_dns.change(wish, records).await,
+            (Self::Other(other), wish) => other.change(zone, wish, records).await,
             (Self::Webhook(webhook), wish) => webhook.change(zone, wish, records).await,
         }
     }

@@ -1,0 +1,34 @@
+use super::*;
+
+fn answer(status: u16, retry_after: Option<&str>) -> Result<Response, SendError> {
+    Ok(Response {
+        status,
+        retry_after: retry_after.map(str::to_owned),
+        ..Response::default()
+    })
+}
+
+#[test]
+fn a_provider_that_asks_for_a_pause_is_reported_to_its_budget_with_how_long() {
+    let now: Timestamp = "2026-11-30T00:00:00Z".parse().unwrap();
+    let never = |_: &Response| false;
+    let told = |answer| outcome(&answer, never, now);
+    let throttled = |seconds: Option<u64>| Outcome::Throttled {
+        retry_after: seconds.map(Duration::from_secs),
+    };
+    assert_eq!(told(answer(200, None)), Outcome::Answered);
+    assert_eq!(told(answer(403, Some("9"))), Outcome::Answered);
+    assert_eq!(told(answer(429, Some("300"))), throttled(Some(300)));
+    assert_eq!(told(answer(503, None)), throttled(None));
+    let by_body = |response: &Response| response.status == 400;
+    assert_eq!(outcome(&answer(400, None), by_body, now), throttled(None));
+}
+
+#[test]
+fn what_stands_in_a_query_is_encoded() {
+    assert_eq!(
+        encoded("_acme-challenge.a.example."),
+        "_acme-challenge.a.example."
+    );
+    assert_eq!(encoded("a b&c=é/~"), "a%20b%26c%3D%C3%A9%2F~");
+}
