@@ -109,10 +109,10 @@ impl AzureDns {
             client_secret_secret_ref,
         } = settings;
         let path = "azureDNS.clientSecretSecretRef";
-        let (Some(tenant), Some(client), Some(reference)) = (tenant_id, client_id, client_secret_secret_ref)
-        else {
-            return Err(credentials.none(path));
-        };
+        let none = |path: &str| credentials.none(path);
+        let tenant = tenant_id.as_ref().ok_or_else(|| none("azureDNS.tenantID"))?;
+        let client = client_id.as_ref().ok_or_else(|| none("azureDNS.clientID"))?;
+        let reference = client_secret_secret_ref.as_ref().ok_or_else(|| none(path))?;
         let secret = credentials
             .text(reference, "the application's client secret", path)
             .await?;

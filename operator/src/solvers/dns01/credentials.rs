@@ -84,10 +84,11 @@ impl Credentials<'_> {
         }))
     }
 
-    /// An issuer names no credential at `path` below `dns01`.
+    /// An issuer names no credential at `path` below `dns01`. The API server refuses that already, unless its CRDs are older.
     pub(super) fn none(&self, path: &str) -> DnsFault {
         missing(&format!(
-            "dns01.{path} is missing in the issuer: name the Secret there"
+            "dns01.{path} is missing in the issuer: write it there, since what the pod is let in by where it runs (IRSA, \
+             Workload Identity, managed identities) is not used"
         ))
     }
 
