@@ -33,11 +33,31 @@ pub enum Tool {
     PebbleChalltestsrv,
     /// Installs charts.
     Helm,
+    /// Runs the Pods of a node.
+    Kubelet,
+    /// Chooses a node for each Pod.
+    KubeScheduler,
+    /// Leads a Service's address to its Pods.
+    KubeProxy,
+    /// Runs containers for the kubelet.
+    Containerd,
+    /// Stands between containerd and one Pod.
+    ContainerdShim,
+    /// Speaks to containerd.
+    Ctr,
+    /// Starts a container.
+    Runc,
+    /// Gives a Pod its network (CNI).
+    Ptp,
+    /// Gives it its address (CNI).
+    HostLocal,
+    /// What a Pod's sandbox runs.
+    Pause,
 }
 
 impl Tool {
-    /// All of them, quick builds first.
-    pub const ALL: [Tool; 7] = [
+    /// All that most tests run, quick builds first.
+    pub const USUAL: [Tool; 7] = [
         Tool::Pebble,
         Tool::PebbleChalltestsrv,
         Tool::Etcd,
@@ -46,6 +66,25 @@ impl Tool {
         Tool::KubeControllerManager,
         Tool::Helm,
     ];
+
+    /// What a node needs besides. These run on Linux alone.
+    pub const NODE: [Tool; 10] = [
+        Tool::Kubelet,
+        Tool::KubeScheduler,
+        Tool::KubeProxy,
+        Tool::Containerd,
+        Tool::ContainerdShim,
+        Tool::Ctr,
+        Tool::Runc,
+        Tool::Ptp,
+        Tool::HostLocal,
+        Tool::Pause,
+    ];
+
+    /// All of them.
+    pub fn all() -> impl Iterator<Item = Tool> {
+        Tool::USUAL.into_iter().chain(Tool::NODE)
+    }
 
     /// The program's file name.
     pub fn file_name(self) -> &'static str {
@@ -57,6 +96,16 @@ impl Tool {
             Tool::Pebble => "pebble",
             Tool::PebbleChalltestsrv => "pebble-challtestsrv",
             Tool::Helm => "helm",
+            Tool::Kubelet => "kubelet",
+            Tool::KubeScheduler => "kube-scheduler",
+            Tool::KubeProxy => "kube-proxy",
+            Tool::Containerd => "containerd",
+            Tool::ContainerdShim => "containerd-shim-runc-v2",
+            Tool::Ctr => "ctr",
+            Tool::Runc => "runc",
+            Tool::Ptp => "ptp",
+            Tool::HostLocal => "host-local",
+            Tool::Pause => "pause",
         }
     }
 
@@ -64,9 +113,18 @@ impl Tool {
     fn module(self) -> &'static str {
         match self {
             Tool::Etcd => "etcd",
-            Tool::KubeApiserver | Tool::KubeControllerManager | Tool::Kubectl => "kubernetes",
+            Tool::KubeApiserver
+            | Tool::KubeControllerManager
+            | Tool::Kubectl
+            | Tool::Kubelet
+            | Tool::KubeScheduler
+            | Tool::KubeProxy => "kubernetes",
             Tool::Pebble | Tool::PebbleChalltestsrv => "pebble",
             Tool::Helm => "helm",
+            Tool::Containerd | Tool::ContainerdShim | Tool::Ctr => "containerd",
+            Tool::Runc => "runc",
+            Tool::Ptp | Tool::HostLocal => "cni",
+            Tool::Pause => "pause",
         }
     }
 
@@ -80,6 +138,42 @@ impl Tool {
             Tool::Pebble => "github.com/letsencrypt/pebble/v2/cmd/pebble",
             Tool::PebbleChalltestsrv => "github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv",
             Tool::Helm => "helm.sh/helm/v4/cmd/helm",
+            Tool::Kubelet => "k8s.io/kubernetes/cmd/kubelet",
+            Tool::KubeScheduler => "k8s.io/kubernetes/cmd/kube-scheduler",
+            Tool::KubeProxy => "k8s.io/kubernetes/cmd/kube-proxy",
+            Tool::Containerd => "github.com/containerd/containerd/v2/cmd/containerd",
+            Tool::ContainerdShim => "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+            Tool::Ctr => "github.com/containerd/containerd/v2/cmd/ctr",
+            Tool::Runc => "github.com/opencontainers/runc",
+            Tool::Ptp => "github.com/containernetworking/plugins/plugins/main/ptp",
+            Tool::HostLocal => "github.com/containernetworking/plugins/plugins/ipam/host-local",
+            Tool::Pause => "sancho.dev/e2e/tools/pause",
+        }
+    }
+
+    /// Its build tags.
+    fn tags(self) -> &'static str {
+        match self {
+            // What needs libraries of the system that nobody here uses.
+            Tool::Containerd | Tool::ContainerdShim | Tool::Ctr => "no_btrfs,no_devmapper,no_zfs",
+            // RuntimeDefault is a seccomp profile. Needs Debian's libseccomp-dev.
+            Tool::Runc => "seccomp",
+            _ => "",
+        }
+    }
+
+    /// Whether it may use C: `CGO_ENABLED`. `None`: as Go decides.
+    fn cgo(self) -> Option<bool> {
+        match self {
+            Tool::Runc => Some(true),
+            // A sandbox's image holds nothing but this program, and these need no C.
+            Tool::Pause
+            | Tool::Containerd
+            | Tool::ContainerdShim
+            | Tool::Ctr
+            | Tool::Ptp
+            | Tool::HostLocal => Some(false),
+            _ => None,
         }
     }
 }

@@ -8,26 +8,33 @@ use sancho_e2e::tools::{self, Tool};
 /// Builds etcd, kube-apiserver, kube-controller-manager, kubectl, Pebble and Helm ahead of the
 /// tests, and lists where they are.
 ///
-/// A cold build takes about 15 minutes on two cores and needs Go and 5 GB of disk. Programs that
-/// the folder KUBEBUILDER_ASSETS has are taken from there.
+/// A cold build takes about 15 minutes on two cores and needs Go and 5 GB of disk. What a node needs besides (kubelet,
+/// containerd, runc …) takes 5 more, and libseccomp's headers. Programs that the folder KUBEBUILDER_ASSETS has are taken
+/// from there.
 #[derive(Parser)]
 #[command(name = "cargo tools")]
 struct Args {
-    /// Only these; all of them if none is named.
-    #[arg(value_name = "TOOL", value_parser = Tool::ALL.map(Tool::file_name))]
+    /// Only these; all but a node's if none is named.
+    #[arg(value_name = "TOOL", value_parser = clap::builder::PossibleValuesParser::new(Tool::all().map(Tool::file_name)))]
     only: Vec<String>,
+    /// What a node needs, for `cargo e2e-node`; Linux alone.
+    #[arg(long, conflicts_with = "only")]
+    node: bool,
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    for tool in Tool::ALL {
-        if args.only.is_empty() || args.only.iter().any(|name| name == tool.file_name()) {
-            match tools::path(tool) {
-                Ok(path) => println!("{}", path.display()),
-                Err(error) => {
-                    eprintln!("{error:#}");
-                    return ExitCode::FAILURE;
-                }
+    let wanted = |tool: &Tool| match (args.only.is_empty(), args.node) {
+        (true, true) => Tool::NODE.contains(tool),
+        (true, false) => Tool::USUAL.contains(tool),
+        (false, _) => args.only.iter().any(|name| name == tool.file_name()),
+    };
+    for tool in Tool::all().filter(wanted) {
+        match tools::path(tool) {
+            Ok(path) => println!("{}", path.display()),
+            Err(error) => {
+                eprintln!("{error:#}");
+                return ExitCode::FAILURE;
             }
         }
     }

@@ -64,11 +64,14 @@ fn cache_dir() -> Result<PathBuf> {
         .context("neither XDG_CACHE_HOME nor HOME says where the cache folder is")
 }
 
-/// The hash of go.mod and go.sum, in hexadecimal.
+/// The hash of go.mod and go.sum, and of the program where it is our own, in hexadecimal.
 fn module_hash(module: &Path) -> Result<String> {
     let mut hash = Sha256::new();
-    for name in ["go.mod", "go.sum"] {
+    for name in ["go.mod", "go.sum", "main.go"] {
         let path = module.join(name);
+        if name == "main.go" && !path.is_file() {
+            continue;
+        }
         let content = fs::read(&path).with_context(|| path.display().to_string())?;
         hash.update(u64::try_from(content.len())?.to_be_bytes());
         hash.update(content);
@@ -158,6 +161,7 @@ fn go_build(tool: Tool, module: &Path, output: &Path) -> Result<()> {
     command
         .args(["build", "-v", "-trimpath", "-buildvcs=false"])
         .arg(format!("-ldflags={}", linker_flags(tool, module)?))
+        .arg(format!("-tags={}", tool.tags()))
         .arg("-o")
         .arg(output)
         .arg(tool.package())
@@ -166,6 +170,9 @@ fn go_build(tool: Tool, module: &Path, output: &Path) -> Result<()> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
+    if let Some(cgo) = tool.cgo() {
+        command.env("CGO_ENABLED", if cgo { "1" } else { "0" });
+    }
     let start = Instant::now();
     say(&format!(
         "{}: building, minutes when Go's cache is cold",
@@ -187,6 +194,8 @@ fn go_build(tool: Tool, module: &Path, output: &Path) -> Result<()> {
     if !status?.success() {
         let hint = if complaints.contains("no space left on device") {
             "\nThe disk is full: a first build of all tools needs 5 GB."
+        } else if complaints.contains("libseccomp") {
+            "\nlibseccomp is missing: `apt-get install libseccomp-dev pkg-config` on Debian."
         } else {
             ""
         };
@@ -278,7 +287,7 @@ mod tests {
 
     #[test]
     fn every_tool_has_a_module_with_a_go_version() {
-        for tool in Tool::ALL {
+        for tool in Tool::all() {
             let module = Path::new(env!("CARGO_MANIFEST_DIR"))
                 .join("tools")
                 .join(tool.module());
