@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -45,6 +45,8 @@ pub struct PebbleOptions {
     pub profiles: Vec<(String, String, Duration)>,
     /// The DNS server that it asks in the place of its own.
     pub dns_server: Option<SocketAddr>,
+    /// Where its own DNS server listens. `None`: at a free port of 127.0.0.1.
+    pub dns_listen: Option<SocketAddr>,
     /// A key ID and its MAC key in base64url: accounts must be bound by it.
     pub external_account: Option<(String, String)>,
 }
@@ -60,6 +62,7 @@ impl Default for PebbleOptions {
             blocked_domains: Vec::new(),
             profiles: Vec::new(),
             dns_server: None,
+            dns_listen: None,
             external_account: None,
         }
     }
@@ -81,7 +84,7 @@ pub struct Pebble {
 
 impl Pebble {
     /// Starts both servers, with their files in `dir` and their logs in `log_dir`. HTTP-01
-    /// validation goes to port `http01_port` of 127.0.0.1, whatever the name.
+    /// validation goes to port `http01_port` of 127.0.0.1, whatever the name; see [`Pebble::lead_names_to`].
     ///
     /// # Errors
     ///
@@ -102,7 +105,11 @@ impl Pebble {
         fs::write(&certificate, identity.certificate)?;
         fs::write(&key, identity.key)?;
 
-        let (dns_port, dns_management_port) = (free_port()?, free_port()?);
+        let dns_management_port = free_port()?;
+        let own_dns = match options.dns_listen {
+            Some(address) => address,
+            None => SocketAddr::from(([127, 0, 0, 1], free_port()?)),
+        };
         let launch = Launch::new(dns_program)
             .args([
                 "-http01",
@@ -116,7 +123,7 @@ impl Pebble {
                 "-defaultIPv6",
                 "",
             ])
-            .args(["-dnsserver".to_owned(), format!("127.0.0.1:{dns_port}")])
+            .args(["-dnsserver".to_owned(), own_dns.to_string()])
             .args([
                 "-management".to_owned(),
                 format!("127.0.0.1:{dns_management_port}"),
@@ -147,7 +154,6 @@ impl Pebble {
             },
             "profiles": profiles,
         }});
-        let own_dns = SocketAddr::from(([127, 0, 0, 1], dns_port));
         let dns_server = options.dns_server.unwrap_or(own_dns);
         let config_file = dir.join("pebble.json");
         fs::write(&config_file, config.to_string())?;
@@ -257,6 +263,18 @@ impl Pebble {
             .error_for_status()?
             .text()
             .await?)
+    }
+
+    /// Makes the DNS answer with this address for every name, in the place of 127.0.0.1.
+    ///
+    /// # Errors
+    ///
+    /// When the DNS server's management does not answer.
+    pub async fn lead_names_to(&self, address: Ipv4Addr) -> Result<()> {
+        let url = format!("http://127.0.0.1:{}/set-default-ipv4", self.dns_management_port);
+        let request = self.client.post(url).json(&json!({ "ip": address }));
+        request.send().await?.error_for_status()?;
+        Ok(())
     }
 
     /// Makes the DNS answer `SERVFAIL` for a name, so that its validation fails.

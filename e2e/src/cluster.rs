@@ -1,7 +1,8 @@
 //! A control plane without nodes: `keys -> etcd -> kube-apiserver -> kube-controller-manager`.
 //!
 //! RBAC is on and writes are audited, so a test sees what the operator was allowed to do and what
-//! it did. There is no kubelet: Pods stay pending, the operator runs as a plain process.
+//! it did. There is no kubelet: Pods stay pending, the operator runs as a plain process. A [`crate::node`] joins it where
+//! Pods are to run.
 
 mod audit;
 mod flags;
@@ -20,7 +21,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tokio::io::AsyncWriteExt;
 
-use crate::pki::{self, Authority, Identity};
+use crate::pki::{self, Authority};
 use crate::process::{Process, free_port, wait_for};
 use crate::tools::{self, Tool};
 pub use audit::Write;
@@ -40,8 +41,12 @@ const TOKEN_SECONDS: i64 = 24 * 3600;
 pub struct ClusterOptions {
     /// Whether kube-controller-manager runs: garbage collection, namespaces, service accounts.
     pub controller_manager: bool,
-    /// Further flags for kube-apiserver.
+    /// Controllers that run in it besides the usual ones.
+    pub further_controllers: Vec<String>,
+    /// Further flags for kube-apiserver; one that was there already is replaced.
     pub apiserver_flags: Vec<String>,
+    /// Further addresses and names in its certificate.
+    pub apiserver_names: Vec<String>,
 }
 
 /// A running control plane. Ends when dropped.
@@ -51,6 +56,7 @@ pub struct Cluster {
     apiserver: Process,
     etcd: Process,
     client: Client,
+    authority: Authority,
     dir: PathBuf,
     server: String,
     ca_pem: String,
@@ -76,7 +82,7 @@ impl Cluster {
         };
 
         let authority = Authority::new("Sancho test cluster")?;
-        let files = flags::Files::write(dir, &authority)?;
+        let files = flags::Files::write(dir, &authority, &options.apiserver_names)?;
         let admin = authority.client("sancho-test-admin", Some("system:masters"))?;
         let port = free_port()?;
         let server = format!("https://127.0.0.1:{port}");
@@ -107,15 +113,15 @@ impl Cluster {
             apiserver,
             etcd,
             client,
+            authority,
             dir: dir.to_owned(),
             server,
             ca_pem,
             kubectl,
         };
         if let Some(program) = controller_program {
-            let identity = authority.client("system:kube-controller-manager", None)?;
             cluster
-                .start_controller_manager(&program, &identity, &files, log_dir)
+                .start_controller_manager(&program, &options.further_controllers, &files, log_dir)
                 .await?;
         }
         Ok(cluster)
@@ -139,6 +145,20 @@ impl Cluster {
     /// The root of the API server's certificate.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
+    }
+
+    /// A kubeconfig for a user of this name, and of a group, by a client certificate.
+    ///
+    /// # Errors
+    ///
+    /// When its key cannot be made.
+    pub fn user_kubeconfig(&self, user: &str, group: Option<&str>) -> Result<String> {
+        let identity = self.authority.client(user, group)?;
+        Ok(kubeconfig(
+            &self.server,
+            &self.ca_pem,
+            &Login::Certificate(&identity),
+        ))
     }
 
     /// The path of kubectl.
@@ -299,17 +319,17 @@ impl Cluster {
     async fn start_controller_manager(
         &mut self,
         program: &Path,
-        identity: &Identity,
+        further: &[String],
         files: &flags::Files,
         log_dir: &Path,
     ) -> Result<()> {
         let config = self.dir.join("controller-manager.kubeconfig");
         fs::write(
             &config,
-            kubeconfig(&self.server, &self.ca_pem, &Login::Certificate(identity)),
+            self.user_kubeconfig("system:kube-controller-manager", None)?,
         )?;
         let port = free_port()?;
-        let launch = flags::controller_manager(program, files, &config, port);
+        let launch = flags::controller_manager(program, files, &config, port, further);
         let process = Process::spawn("kube-controller-manager", &launch, log_dir)?;
         let client = reqwest::Client::builder()
             .tls_certs_only([reqwest::Certificate::from_pem(self.ca_pem.as_bytes())?])

@@ -138,7 +138,7 @@ pub struct Front {
 }
 
 impl Front {
-    /// Starts a front on `address` (port 0: a free one) before `upstream`.
+    /// Starts a front on `address` (port 0: a free one) before `upstream`. Its certificate has that address as well.
     ///
     /// # Errors
     ///
@@ -146,7 +146,9 @@ impl Front {
     pub async fn start(address: SocketAddr, upstream: &Upstream, options: FrontOptions) -> Result<Self> {
         pki::install_crypto();
         let authority = Authority::new("Sancho test CA front")?;
-        let tls = TlsAcceptor::from(Arc::new(authority.server_config("CA front")?));
+        let own = (!address.ip().is_loopback()).then(|| address.ip().to_string());
+        let more: Vec<&str> = own.iter().map(String::as_str).collect();
+        let tls = TlsAcceptor::from(Arc::new(authority.server_config_for("CA front", &more)?));
         let client = reqwest::Client::builder()
             .tls_certs_only([reqwest::Certificate::from_pem(upstream.ca_pem.as_bytes())?])
             .redirect(reqwest::redirect::Policy::none())
@@ -202,9 +204,13 @@ impl Front {
         Self::start((Ipv4Addr::LOCALHOST, free_port()?).into(), upstream, options).await
     }
 
-    /// `https://localhost:PORT`.
+    /// `https://localhost:PORT`, or `https://ADDRESS:PORT` where it is not on loopback.
     pub fn origin(&self) -> String {
-        format!("https://localhost:{}", self.address.port())
+        if self.address.ip().is_loopback() {
+            format!("https://localhost:{}", self.address.port())
+        } else {
+            format!("https://{}", self.address)
+        }
     }
 
     /// The URL of Pebble's directory through the front.

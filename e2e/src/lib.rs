@@ -25,6 +25,7 @@ pub mod front;
 pub mod injector;
 mod listener;
 pub mod manifests;
+pub mod node;
 pub mod pki;
 pub mod process;
 pub mod programs;

@@ -89,7 +89,16 @@ impl Authority {
     ///
     /// When the key cannot be made.
     pub fn server_config(&self, common_name: &str) -> Result<ServerConfig> {
-        let identity = self.server(common_name, &[])?;
+        self.server_config_for(common_name, &[])
+    }
+
+    /// The same, with further names and addresses.
+    ///
+    /// # Errors
+    ///
+    /// As [`Authority::server_config`], and when a name is not one.
+    pub fn server_config_for(&self, common_name: &str, more_names: &[&str]) -> Result<ServerConfig> {
+        let identity = self.server(common_name, more_names)?;
         let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes())?;
         let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes())?;
         let mut config = ServerConfig::builder()

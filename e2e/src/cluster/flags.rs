@@ -9,8 +9,8 @@ use super::audit;
 use crate::pki::{self, Authority};
 use crate::process::Launch;
 
-/// The controllers that run: what owner references, namespaces and service accounts need, not
-/// what makes Pods, since there is no node to run them.
+/// The controllers that always run: what owner references, namespaces and service accounts need, not
+/// what makes Pods, since mostly there is no node to run them.
 const CONTROLLERS: &[&str] = &[
     "garbage-collector-controller",
     "namespace-controller",
@@ -26,10 +26,12 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Makes keys, certificates and the audit policy.
-    pub(super) fn write(dir: &Path, authority: &Authority) -> Result<Self> {
+    /// Makes keys, certificates and the audit policy. The API server's certificate has `further` names, too.
+    pub(super) fn write(dir: &Path, authority: &Authority, further: &[String]) -> Result<Self> {
         let files = Files { dir: dir.to_owned() };
-        let identity = authority.server("kube-apiserver", &["kubernetes", "kubernetes.default"])?;
+        let mut names = vec!["kubernetes", "kubernetes.default"];
+        names.extend(further.iter().map(String::as_str));
+        let identity = authority.server("kube-apiserver", &names)?;
         // By this the API server asks those that it leads on to (APIServices).
         let front_proxy = authority.client("front-proxy", None)?;
         let (token_key, token_public_key) = pki::token_key()?;
@@ -100,7 +102,15 @@ pub(super) fn apiserver(program: &Path, files: &Files, port: u16, etcd_port: u16
         .env("GOGC", "400")
 }
 
-pub(super) fn controller_manager(program: &Path, files: &Files, kubeconfig: &Path, port: u16) -> Launch {
+pub(super) fn controller_manager(
+    program: &Path,
+    files: &Files,
+    kubeconfig: &Path,
+    port: u16,
+    further: &[String],
+) -> Launch {
+    let usual = CONTROLLERS.iter().map(|name| (*name).to_owned());
+    let controllers: Vec<String> = usual.chain(further.iter().cloned()).collect();
     Launch::new(program).args([
         format!("--kubeconfig={}", kubeconfig.display()),
         "--bind-address=127.0.0.1".to_owned(),
@@ -111,6 +121,6 @@ pub(super) fn controller_manager(program: &Path, files: &Files, kubeconfig: &Pat
         files.flag("service-account-private-key-file", "token.key"),
         "--use-service-account-credentials=true".to_owned(),
         "--leader-elect=false".to_owned(),
-        format!("--controllers={}", CONTROLLERS.join(",")),
+        format!("--controllers={}", controllers.join(",")),
     ])
 }

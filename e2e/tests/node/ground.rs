@@ -1,0 +1,291 @@
+//! A control plane, a CA and a node, and what steps ask of them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Pod, Secret, Service};
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
+use rustix::process::Pid;
+use sancho_crds::{Certificate, CertificateShard, condition};
+use sancho_e2e::binaries;
+use sancho_e2e::ca::{Pebble, PebbleOptions};
+use sancho_e2e::certificates::in_secrets;
+use sancho_e2e::checker::{Bounds, judge};
+use sancho_e2e::cluster::Cluster;
+use sancho_e2e::front::{Front, FrontOptions};
+use sancho_e2e::manifests::{Budget, certificate, cluster_issuer};
+use sancho_e2e::node::image::Image;
+use sancho_e2e::node::sandbox::Inside;
+use sancho_e2e::node::{self, NODE_ADDRESS, Node};
+use sancho_e2e::process::{free_port, wait_for};
+use sancho_e2e::replica::{NAMESPACE, RESPONDER_SERVICE};
+use sancho_e2e::world::repository;
+use serde_json::{Value, json};
+
+/// What the CA bears: an order of 20 names takes about 9 s.
+pub const BORNE: Budget = Budget {
+    rate: 5.0,
+    burst: 2,
+    in_flight: 4,
+};
+
+/// Where Pods ask for names, and where the CA asks for answers: the usual ports.
+const DNS_PORT: u16 = 53;
+const HTTP_PORT: u16 = 80;
+
+/// Everything. It ends with the sandbox.
+pub struct Ground {
+    pub cluster: Cluster,
+    pub front: Front,
+    pebble: Pebble,
+    _node: Node,
+    dir: PathBuf,
+    started: Instant,
+}
+
+impl Ground {
+    pub async fn start(inside: &Inside) -> Self {
+        let started = Instant::now();
+        let (dir, logs) = (inside.dir(), inside.log_dir());
+        let pebble = PebbleOptions {
+            dns_listen: Some((NODE_ADDRESS, DNS_PORT).into()),
+            ..PebbleOptions::default()
+        };
+        let options = node::cluster_options();
+        let (dir_of_cluster, dir_of_ca) = (dir.join("cluster"), dir.join("ca"));
+        let (cluster, pebble) = tokio::try_join!(
+            Cluster::start(&dir_of_cluster, &logs, &options),
+            Pebble::start(&dir_of_ca, &logs, HTTP_PORT, &pebble),
+        )
+        .unwrap();
+        let front = Front::start(
+            (NODE_ADDRESS, free_port().unwrap()).into(),
+            &pebble.upstream(),
+            FrontOptions::limited(BORNE.rate, BORNE.burst, Some(BORNE.in_flight)),
+        )
+        .await
+        .unwrap();
+        let operator = binaries::operator().await.unwrap();
+        let image = Image::of_sancho("docker.io/library/sancho:dev", &operator).unwrap();
+        let node = Node::start(inside, &cluster, &logs, &[image]).await.unwrap();
+        let ground = Ground {
+            cluster,
+            front,
+            pebble,
+            _node: node,
+            dir: dir.to_owned(),
+            started,
+        };
+        ground.say("the node is ready");
+        ground
+    }
+
+    /// A line about what was seen, with how long it took from the start.
+    pub fn say(&self, what: &str) {
+        println!("{:5.1} s  {what}", self.started.elapsed().as_secs_f64());
+    }
+
+    /// `helm VERB sancho charts/sancho` as a user who has the image on the node, with `revision` as an annotation of all
+    /// Pods; waits until everything is ready.
+    pub async fn helm(&self, verb: &str, revision: &str) -> Result<String> {
+        let issuer = cluster_issuer("ca", &self.front.directory_url(), self.front.ca_pem(), BORNE);
+        let values = json!({
+            "image": { "repository": "sancho", "tag": "dev", "pullPolicy": "Never" },
+            "responder": { "enabled": true },
+            "clusterIssuers": { "ca": issuer["spec"] },
+            "podAnnotations": { "example.com/revision": revision },
+        });
+        let file = self.dir.join("values.json");
+        fs::write(&file, values.to_string())?;
+        let (file, chart) = (text(&file)?, repository().join("charts/sancho"));
+        let mut command = vec![verb, "sancho", text(&chart)?, "--namespace", NAMESPACE];
+        command.extend(["--values", file, "--wait", "--timeout", "110s"]);
+        self.cluster.helm(&command).await
+    }
+
+    /// Has every name lead to the responder's Service, by its own address.
+    pub async fn lead_names_to_the_responder(&self) -> Ipv4Addr {
+        let services: Api<Service> = Api::namespaced(self.cluster.client(), NAMESPACE);
+        let service = services.get(RESPONDER_SERVICE).await.unwrap();
+        let address: Ipv4Addr = service.spec.unwrap().cluster_ip.unwrap().parse().unwrap();
+        self.pebble.lead_names_to(address).await.unwrap();
+        address
+    }
+
+    /// The Pods of a component that are not on their way out.
+    pub async fn pods(&self, component: &str) -> Result<Vec<Pod>> {
+        let pods: Api<Pod> = Api::namespaced(self.cluster.client(), NAMESPACE);
+        let selector = format!("app.kubernetes.io/component={component}");
+        let selected = ListParams::default().labels(&selector);
+        let mut pods = seen(async || Ok(pods.list(&selected).await?.items)).await?;
+        pods.retain(|pod| pod.metadata.deletion_timestamp.is_none());
+        Ok(pods)
+    }
+
+    /// The names of the replicas' Pods, once three of them are ready, and there are no others.
+    pub async fn three_replicas(&self, within: Duration) -> BTreeSet<String> {
+        wait_for("three replicas to be ready", within, &[], async || {
+            let pods = self.pods("operator").await?;
+            let is_so = pods.len() == 3 && pods.iter().all(is_ready);
+            Ok(is_so.then(|| pods.iter().map(ResourceExt::name_any).collect()))
+        })
+        .await
+        .unwrap()
+    }
+
+    /// Applies a Certificate of `count` names of its own, in shards of 20, and gives the names.
+    pub async fn apply(&self, name: &str, count: u32) -> BTreeSet<String> {
+        let names: Vec<String> = (1..=count)
+            .map(|number| format!("{name}-{number:04}.demo.example"))
+            .collect();
+        let manifest = certificate(name, "ca", &names, 20);
+        self.cluster.apply_yaml(&manifest.to_string()).await.unwrap();
+        names.into_iter().collect()
+    }
+
+    /// Waits until a Certificate has a recorded order.
+    pub async fn first_order(&self, name: &str) {
+        wait_for(
+            "an order to be recorded",
+            Duration::from_secs(60),
+            &[],
+            async || {
+                let shards = self.shards().await?;
+                let mut of_it = shards.iter().filter(|shard| shard.name_any().starts_with(name));
+                Ok(of_it.any(|shard| orders(shard) > 0).then_some(()))
+            },
+        )
+        .await
+        .unwrap();
+    }
+
+    /// Waits until a Certificate is ready.
+    pub async fn ready(&self, name: &str, within: Duration) {
+        let certificates: Api<Certificate> = Api::namespaced(self.cluster.client(), "default");
+        let what = format!("Certificate {name} to be ready");
+        wait_for(&what, within, &[], async || {
+            let certificate = certificates.get(name).await?;
+            let status = certificate.status.context("no status")?;
+            let is_of_now = status.observed_generation == certificate.metadata.generation;
+            let ready = condition(&status.conditions, "Ready").context("no condition")?;
+            anyhow::ensure!(ready.status == "True", "{}: {}", ready.reason, ready.message);
+            Ok(is_of_now.then_some(()))
+        })
+        .await
+        .unwrap();
+    }
+
+    pub async fn shards(&self) -> Result<Vec<CertificateShard>> {
+        let shards: Api<CertificateShard> = Api::namespaced(self.cluster.client(), "default");
+        seen(async || Ok(shards.list(&ListParams::default()).await?.items)).await
+    }
+
+    /// All names in the Secrets of the namespace `default`, and the Secrets.
+    pub async fn issued(&self) -> (BTreeSet<String>, Vec<String>) {
+        let secrets: Api<Secret> = Api::namespaced(self.cluster.client(), "default");
+        seen(async || in_secrets(&secrets).await).await.unwrap()
+    }
+
+    /// Judges what the CA has seen so far: nothing over the budget, next to nothing refused, and as many orders as there
+    /// are shards, or `more`.
+    pub async fn judged(&self, more: usize) {
+        let bounds = Bounds::new(BORNE.rate, BORNE.burst, Some(BORNE.in_flight));
+        let verdict = judge(&self.front.log(), &bounds);
+        let shards = self.shards().await.unwrap().len();
+        self.say(&format!(
+            "the CA saw {} requests, {} orders for {shards} shards, {} throttled, {} violations",
+            verdict.requests,
+            verdict.orders,
+            verdict.throttled,
+            verdict.violations.len()
+        ));
+        assert!(verdict.violations.is_empty(), "{:?}", verdict.violations);
+        assert!(verdict.throttled <= 2, "{} throttled", verdict.throttled);
+        assert!((shards..=shards + more).contains(&verdict.orders), "{verdict:?}");
+    }
+
+    /// The process that holds the budget's slot, by the name that it has in the Lease: its Pod's, a dash and more.
+    pub async fn holder(&self) -> Result<Option<String>> {
+        let leases: Api<Lease> = Api::namespaced(self.cluster.client(), NAMESPACE);
+        let budgets = ListParams::default().labels("app.kubernetes.io/part-of=sancho-budget");
+        let leases = leases.list(&budgets).await?;
+        let holder = leases
+            .iter()
+            .find_map(|lease| lease.spec.as_ref()?.holder_identity.clone());
+        // `PROCESS 1/1`
+        Ok(holder.and_then(|holder| Some(holder.split(' ').next()?.to_owned())))
+    }
+}
+
+/// What the API server shows. It closes idle connections, now and then just as one is used again.
+async fn seen<T>(look: impl AsyncFn() -> Result<T>) -> Result<T> {
+    wait_for(
+        "the API server to answer",
+        Duration::from_secs(20),
+        &[],
+        async || look().await.map(Some),
+    )
+    .await
+}
+
+/// Ready in the eyes of the kubelet.
+pub fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod
+        .status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten());
+    let mut ready = conditions.filter(|condition| condition.type_ == "Ready");
+    ready.any(|condition| condition.status == "True")
+}
+
+/// How often the kubelet has started its container anew.
+pub fn restarts(pod: &Pod) -> i32 {
+    let containers = pod
+        .status
+        .iter()
+        .flat_map(|status| status.container_statuses.iter().flatten());
+    containers.map(|container| container.restart_count).sum()
+}
+
+/// Orders that a shard has on record.
+fn orders(shard: &CertificateShard) -> u32 {
+    shard
+        .status
+        .as_ref()
+        .and_then(|status| status.orders)
+        .unwrap_or_default()
+}
+
+/// The process of a Pod's container: one of the sandbox, too.
+pub fn process_of(pod: &str) -> Option<Pid> {
+    let wanted = format!("POD_NAME={pod}");
+    let is_its = |process: &Path| {
+        let read = |file: &str| fs::read(process.join(file)).unwrap_or_default();
+        let environment = read("environ");
+        let mut variables = environment.split(|byte| *byte == 0);
+        read("cmdline").starts_with(b"/sancho\0") && variables.any(|variable| variable == wanted.as_bytes())
+    };
+    let mut processes = fs::read_dir("/proc").ok()?.flatten().map(|entry| entry.path());
+    let process = processes.find(|process| is_its(process))?;
+    Pid::from_raw(process.file_name()?.to_str()?.parse().ok()?)
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().context("a path that is not UTF-8")
+}
+
+/// A Pod that says nothing of what it gives up, which no namespace with `restricted` takes.
+pub fn unrestricted_pod() -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": { "name": "intruder", "namespace": NAMESPACE },
+        "spec": { "containers": [{ "name": "intruder", "image": "sancho:dev", "imagePullPolicy": "Never" }] },
+    })
+}
