@@ -12,7 +12,7 @@ use std::env;
 use std::path::PathBuf;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 pub use published::{gateway_crds, prometheus_crds};
 
@@ -151,7 +151,15 @@ impl Tool {
         }
     }
 
-    /// Its build tags.
+    /// What Go names the program: after its package, and not after that one's version.
+    fn built_name(self) -> &'static str {
+        match self {
+            Tool::Etcd => "server",
+            other => other.file_name(),
+        }
+    }
+
+    /// Its build tags, those of its module.
     fn tags(self) -> &'static str {
         match self {
             // What needs libraries of the system that nobody here uses.
@@ -162,19 +170,10 @@ impl Tool {
         }
     }
 
-    /// Whether it may use C: `CGO_ENABLED`. `None`: as Go decides.
-    fn cgo(self) -> Option<bool> {
-        match self {
-            Tool::Runc => Some(true),
-            // A sandbox's image holds nothing but this program, and these need no C.
-            Tool::Pause
-            | Tool::Containerd
-            | Tool::ContainerdShim
-            | Tool::Ctr
-            | Tool::Ptp
-            | Tool::HostLocal => Some(false),
-            _ => None,
-        }
+    /// Whether it needs C, as all of its module do. The others are static programs, and share what they were compiled
+    /// from.
+    fn needs_c(self) -> bool {
+        self == Tool::Runc
     }
 }
 
@@ -186,18 +185,39 @@ impl Tool {
 /// When it has to be built and cannot be: Go is missing or too old, the disk is full, a module
 /// cannot be downloaded. The message says what to do.
 pub fn path(tool: Tool) -> Result<PathBuf> {
+    Ok(paths(&[tool])?.remove(0))
+}
+
+/// The paths of several tools, in their order. Those of one module are built together, which takes less time than one
+/// after the other: one is linked while others are compiled.
+///
+/// # Errors
+///
+/// As [`path`].
+pub fn paths(tools: &[Tool]) -> Result<Vec<PathBuf>> {
     static FOUND: LazyLock<Mutex<HashMap<Tool, PathBuf>>> = LazyLock::new(Mutex::default);
     // Held during the build: the threads of one process take turns too.
     let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(path) = found.get(&tool) {
-        return Ok(path.clone());
+    let mut absent = Vec::new();
+    for tool in tools.iter().copied() {
+        if found.contains_key(&tool) {
+            continue;
+        }
+        match asset(tool) {
+            Some(path) => {
+                found.insert(tool, path);
+            }
+            None => absent.push(tool),
+        }
     }
-    let path = match asset(tool) {
-        Some(path) => path,
-        None => build::cached(tool).with_context(|| format!("cannot build {}", tool.file_name()))?,
-    };
-    found.insert(tool, path.clone());
-    Ok(path)
+    while let Some(first) = absent.first().copied() {
+        let (together, others): (Vec<_>, Vec<_>) = absent
+            .into_iter()
+            .partition(|tool| tool.module() == first.module());
+        found.extend(build::cached(&together)?);
+        absent = others;
+    }
+    Ok(tools.iter().map(|tool| found[tool].clone()).collect())
 }
 
 /// As [`path`], without blocking the runtime.

@@ -17,26 +17,30 @@ struct Args {
     /// Only these; all but a node's if none is named.
     #[arg(value_name = "TOOL", value_parser = clap::builder::PossibleValuesParser::new(Tool::all().map(Tool::file_name)))]
     only: Vec<String>,
-    /// What a node needs, for `cargo e2e-node`; Linux alone.
+    /// What a node needs as well, for `cargo e2e-node`; Linux alone.
     #[arg(long, conflicts_with = "only")]
     node: bool,
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let wanted = |tool: &Tool| match (args.only.is_empty(), args.node) {
-        (true, true) => Tool::NODE.contains(tool),
-        (true, false) => Tool::USUAL.contains(tool),
-        (false, _) => args.only.iter().any(|name| name == tool.file_name()),
+    let wanted: Vec<Tool> = match (args.only.is_empty(), args.node) {
+        (true, true) => Tool::all().collect(),
+        (true, false) => Tool::USUAL.to_vec(),
+        (false, _) => Tool::all()
+            .filter(|tool| args.only.iter().any(|name| name == tool.file_name()))
+            .collect(),
     };
-    for tool in Tool::all().filter(wanted) {
-        match tools::path(tool) {
-            Ok(path) => println!("{}", path.display()),
-            Err(error) => {
-                eprintln!("{error:#}");
-                return ExitCode::FAILURE;
+    match tools::paths(&wanted) {
+        Ok(paths) => {
+            for path in paths {
+                println!("{}", path.display());
             }
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
         }
     }
-    ExitCode::SUCCESS
 }

@@ -31,9 +31,9 @@ async fn what_the_chart_installs_works_as_pods_of_a_node() {
 async fn outside() {
     let lacking = sandbox::lacking();
     assert!(lacking.is_none(), "{}", lacking.unwrap_or_default());
-    for tool in Tool::all() {
-        tools::path_async(tool).await.unwrap();
-    }
+    let all: Vec<Tool> = Tool::all().collect();
+    let built = tokio::task::spawn_blocking(move || tools::paths(&all));
+    built.await.unwrap().unwrap();
     let operator = binaries::operator().await.unwrap();
     sandbox::run_inside(THIS, &[("SANCHO_BINARY", &operator)])
         .await
