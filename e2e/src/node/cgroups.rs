@@ -4,16 +4,14 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-/// What the names of all such cgroups begin with; the id of the process that made it follows.
-const PREFIX: &str = "sancho-node-";
+use super::sandbox::stale;
 
-/// How long the processes in it may take to be gone, once they were killed.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// What a kubelet wants below the root of version 2, of those that the root has (`getSupportedUnifiedControllers` of
+/// Kubernetes 1.37).
+const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "hugetlb", "memory", "pids"];
 
 /// A cgroup of this process. Removed when dropped, with everything below it.
 #[derive(Debug)]
@@ -27,13 +25,16 @@ impl Cgroup {
     ///
     /// # Errors
     ///
-    /// When no cgroup hierarchy is mounted, or it cannot be written.
+    /// When no cgroup hierarchy is mounted, it cannot be written, or does not give what a kubelet needs.
     pub fn create() -> Result<Self> {
         let hierarchies = hierarchies()?;
-        for stale in hierarchies.iter().flat_map(|hierarchy| stale(hierarchy)) {
-            remove(&stale)?;
+        for hierarchy in &hierarchies {
+            for left in stale::of_the_dead(hierarchy) {
+                stale::patiently(|| remove(&left))?;
+            }
+            gives_what_is_needed(hierarchy)?;
         }
-        let name = format!("{PREFIX}{}", std::process::id());
+        let name = stale::name_of_this();
         let mut cgroup = Cgroup {
             name: name.clone(),
             folders: Vec::new(),
@@ -64,14 +65,7 @@ impl Cgroup {
     ///
     /// When one still is after some time.
     pub fn remove(&self) -> Result<()> {
-        let start = Instant::now();
-        loop {
-            let result = self.folders.iter().try_for_each(|folder| remove(folder));
-            match result {
-                Err(_) if start.elapsed() < PATIENCE => thread::sleep(Duration::from_millis(50)),
-                result => return result,
-            }
-        }
+        stale::patiently(|| self.folders.iter().try_for_each(|folder| remove(folder)))
     }
 }
 
@@ -103,15 +97,33 @@ fn of_mounts(mounts: &str) -> Vec<PathBuf> {
     hierarchies.collect()
 }
 
-/// Those in a hierarchy whose process is gone.
-fn stale(hierarchy: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(hierarchy).into_iter().flatten().flatten();
-    let of_the_dead = entries.filter(|entry| {
-        let name = entry.file_name();
-        let id = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
-        id.is_some_and(|id| !Path::new("/proc").join(id).exists())
-    });
-    of_the_dead.map(|entry| entry.path()).collect()
+/// Fails where the root of version 2 keeps from those below it what a kubelet needs there.
+fn gives_what_is_needed(hierarchy: &Path) -> Result<()> {
+    // By this a kubelet tells the versions: elsewhere it is of version 1, or beside that.
+    if hierarchy != Path::new("/sys/fs/cgroup") {
+        return Ok(());
+    }
+    let read = |file: &str| fs::read_to_string(hierarchy.join(file)).unwrap_or_default();
+    let kept = kept_back(&read("cgroup.controllers"), &read("cgroup.subtree_control"));
+    if !kept.is_empty() {
+        bail!(
+            "a kubelet needs {} below {}: write +{} to its cgroup.subtree_control, as systemd does; in a container, on the \
+             machine",
+            kept.join(" and "),
+            hierarchy.display(),
+            kept.join(" +"),
+        );
+    }
+    Ok(())
+}
+
+/// Of what a kubelet needs: what is `there`, and not `given` to the cgroups below.
+fn kept_back(there: &str, given: &str) -> Vec<&'static str> {
+    let is_in = |list: &str, wanted: &str| list.split_whitespace().any(|one| one == wanted);
+    let kept = CONTROLLERS
+        .into_iter()
+        .filter(|controller| is_in(there, controller) && !is_in(given, controller));
+    kept.collect()
 }
 
 /// Removes a cgroup and those below it. One that is gone is fine.
@@ -132,6 +144,17 @@ fn remove(folder: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_root_of_version_2_keeps_back_is_told() {
+        let there = "cpuset cpu io memory hugetlb pids rdma misc\n";
+        assert_eq!(kept_back(there, "cpu memory pids\n"), ["cpuset", "hugetlb"]);
+        assert!(kept_back(there, there).is_empty());
+        assert!(
+            kept_back("io\n", "").is_empty(),
+            "what is not there is not asked for"
+        );
+    }
 
     #[test]
     fn hierarchies_of_both_versions_are_found() {

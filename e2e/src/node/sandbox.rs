@@ -6,15 +6,15 @@
 //! - No packet leaves: the network namespace has a loopback, one bridge without ports, and the Pods' links.
 //! - Everything that runs inside ends with it, also when this process is killed: the kernel ends what is in a process
 //!   namespace with its first process, and that one with its parent.
-//! - What the parts write to `/run`, `/var/lib` and `/var/log` goes to a temporary folder. What the kubelet asks of the
-//!   machine's kernel it finds set, and nothing is set.
+//! - What the parts write to `/run`, `/var/lib`, `/var/log` and as temporary files goes to a folder of the test's own. What
+//!   the kubelet asks of the machine's kernel it finds set, and nothing is set.
 //!
 //! # Caveats
 //!
-//! A process that is killed by SIGKILL leaves its temporary folder and its cgroup, an empty one; the next run removes
-//! the latter.
+//! A process that is killed by SIGKILL leaves its temporary folder and its cgroup, an empty one; the next run removes both.
 
 mod left;
+pub(super) mod stale;
 
 use std::env;
 use std::fs;
@@ -62,15 +62,26 @@ pub struct Inside {
 }
 
 /// Runs the test of this name of this program again, inside, with these environment variables, and shows what it prints.
-/// Everything is removed after it, also when this process is told to end meanwhile; then it ends.
+/// It runs the programs that are `needed` there. Everything is removed after it, also when this process is told to end
+/// meanwhile; then it ends.
 ///
 /// # Errors
 ///
 /// When this machine lacks something, with what and how to get it; when the test fails inside; when something is left.
-pub async fn run_inside(test: &str, environment: &[(&str, &Path)]) -> Result<()> {
+pub async fn run_inside(test: &str, environment: &[(&str, &Path)], needed: &[PathBuf]) -> Result<()> {
     let machine = Machine::look()?;
     let cgroup = Cgroup::create()?;
-    let dir = tempfile::Builder::new().prefix("sancho-node-").tempdir()?;
+    let dir = own_folder()?;
+    let this = env::current_exe()?;
+    for path in needed
+        .iter()
+        .map(PathBuf::as_path)
+        .chain([this.as_path(), dir.path()])
+    {
+        is_seen_inside(path)?;
+    }
+    let temporary = dir.path().join("tmp");
+    fs::create_dir(&temporary)?;
     let unshare = programs::find("unshare", "util-linux")?;
     let mut launch = Launch::new(unshare)
         .args([
@@ -83,11 +94,12 @@ pub async fn run_inside(test: &str, environment: &[(&str, &Path)]) -> Result<()>
         ])
         // The first process of a process namespace inherits orphans, and a shell reaps them.
         .args(["/bin/sh", "-c", r#""$0" "$@"; exit $?"#])
-        .arg(env::current_exe()?.display().to_string())
+        .arg(this.display().to_string())
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env(FOLDER, dir.path().display().to_string())
         .env(CGROUP, cgroup.path())
-        .env(OUTSIDE, namespaces()?.join(" "));
+        .env(OUTSIDE, namespaces()?.join(" "))
+        .env("TMPDIR", temporary.display().to_string());
     for (name, value) in environment {
         launch = launch.env(*name, value.display().to_string());
     }
@@ -98,15 +110,25 @@ pub async fn run_inside(test: &str, environment: &[(&str, &Path)]) -> Result<()>
     };
     process.kill();
     drop(process);
-    cgroup.remove()?;
-    machine.is_as_before(dir.path())?;
+    let cleared = cgroup.remove().and_then(|()| machine.is_as_before(dir.path()));
     match ended {
-        Some(status) if status.success() => Ok(dir.close()?),
-        Some(status) => bail!(
-            "the test failed inside ({status}); the logs are in {}",
-            logs_alone(dir)?.display()
-        ),
+        Some(status) if status.success() => {
+            cleared?;
+            Ok(dir.close()?)
+        }
+        Some(status) => {
+            let logs = logs_alone(dir)?;
+            let left = cleared
+                .err()
+                .map(|left| format!("; and {left:#}"))
+                .unwrap_or_default();
+            bail!(
+                "the test failed inside ({status}); the logs are in {}{left}",
+                logs.display()
+            )
+        }
         None => {
+            cleared?;
             dir.close()?;
             eprintln!("told to end: everything is removed");
             std::process::exit(130)
@@ -213,6 +235,29 @@ impl Inside {
     }
 }
 
+/// Fails for what lies in a folder that is another one inside.
+fn is_seen_inside(path: &Path) -> Result<()> {
+    let path = fs::canonicalize(path).with_context(|| path.display().to_string())?;
+    if let Some(folder) = OWN_FOLDERS.iter().find(|folder| path.starts_with(folder)) {
+        bail!(
+            "{} lies in {folder}, which is the node's own inside. CARGO_TARGET_DIR, XDG_CACHE_HOME and TMPDIR say where what \
+             cargo builds, tools and temporary files are",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+/// A new folder, beside which none is left of processes that are gone.
+fn own_folder() -> Result<TempDir> {
+    for left in stale::of_the_dead(&env::temp_dir()) {
+        stale::patiently(|| Ok(fs::remove_dir_all(&left)?))
+            .with_context(|| format!("{}, which a killed test left", left.display()))?;
+    }
+    let prefix = format!("{}-", stale::name_of_this());
+    Ok(tempfile::Builder::new().prefix(&prefix).tempdir()?)
+}
+
 /// Where what is written to `/var/log` really is: `DIR/var-log`.
 fn own(dir: &Path, folder: &str) -> PathBuf {
     dir.join(folder.trim_start_matches('/').replace('/', "-"))
@@ -233,6 +278,11 @@ fn bind(own: &Path, over: &Path) -> Result<()> {
 }
 
 fn run(program: &str, package: &str, args: &[&str]) -> Result<()> {
+    output(program, package, args).map(drop)
+}
+
+/// What a command prints; an error if it fails.
+fn output(program: &str, package: &str, args: &[&str]) -> Result<String> {
     let output = Command::new(programs::find(program, package)?)
         .args(args)
         .output()
@@ -241,7 +291,7 @@ fn run(program: &str, package: &str, args: &[&str]) -> Result<()> {
         let said = String::from_utf8_lossy(&output.stderr);
         bail!("{program} {}: {}", args.join(" "), said.trim_end());
     }
-    Ok(())
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Prints what the process prints, as it comes, until it ends.
@@ -289,17 +339,20 @@ async fn told_to_end() {
     }
 }
 
-/// Keeps the folder with nothing but logs in it: the processes' and the Pods'.
+/// Keeps what is worth reading, the processes' and the Pods' logs, in a folder that no later run removes.
 fn logs_alone(dir: TempDir) -> Result<PathBuf> {
-    let dir = dir.keep();
-    let logs = [dir.join("logs"), own(&dir, "/var/log")];
-    for entry in fs::read_dir(&dir)? {
-        let path = entry?.path();
-        if path.is_file() {
-            fs::remove_file(&path)?;
-        } else if !logs.contains(&path) {
-            fs::remove_dir_all(&path)?;
+    let logs = tempfile::Builder::new()
+        .prefix("sancho-node-logs-")
+        .tempdir()?
+        .keep();
+    for (folder, name) in [
+        (dir.path().join("logs"), "processes"),
+        (own(dir.path(), "/var/log"), "pods"),
+    ] {
+        if folder.is_dir() {
+            fs::rename(&folder, logs.join(name))?;
         }
     }
-    Ok(dir)
+    dir.close()?;
+    Ok(logs)
 }

@@ -33,9 +33,10 @@ async fn outside() {
     assert!(lacking.is_none(), "{}", lacking.unwrap_or_default());
     let all: Vec<Tool> = Tool::all().collect();
     let built = tokio::task::spawn_blocking(move || tools::paths(&all));
-    built.await.unwrap().unwrap();
+    let mut needed = built.await.unwrap().unwrap();
     let operator = binaries::operator().await.unwrap();
-    sandbox::run_inside(THIS, &[("SANCHO_BINARY", &operator)])
+    needed.push(operator.clone());
+    sandbox::run_inside(THIS, &[("SANCHO_BINARY", &operator)], &needed)
         .await
         .unwrap();
 }

@@ -2,11 +2,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use super::{output, stale};
 use crate::node::config::KERNEL_SETTINGS;
 
 /// Folders of a node's parts that exist on no machine that is none.
@@ -19,14 +18,13 @@ const FOLDERS: [&str; 6] = [
     "/usr/libexec/kubernetes",
 ];
 
-/// How long processes that were killed may take to be gone.
-const PATIENCE: Duration = Duration::from_secs(20);
-
 /// What a node could change on a machine, as it was before.
 pub(super) struct Machine {
     settings: Vec<(&'static str, String)>,
     folders: Vec<&'static str>,
     links: Vec<String>,
+    routes: String,
+    rules: String,
 }
 
 impl Machine {
@@ -36,23 +34,21 @@ impl Machine {
             settings: settings()?,
             folders: folders(),
             links: links()?,
+            routes: routes()?,
+            rules: rules()?,
         })
     }
 
-    /// Fails with what is not as it was: kernel settings, folders, network links, mounts of `dir`, and processes that
-    /// have anything to do with it and do not end by themselves.
+    /// Fails with what is not as it was: kernel settings, folders, network links, routes, the kernel's packet filter,
+    /// mounts of `dir`, and processes that have anything to do with it and do not end by themselves.
     pub(super) fn is_as_before(&self, dir: &Path) -> Result<()> {
-        let start = Instant::now();
-        loop {
+        stale::patiently(|| {
             let left = self.left(&dir.display().to_string())?;
-            if left.is_empty() {
-                return Ok(());
-            }
-            if start.elapsed() >= PATIENCE {
+            if !left.is_empty() {
                 bail!("the sandbox left something behind: {}", left.join("; "));
             }
-            thread::sleep(Duration::from_millis(50));
-        }
+            Ok(())
+        })
     }
 
     fn left(&self, dir: &str) -> Result<Vec<String>> {
@@ -71,6 +67,14 @@ impl Machine {
         left.extend(made.map(|folder| format!("the folder {folder}")));
         let made = links()?.into_iter().filter(|link| !self.links.contains(link));
         left.extend(made.map(|link| format!("the network link {link}")));
+        for (what, before, after) in [
+            ("routes", &self.routes, routes()?),
+            ("packet filter", &self.rules, rules()?),
+        ] {
+            if *before != after {
+                left.push(format!("the {what}, now\n{after}"));
+            }
+        }
         let mounts = fs::read_to_string("/proc/self/mountinfo")?;
         left.extend(
             mounts
@@ -104,6 +108,15 @@ fn links() -> Result<Vec<String>> {
         .flatten()
         .map(|entry| entry.file_name().display().to_string());
     Ok(names.collect())
+}
+
+fn routes() -> Result<String> {
+    output("ip", "iproute2", &["-4", "route", "show", "table", "all"])
+}
+
+/// Without counters, which change by themselves.
+fn rules() -> Result<String> {
+    output("nft", "nftables", &["--stateless", "list", "ruleset"])
 }
 
 /// Processes that were started with something of `dir`: arguments or environment, which all inside inherit.
