@@ -3,8 +3,9 @@
 //!
 //! # Caveats
 //!
-//! The project's own image has a static binary, built with musl. Here it is the binary that the tests build, with the
-//! files of the C library that it is linked with; all else is as `Containerfile` says. Its size says nothing.
+//! The project's own image has a static binary, built with musl. Here it is any `sancho` that was built: with a dynamic one,
+//! as the tests build it, the files of the C library that it is linked with go into the image; all else is as
+//! `Containerfile` says.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -30,6 +31,8 @@ pub struct Image {
     pub user: &'static str,
     /// The program, by its path in the image.
     pub entrypoint: &'static str,
+    /// Whether the program needs no libraries.
+    pub is_static: bool,
     /// Paths in the image, and the files that are to be there.
     pub files: Vec<(PathBuf, PathBuf)>,
 }
@@ -42,9 +45,9 @@ impl Image {
     /// When a library of it cannot be found.
     pub fn of_sancho(name: &str, program: &Path) -> Result<Self> {
         let mut files = vec![(PathBuf::from("/sancho"), program.to_owned())];
-        for library in libraries_of(program)? {
-            files.push((library.clone(), library));
-        }
+        let libraries = libraries_of(program)?;
+        let is_static = libraries.is_empty();
+        files.extend(libraries.into_iter().map(|library| (library.clone(), library)));
         let roots = PathBuf::from(ROOTS);
         if roots.is_file() {
             files.push((roots.clone(), roots));
@@ -53,6 +56,7 @@ impl Image {
             name: name.to_owned(),
             user: "65532:65532",
             entrypoint: "/sancho",
+            is_static,
             files,
         })
     }
@@ -63,8 +67,22 @@ impl Image {
             name: name.to_owned(),
             user: "65535:65535",
             entrypoint: "/pause",
+            is_static: true,
             files: vec![("/pause".into(), program.to_owned())],
         }
+    }
+
+    /// What its files have, which is what its layer has, bar a little.
+    ///
+    /// # Errors
+    ///
+    /// When one of them cannot be read.
+    pub fn bytes(&self) -> Result<u64> {
+        let sizes = self.files.iter().map(|(_, source)| {
+            let file = fs::metadata(source).with_context(|| source.display().to_string())?;
+            Ok(file.len())
+        });
+        sizes.sum()
     }
 
     /// Writes it to the file `archive`.
@@ -195,6 +213,7 @@ mod tests {
         let (program, archive) = (dir.path().join("pause"), dir.path().join("pause.tar"));
         fs::write(&program, "a program").unwrap();
         let image = Image::of_pause("docker.io/library/pause:dev", &program);
+        assert_eq!(image.bytes().unwrap(), 9);
         image.write(&archive).unwrap();
 
         let mut files = std::collections::BTreeMap::new();

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Pod, Secret, Service};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use rustix::process::Pid;
@@ -34,6 +35,9 @@ pub const BORNE: Budget = Budget {
     burst: 2,
     in_flight: 4,
 };
+
+/// What an image of a static program, as `Containerfile` makes one, may have at most.
+const IMAGE_BYTES: u64 = 40_000_000;
 
 /// Where Pods ask for names, and where the CA asks for answers: the usual ports.
 const DNS_PORT: u16 = 53;
@@ -73,6 +77,12 @@ impl Ground {
         .unwrap();
         let operator = binaries::operator().await.unwrap();
         let image = Image::of_sancho("docker.io/library/sancho:dev", &operator).unwrap();
+        let (bytes, is_static) = (image.bytes().unwrap(), image.is_static);
+        assert!(
+            !is_static || bytes < IMAGE_BYTES,
+            "{} has {bytes} bytes: was it built with --release?",
+            image.name
+        );
         let node = Node::start(inside, &cluster, &logs, &[image]).await.unwrap();
         let ground = Ground {
             cluster,
@@ -82,7 +92,11 @@ impl Ground {
             dir: dir.to_owned(),
             started,
         };
-        ground.say("the node is ready");
+        ground.say(&format!(
+            "the node is ready, with an image of {} MB and {} program",
+            bytes / 1_000_000,
+            if is_static { "a static" } else { "a dynamic" }
+        ));
         ground
     }
 
@@ -137,6 +151,37 @@ impl Ground {
         })
         .await
         .unwrap()
+    }
+
+    /// Asks for what a drain of the node asks for.
+    pub async fn evict(&self, pod: &str) -> Result<String> {
+        let eviction = json!({
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": { "name": pod, "namespace": NAMESPACE },
+        });
+        let file = self.dir.join("eviction.json");
+        fs::write(&file, eviction.to_string())?;
+        let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}/eviction");
+        self.cluster
+            .kubectl(&["create", "--raw", &path, "--filename", text(&file)?])
+            .await
+    }
+
+    /// Waits until as many replicas may be evicted.
+    pub async fn evictions_allowed(&self, count: i32) {
+        let budgets: Api<PodDisruptionBudget> = Api::namespaced(self.cluster.client(), NAMESPACE);
+        wait_for(
+            "the PodDisruptionBudget to be up to date",
+            Duration::from_secs(30),
+            &[],
+            async || {
+                let status = budgets.get("sancho").await?.status.context("no status")?;
+                Ok((status.disruptions_allowed == Some(count)).then_some(()))
+            },
+        )
+        .await
+        .unwrap();
     }
 
     /// Applies a Certificate of `count` names of its own, in shards of 20, and gives the names.

@@ -52,6 +52,7 @@ async fn story(inside: &Inside) {
     let silent = steps::a_replica_falls_silent(&ground).await;
     steps::a_killed_container_takes_its_slots_back_and_a_deleted_pod_is_replaced(&ground).await;
     steps::the_silent_one_is_started_anew(&ground, &silent).await;
+    steps::one_replica_after_the_other_is_evicted(&ground).await;
     steps::what_was_issued_outlives_an_uninstall(&ground).await;
     ground.say("all is well");
 }

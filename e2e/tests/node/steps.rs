@@ -85,16 +85,17 @@ pub async fn an_upgrade_loses_no_order(ground: &Ground) {
     ground.judged(0).await;
 }
 
-/// A replica's process is stopped, one without a slot, and the kubelet finds it not ready. Gives its Pod's name.
+/// A replica's process is stopped, one without a slot, and the kubelet finds it not ready. No other one can be evicted
+/// then. Gives its Pod's name.
 pub async fn a_replica_falls_silent(ground: &Ground) -> String {
     ground.apply("third", 120).await;
     ground.first_order("third").await;
     let holder = holder(ground).await;
     let replicas = ground.three_replicas(Duration::from_secs(30)).await;
-    let silent = replicas
+    let (holders, others): (Vec<_>, Vec<_>) = replicas
         .into_iter()
-        .find(|name| !holder.starts_with(name))
-        .unwrap();
+        .partition(|name| holder.starts_with(name.as_str()));
+    let silent = others.into_iter().next().unwrap();
     kill_process(process_of(&silent).unwrap(), Signal::STOP).unwrap();
     let begin = Instant::now();
     let pods: Api<Pod> = Api::namespaced(ground.cluster.client(), NAMESPACE);
@@ -110,6 +111,9 @@ pub async fn a_replica_falls_silent(ground: &Ground) -> String {
         "a replica that was stopped is not ready after {:.0} s",
         begin.elapsed().as_secs_f64()
     ));
+    ground.evictions_allowed(0).await;
+    is_not_evicted(ground, &holders[0]).await;
+    ground.say("no other one can be evicted meanwhile");
     silent
 }
 
@@ -177,6 +181,19 @@ pub async fn the_silent_one_is_started_anew(ground: &Ground, silent: &str) {
     ground.say("the one that was stopped is started anew by its liveness probe");
 }
 
+/// As a drain of the node asks for it.
+pub async fn one_replica_after_the_other_is_evicted(ground: &Ground) {
+    ground.evictions_allowed(1).await;
+    let replicas = ground.three_replicas(Duration::from_secs(30)).await;
+    let mut names = replicas.iter();
+    let (first, second) = (names.next().unwrap(), names.next().unwrap());
+    ground.evict(first).await.unwrap();
+    is_not_evicted(ground, second).await;
+    let after = ground.three_replicas(Duration::from_secs(60)).await;
+    assert!(!after.contains(first), "{first} is still there");
+    ground.say("one that is evicted is replaced, and the next one cannot be before");
+}
+
 pub async fn what_was_issued_outlives_an_uninstall(ground: &Ground) {
     let (names, secrets) = ground.issued().await;
     assert_eq!(secrets.len(), ground.shards().await.unwrap().len());
@@ -198,6 +215,14 @@ pub async fn what_was_issued_outlives_an_uninstall(ground: &Ground) {
     own.get("ca-account").await.unwrap();
     ground.shards().await.unwrap();
     ground.say("helm uninstall: no Pod is left, and every Secret");
+}
+
+async fn is_not_evicted(ground: &Ground, pod: &str) {
+    let told = format!("{:#}", ground.evict(pod).await.unwrap_err());
+    assert!(
+        told.contains("would violate the pod's disruption budget"),
+        "{told}"
+    );
 }
 
 /// The process that holds the slot, waited for.
