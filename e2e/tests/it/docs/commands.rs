@@ -17,15 +17,13 @@ use super::manifests::documents;
 use super::pages::{Block, Page, page};
 
 /// Commands that are not run here, by how they begin, and why.
-const NOT_HERE: [(&str, &str); 24] = [
+const NOT_HERE: [(&str, &str); 22] = [
     ("docker ", "there is no container runtime"),
     ("kind ", "there is no container runtime"),
     ("cargo install --path operator/cli", "the plugin is built already"),
     ("cargo test", "this is it"),
     ("SANCHO_CRASHES=all cargo test", "it takes hours"),
     ("cargo e2e-node", "it needs root, and takes minutes; CI runs it"),
-    ("SANCHO_BINARY=", "the same, with another program"),
-    ("RUSTFLAGS=", "it builds everything anew, optimized"),
     ("cargo tools", "the servers of this test come from it"),
     (".ci/", "CI runs them, and this test in them"),
     ("cargo bench ", "it measures an optimized build for minutes"),
