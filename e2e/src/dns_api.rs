@@ -24,7 +24,7 @@ use anyhow::Result;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::http::request::Parts;
-use hyper::{Request, Response, header};
+use hyper::{Request, Response, StatusCode, header};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
@@ -267,17 +267,33 @@ impl Pace {
     }
 }
 
-/// Answers a request that came to the origin of `of`, or to that of all the others.
+/// Answers a request that came to the origin of `of`, or to that of all the others. What has come whole is carried through
+/// although who asked may be gone: a provider makes a change whole or not at all.
 async fn answer(
     shared: Arc<Shared>,
     of: Option<Provider>,
     request: Request<Incoming>,
 ) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
-    let body = match body.collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(_) => Bytes::new(),
+    let carried_through = match body.collect().await {
+        Ok(body) => tokio::spawn(carry_through(shared, of, head, body.to_bytes()))
+            .await
+            .ok(),
+        Err(_) => None,
     };
+    carried_through.unwrap_or_else(|| {
+        let mut response = Response::default();
+        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        response
+    })
+}
+
+async fn carry_through(
+    shared: Arc<Shared>,
+    of: Option<Provider>,
+    head: Parts,
+    body: Bytes,
+) -> Response<Full<Bytes>> {
     let provider = match (of, head.uri.path()) {
         (Some(provider), _) => provider,
         (None, path) if path.starts_with("/client/v4/") => Provider::Cloudflare,
