@@ -15,8 +15,8 @@ use super::index::{Index, Keys};
 /// An object within its kind: `NAMESPACE/NAME`, without a namespace `/NAME`.
 pub(super) type Key = Arc<str>;
 
-/// A store keeps so many objects as they are. Those that come after are packed: it costs some ten microseconds to pack or
-/// unpack one, and ten thousand of them take a tenth of the memory.
+/// A store keeps so many objects as they are. Those that come after are packed: that takes less memory, and a moment for each
+/// look at one.
 const FEW: usize = 500;
 
 /// Objects whose JSON is longer than this, in bytes, are always kept as they are: there are few of them, and each is slow to
