@@ -25,6 +25,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode, header};
+use sancho_crds::ProviderName;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
@@ -37,7 +38,7 @@ use crate::pki::{self, Authority};
 pub use self::azure_dns::{CLIENT, CLIENT_SECRET, GROUP, SUBSCRIPTION, TENANT};
 pub use self::cloud_dns::PROJECT;
 pub use self::cloudflare::TOKEN as CLOUDFLARE_TOKEN;
-pub use self::others::{ACCOUNT, token, word};
+pub use self::others::{account, is_published, token};
 pub use self::route53::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
 pub use self::simple::{ACME_DNS_KEY, ACME_DNS_SUBDOMAIN, ACME_DNS_USER, HTTPREQ_PASSWORD, HTTPREQ_USER};
 
@@ -56,30 +57,8 @@ pub enum Provider {
     HttpReq,
     /// acme-dns.
     AcmeDns,
-    /// DigitalOcean.
-    DigitalOcean,
-    /// DNSimple.
-    DnSimple,
-    /// Hetzner.
-    Hetzner,
-    /// Linode.
-    Linode,
-    /// Scaleway.
-    Scaleway,
-    /// Vultr.
-    Vultr,
-}
-
-impl Provider {
-    /// Those that issuers name by one form.
-    pub const BY_ONE_FORM: [Self; 6] = [
-        Self::DigitalOcean,
-        Self::DnSimple,
-        Self::Hetzner,
-        Self::Linode,
-        Self::Scaleway,
-        Self::Vultr,
-    ];
+    /// One of those that issuers name by one form.
+    Other(ProviderName),
 }
 
 /// One request that arrived.
@@ -108,7 +87,7 @@ struct Limit {
 pub struct DnsApi {
     listener: Listener,
     /// Of those that have an origin of their own.
-    others: Vec<(Provider, Listener)>,
+    others: Vec<(ProviderName, Listener)>,
     roots: PathBuf,
     shared: Arc<Shared>,
 }
@@ -179,8 +158,8 @@ impl DnsApi {
         };
         let listener = listen(None).await?;
         let mut others = Vec::new();
-        for provider in Provider::BY_ONE_FORM {
-            others.push((provider, listen(Some(provider)).await?));
+        for name in ProviderName::ALL {
+            others.push((name, listen(Some(Provider::Other(name))).await?));
         }
         Ok(Self {
             listener,
@@ -193,11 +172,11 @@ impl DnsApi {
     /// The flags by which a replica asks here.
     pub fn flags(&self) -> Vec<String> {
         let origin = self.origin();
-        let others = self.others.iter().map(|(provider, listener)| {
+        let others = self.others.iter().map(|(name, listener)| {
             let port = listener.address().port();
             format!(
                 "--dns01-provider-endpoint={}=https://localhost:{port}",
-                word(*provider)
+                name.word()
             )
         });
         let mut flags: Vec<String> = others.collect();
@@ -311,7 +290,7 @@ async fn carry_through(
         (Some(_), Provider::Route53) => route53::throttled(),
         (Some(_), Provider::CloudDns) => cloud_dns::throttled(),
         (Some(_), Provider::AzureDns | Provider::HttpReq | Provider::AcmeDns) => azure_dns::throttled(),
-        (Some(_), other) => others::throttled(other),
+        (Some(_), Provider::Other(name)) => others::throttled(name),
         (None, provider) => {
             let _alone = shared.one_by_one.lock().await;
             match provider {
@@ -325,7 +304,7 @@ async fn carry_through(
                 Provider::AzureDns => azure_dns::answer(&shared, &head, &body).await,
                 Provider::HttpReq => simple::httpreq(&shared, &head, &body).await,
                 Provider::AcmeDns => simple::acme_dns(&shared, &head, &body).await,
-                other => others::answer(&shared, other, &head, &body).await,
+                Provider::Other(name) => others::answer(&shared, name, &head, &body).await,
             }
         }
     };

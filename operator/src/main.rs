@@ -186,14 +186,12 @@ fn instance(command: &Command) -> String {
 /// `PROVIDER=https://HOST:PORT`.
 fn provider_endpoint(text: &str) -> Result<(Provider, String), String> {
     let parts = text.split_once('=').and_then(|(word, url)| {
-        let provider = Provider::ALL
-            .into_iter()
-            .find(|provider| provider.word() == word)?;
+        let provider = Provider::all().find(|provider| provider.word() == word)?;
         Some((provider, url.to_owned()))
     });
     parts.ok_or_else(|| {
-        let words = Provider::ALL.map(Provider::word).join(", ");
-        format!("write PROVIDER=URL, with one of {words}")
+        let words: Vec<&str> = Provider::all().map(Provider::word).collect();
+        format!("write PROVIDER=URL, with one of {}", words.join(", "))
     })
 }
 

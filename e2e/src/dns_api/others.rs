@@ -1,318 +1,256 @@
-//! Providers whose APIs are of one kind: a zone's records are listed, and made and deleted one by one. Each has an origin of
-//! its own, since some have the same paths.
-//!
-//! DigitalOcean <https://docs.digitalocean.com/reference/api/digitalocean/#tag/Domain-Records>, DNSimple
-//! <https://developer.dnsimple.com/v2/zones/records/>, Hetzner <https://docs.hetzner.cloud/reference/cloud#zone-rrsets>, Linode
-//! <https://techdocs.akamai.com/linode-api/reference/get-domain-records>, Scaleway
-//! <https://www.scaleway.com/en/developers/api/domains-and-dns/>, Vultr <https://www.vultr.com/api/#tag/dns>.
+//! Providers whose APIs are of one kind: a zone's records are listed, and made and deleted one by one. Each has a file, with
+//! where its API is published, and an origin of its own, since some have the same paths.
 
-use hyper::Method;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
+mod alidns;
+mod arvancloud;
+mod autodns;
+mod baiducloud;
+mod bunny;
+mod cloudns;
+mod digitalocean;
+mod dnsimple;
+mod dnsmadeeasy;
+mod domeneshop;
+mod dreamhost;
+mod dynu;
+mod exoscale;
+mod glesys;
+mod hetzner;
+mod hostingde;
+mod ibmcloud;
+mod infomaniak;
+mod ionos;
+mod ipv64;
+mod lightsail;
+mod linode;
+mod luadns;
+mod mythicbeasts;
+mod namedotcom;
+mod namesilo;
+mod netlify;
+mod ovh;
+mod porkbun;
+mod safedns;
+mod scaleway;
+mod simply;
+mod spaceship;
+mod tencentcloud;
+mod transip;
+mod vercel;
+mod volcengine;
+mod vultr;
+mod websupport;
+mod yandexcloud;
+mod zoneee;
+
+use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
 use hyper::http::request::Parts;
+use sancho_crds::ProviderName;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::zones::{Texts, ZoneTexts};
-use super::{Answer, Provider, Shared, decoded, parameter, text};
-
-/// The account at DNSimple.
-pub const ACCOUNT: &str = "1010";
+use super::{Answer, Shared, decoded, parameter, text};
 
 /// The token that may edit all zones at this provider.
-pub fn token(provider: Provider) -> String {
-    format!("token-of-{}-of-no-use-elsewhere", word(provider))
-}
-
-/// As issuers name it.
-pub fn word(provider: Provider) -> &'static str {
-    match provider {
-        Provider::DigitalOcean => "digitalocean",
-        Provider::DnSimple => "dnsimple",
-        Provider::Hetzner => "hetzner",
-        Provider::Linode => "linode",
-        Provider::Scaleway => "scaleway",
-        Provider::Vultr => "vultr",
-        Provider::Cloudflare => "cloudflare",
-        Provider::Route53 => "route53",
-        Provider::CloudDns => "clouddns",
-        Provider::AzureDns => "azuredns",
-        Provider::HttpReq => "httpreq",
-        Provider::AcmeDns => "acmedns",
+pub fn token(name: ProviderName) -> String {
+    match name {
+        ProviderName::TransIp => transip::key(),
+        ProviderName::YandexCloud => yandexcloud::key_file(),
+        name => format!("token-of-{}-of-no-use-elsewhere", name.word()),
     }
 }
+
+/// The account or user that this provider asks for; empty if it asks for none.
+pub fn account(name: ProviderName) -> &'static str {
+    form(name).account
+}
+
+/// The media type of a form.
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// Status and body.
+type Answered = Result<(u16, Value), Refused>;
 
 /// Why a request is refused: status and words.
 type Refused = (u16, String);
 
-/// How one of them writes a record down.
+/// How one of them lets requests in, and writes a record down.
 struct Form {
+    /// The account or user that it asks for.
+    account: &'static str,
+    is_let_in: fn(&Of<'_>) -> bool,
+    /// The media type of the bodies that it takes, but for forms.
+    content_type: &'static str,
+    /// Which status it answers with, where that is another one than is usual.
+    status: fn(u16) -> u16,
+    /// An error, as it writes it.
+    refusal: fn(u16, &str) -> Value,
+    /// The field of the name.
+    name: &'static str,
+    /// Whether a name has its zone behind it.
+    is_full: bool,
     /// The field of the value, and whether it stands in quotation marks.
     value: &'static str,
     is_quoted: bool,
-    /// The field of the TTL, and the shortest that it takes.
+    /// The field of the TTL, and the shortest that it takes, in seconds.
     ttl: (&'static str, u64),
     /// Whether IDs are numbers.
     has_numbers: bool,
 }
 
-pub(super) async fn answer(shared: &Shared, provider: Provider, head: &Parts, body: &[u8]) -> Answer {
-    let (status, body) = match result(shared, provider, head, body).await {
-        Ok(answered) => answered,
-        Err((status, words)) => (status, refusal(provider, status, &words)),
+impl Form {
+    /// What many of them have.
+    const USUAL: Self = Self {
+        account: "",
+        is_let_in: |of| of.has_bearer(),
+        content_type: "application/json",
+        status: |status| status,
+        refusal: |_, words| json!({ "message": words }),
+        name: "name",
+        is_full: false,
+        value: "content",
+        is_quoted: false,
+        ttl: ("ttl", 60),
+        has_numbers: true,
     };
-    let body = if body.is_null() {
-        String::new()
-    } else {
-        body.to_string()
+}
+
+fn form(name: ProviderName) -> Form {
+    match name {
+        ProviderName::AliDns => alidns::FORM,
+        ProviderName::ArvanCloud => arvancloud::FORM,
+        ProviderName::AutoDns => autodns::FORM,
+        ProviderName::BaiduCloud => baiducloud::FORM,
+        ProviderName::Bunny => bunny::FORM,
+        ProviderName::ClouDns => cloudns::FORM,
+        ProviderName::DigitalOcean => digitalocean::FORM,
+        ProviderName::DnSimple => dnsimple::FORM,
+        ProviderName::DnsMadeEasy => dnsmadeeasy::FORM,
+        ProviderName::Domeneshop => domeneshop::FORM,
+        ProviderName::DreamHost => dreamhost::FORM,
+        ProviderName::Dynu => dynu::FORM,
+        ProviderName::Exoscale => exoscale::FORM,
+        ProviderName::Glesys => glesys::FORM,
+        ProviderName::Hetzner => hetzner::FORM,
+        ProviderName::HostingDe => hostingde::FORM,
+        ProviderName::IbmCloud => ibmcloud::FORM,
+        ProviderName::Infomaniak => infomaniak::FORM,
+        ProviderName::Ionos => ionos::FORM,
+        ProviderName::Ipv64 => ipv64::FORM,
+        ProviderName::Lightsail => lightsail::FORM,
+        ProviderName::Linode => linode::FORM,
+        ProviderName::LuaDns => luadns::FORM,
+        ProviderName::MythicBeasts => mythicbeasts::FORM,
+        ProviderName::NameDotCom => namedotcom::FORM,
+        ProviderName::NameSilo => namesilo::FORM,
+        ProviderName::Netlify => netlify::FORM,
+        ProviderName::Ovh => ovh::FORM,
+        ProviderName::Porkbun => porkbun::FORM,
+        ProviderName::SafeDns => safedns::FORM,
+        ProviderName::Scaleway => scaleway::FORM,
+        ProviderName::Simply => simply::FORM,
+        ProviderName::Spaceship => spaceship::FORM,
+        ProviderName::TencentCloud => tencentcloud::FORM,
+        ProviderName::TransIp => transip::FORM,
+        ProviderName::Vercel => vercel::FORM,
+        ProviderName::Volcengine => volcengine::FORM,
+        ProviderName::Vultr => vultr::FORM,
+        ProviderName::Websupport => websupport::FORM,
+        ProviderName::YandexCloud => yandexcloud::FORM,
+        ProviderName::ZoneEe => zoneee::FORM,
+    }
+}
+
+async fn answered(name: ProviderName, of: &Of<'_>) -> Answered {
+    match name {
+        ProviderName::AliDns => alidns::answered(of).await,
+        ProviderName::ArvanCloud => arvancloud::answered(of).await,
+        ProviderName::AutoDns => autodns::answered(of).await,
+        ProviderName::BaiduCloud => baiducloud::answered(of).await,
+        ProviderName::Bunny => bunny::answered(of).await,
+        ProviderName::ClouDns => cloudns::answered(of).await,
+        ProviderName::DigitalOcean => digitalocean::answered(of).await,
+        ProviderName::DnSimple => dnsimple::answered(of).await,
+        ProviderName::DnsMadeEasy => dnsmadeeasy::answered(of).await,
+        ProviderName::Domeneshop => domeneshop::answered(of).await,
+        ProviderName::DreamHost => dreamhost::answered(of).await,
+        ProviderName::Dynu => dynu::answered(of).await,
+        ProviderName::Exoscale => exoscale::answered(of).await,
+        ProviderName::Glesys => glesys::answered(of).await,
+        ProviderName::Hetzner => hetzner::answered(of).await,
+        ProviderName::HostingDe => hostingde::answered(of).await,
+        ProviderName::IbmCloud => ibmcloud::answered(of).await,
+        ProviderName::Infomaniak => infomaniak::answered(of).await,
+        ProviderName::Ionos => ionos::answered(of).await,
+        ProviderName::Ipv64 => ipv64::answered(of).await,
+        ProviderName::Lightsail => lightsail::answered(of).await,
+        ProviderName::Linode => linode::answered(of).await,
+        ProviderName::LuaDns => luadns::answered(of).await,
+        ProviderName::MythicBeasts => mythicbeasts::answered(of).await,
+        ProviderName::NameDotCom => namedotcom::answered(of).await,
+        ProviderName::NameSilo => namesilo::answered(of).await,
+        ProviderName::Netlify => netlify::answered(of).await,
+        ProviderName::Ovh => ovh::answered(of).await,
+        ProviderName::Porkbun => porkbun::answered(of).await,
+        ProviderName::SafeDns => safedns::answered(of).await,
+        ProviderName::Scaleway => scaleway::answered(of).await,
+        ProviderName::Simply => simply::answered(of).await,
+        ProviderName::Spaceship => spaceship::answered(of).await,
+        ProviderName::TencentCloud => tencentcloud::answered(of).await,
+        ProviderName::TransIp => transip::answered(of).await,
+        ProviderName::Vercel => vercel::answered(of).await,
+        ProviderName::Volcengine => volcengine::answered(of).await,
+        ProviderName::Vultr => vultr::answered(of).await,
+        ProviderName::Websupport => websupport::answered(of).await,
+        ProviderName::YandexCloud => yandexcloud::answered(of).await,
+        ProviderName::ZoneEe => zoneee::answered(of).await,
+    }
+}
+
+pub(super) async fn answer(shared: &Shared, name: ProviderName, head: &Parts, body: &[u8]) -> Answer {
+    let of = Of {
+        shared,
+        head,
+        body,
+        path: decoded(head.uri.path()),
+        token: token(name),
+        form: form(name),
+    };
+    let kind = text(head, CONTENT_TYPE);
+    let is_taken = body.is_empty() || kind == FORM || kind == of.form.content_type;
+    let result = match ((of.form.is_let_in)(&of), is_taken) {
+        (false, _) => Err((401, "Unable to authenticate you".into())),
+        (true, false) => Err((415, format!("the body must be {}", of.form.content_type))),
+        (true, true) => answered(name, &of).await,
+    };
+    let (status, body) = result.unwrap_or_else(|(status, words)| (status, (of.form.refusal)(status, &words)));
+    let body = match body.is_null() {
+        true => String::new(),
+        false => body.to_string(),
     };
     Answer {
-        status,
+        status: (of.form.status)(status),
         kind: "application/json",
         body,
     }
 }
 
-pub(super) fn throttled(provider: Provider) -> Answer {
+/// Is this what a provider answers if it was asked as it publishes, be it with a token that is none or for a zone that is not
+/// there?
+pub fn is_published(name: ProviderName, status: u16) -> bool {
+    let usual = [200, 201, 202, 204, 401, 404];
+    usual.map(form(name).status).contains(&status)
+}
+
+pub(super) fn throttled(name: ProviderName) -> Answer {
     Answer {
         status: 429,
         kind: "application/json",
-        body: refusal(provider, 429, "too many requests").to_string(),
-    }
-}
-
-/// An error, as each of them writes it.
-fn refusal(provider: Provider, status: u16, words: &str) -> Value {
-    match provider {
-        Provider::Hetzner => json!({ "error": { "code": "refused", "message": words, "details": null } }),
-        Provider::Linode => json!({ "errors": [{ "reason": words }] }),
-        Provider::Vultr => json!({ "error": words, "status": status }),
-        _ => json!({ "id": "refused", "message": words }),
-    }
-}
-
-async fn result(
-    shared: &Shared,
-    provider: Provider,
-    head: &Parts,
-    body: &[u8],
-) -> Result<(u16, Value), Refused> {
-    let token = token(provider);
-    let is_let_in = match provider {
-        Provider::Scaleway => text(head, HeaderName::from_static("x-auth-token")) == token,
-        _ => text(head, AUTHORIZATION) == format!("Bearer {token}"),
-    };
-    if !is_let_in {
-        return Err((401, "Unable to authenticate you".into()));
-    }
-    if !body.is_empty() && text(head, CONTENT_TYPE) != "application/json" {
-        return Err((415, "the body must be JSON".into()));
-    }
-    let parse = || serde_json::from_slice::<Value>(body).map_err(|error| (400, error.to_string()));
-    let path = decoded(head.uri.path());
-    let below = |prefix: &str| -> Result<Vec<&str>, Refused> {
-        let rest = path
-            .strip_prefix(prefix)
-            .ok_or((404, format!("no such path: {path}")))?;
-        Ok(rest.split('/').filter(|part| !part.is_empty()).collect())
-    };
-    let of = Of {
-        shared,
-        head,
-        form: form(provider),
-    };
-    match provider {
-        Provider::DigitalOcean => {
-            let made = |record| (201, json!({ "domain_record": record }));
-            match (&head.method, below("/v2/domains")?.as_slice()) {
-                (&Method::GET, [zone]) => {
-                    Ok((200, json!({ "domain": { "name": of.zone(zone)?, "ttl": 1800 } })))
-                }
-                (&Method::GET, [zone, "records"]) => {
-                    let (records, page, pages) = of.page(of.zone(zone)?, "per_page", 200).await?;
-                    let next = format!(
-                        "https://api.digitalocean.com{path}?page={}&per_page=200",
-                        page + 1
-                    );
-                    let links = match page < pages {
-                        true => json!({ "pages": { "next": next } }),
-                        false => json!({}),
-                    };
-                    Ok((200, json!({ "domain_records": records, "links": links })))
-                }
-                (&Method::POST, [zone, "records"]) => Ok(made(of.make(of.zone(zone)?, &parse()?).await?)),
-                (&Method::DELETE, [zone, "records", id]) => of.delete(of.zone(zone)?, id).await,
-                _ => Err((404, "no such path".into())),
-            }
-        }
-        Provider::Vultr => {
-            let made = |record| (201, json!({ "record": record }));
-            match (&head.method, below("/v2/domains")?.as_slice()) {
-                (&Method::GET, [zone]) => Ok((200, json!({ "domain": { "domain": of.zone(zone)? } }))),
-                (&Method::GET, [zone, "records"]) => {
-                    let (records, page, pages) = of.page(of.zone(zone)?, "per_page", 500).await?;
-                    let next = if page < pages {
-                        (page + 1).to_string()
-                    } else {
-                        String::new()
-                    };
-                    let meta = json!({ "links": { "next": next, "prev": "" } });
-                    Ok((200, json!({ "records": records, "meta": meta })))
-                }
-                (&Method::POST, [zone, "records"]) => Ok(made(of.make(of.zone(zone)?, &parse()?).await?)),
-                (&Method::DELETE, [zone, "records", id]) => of.delete(of.zone(zone)?, id).await,
-                _ => Err((404, "no such path".into())),
-            }
-        }
-        Provider::DnSimple => {
-            let parts = below("/v2")?;
-            let [ACCOUNT, "zones", rest @ ..] = parts.as_slice() else {
-                return Err((404, "no such account".into()));
-            };
-            match (&head.method, rest) {
-                (&Method::GET, [zone]) => Ok((200, json!({ "data": { "id": 1, "name": of.zone(zone)? } }))),
-                (&Method::GET, [zone, "records"]) => {
-                    let (records, page, pages) = of.page(of.zone(zone)?, "per_page", 100).await?;
-                    let pagination = json!({ "current_page": page, "per_page": 100, "total_pages": pages });
-                    Ok((200, json!({ "data": records, "pagination": pagination })))
-                }
-                (&Method::POST, [zone, "records"]) => {
-                    let made = of.make(of.zone(zone)?, &parse()?).await?;
-                    Ok((201, json!({ "data": made })))
-                }
-                (&Method::DELETE, [zone, "records", id]) => of.delete(of.zone(zone)?, id).await,
-                _ => Err((404, "no such path".into())),
-            }
-        }
-        Provider::Linode => {
-            let filter = text(head, HeaderName::from_static("x-filter"));
-            let filter: Value = serde_json::from_str(filter).unwrap_or_default();
-            match (&head.method, below("/v4/domains")?.as_slice()) {
-                (&Method::GET, []) => {
-                    let zones = shared.zones.names().iter();
-                    let found = zones.filter(|zone| filter["domain"] == json!(zone));
-                    let found: Vec<Value> = found
-                        .map(|zone| json!({ "id": number(&hash(&[zone])), "domain": zone, "type": "master" }))
-                        .collect();
-                    Ok((
-                        200,
-                        json!({ "data": found, "page": 1, "pages": 1, "results": found.len() }),
-                    ))
-                }
-                (&Method::GET, [id, "records"]) => {
-                    let (records, page, pages) = of.page(of.numbered(id)?, "page_size", 500).await?;
-                    Ok((200, json!({ "data": records, "page": page, "pages": pages })))
-                }
-                (&Method::POST, [id, "records"]) => Ok((200, of.make(of.numbered(id)?, &parse()?).await?)),
-                (&Method::DELETE, [id, "records", record]) => {
-                    of.delete(of.numbered(id)?, record).await?;
-                    Ok((200, json!({})))
-                }
-                _ => Err((404, "Not found".into())),
-            }
-        }
-        Provider::Scaleway => match (&head.method, below("/domain/v2beta1/dns-zones")?.as_slice()) {
-            (&Method::GET, []) => {
-                let wanted = parameter(head, "dns_zone");
-                let zones = shared
-                    .zones
-                    .names()
-                    .iter()
-                    .filter(|zone| Some(*zone) == wanted.as_ref());
-                let zones: Vec<Value> = zones
-                    .map(|zone| json!({ "domain": zone, "subdomain": "", "status": "active" }))
-                    .collect();
-                Ok((200, json!({ "total_count": zones.len(), "dns_zones": zones })))
-            }
-            (&Method::GET, [zone, "records"]) => {
-                let (records, ..) = of.page(of.zone(zone)?, "page_size", 100).await?;
-                Ok((200, json!({ "total_count": records.len(), "records": records })))
-            }
-            (&Method::PATCH, [zone, "records"]) => {
-                let (zone, body) = (of.zone(zone)?, parse()?);
-                if body["disallow_new_zone_creation"] != json!(true) {
-                    return Err((400, "a zone would be made of a name that is in none".into()));
-                }
-                for change in body["changes"].as_array().into_iter().flatten() {
-                    for record in change["add"]["records"].as_array().into_iter().flatten() {
-                        of.make(zone, record).await?;
-                    }
-                    if let Some(id) = change["delete"]["id"].as_str() {
-                        of.delete(zone, id).await?;
-                    }
-                }
-                Ok((200, json!({ "records": [] })))
-            }
-            _ => Err((404, "no such path".into())),
-        },
-        Provider::Hetzner => {
-            let parts = below("/v1/zones")?;
-            let zone = parts.first().copied().unwrap_or_default();
-            let zone = of.zone(zone).or_else(|_| of.numbered(zone))?;
-            match (&head.method, &parts[1..]) {
-                (&Method::GET, []) => {
-                    let id = number(&hash(&[zone]));
-                    Ok((
-                        200,
-                        json!({ "zone": { "id": id, "name": zone, "mode": "primary" } }),
-                    ))
-                }
-                (&Method::GET, ["rrsets"]) if parameter(head, "type").as_deref() == Some("TXT") => {
-                    let sets: Vec<Value> = of
-                        .texts(zone)
-                        .await?
-                        .iter()
-                        .map(|(name, texts)| {
-                            let quoted = texts
-                                .values
-                                .iter()
-                                .map(|v| json!({ "value": format!("\"{v}\"") }));
-                            let records: Vec<Value> = quoted.collect();
-                            json!({ "name": below_zone(name, zone), "type": "TXT", "records": records })
-                        })
-                        .collect();
-                    let pagination = json!({ "page": 1, "next_page": null, "total_entries": sets.len() });
-                    Ok((
-                        200,
-                        json!({ "rrsets": sets, "meta": { "pagination": pagination } }),
-                    ))
-                }
-                (&Method::POST, ["rrsets", name, "TXT", "actions", action]) => {
-                    let body = parse()?;
-                    let values = body["records"].as_array().into_iter().flatten();
-                    let values: Option<Vec<&str>> = values.map(|record| inside(&record["value"])).collect();
-                    let values = values.ok_or((422, "a TXT value stands in quotation marks".into()))?;
-                    of.exchange(zone, &full(name, zone), action, &values).await?;
-                    Ok((
-                        201,
-                        json!({ "action": { "id": 1, "status": "running", "command": action } }),
-                    ))
-                }
-                _ => Err((404, "no such path".into())),
-            }
-        }
-        Provider::Cloudflare
-        | Provider::Route53
-        | Provider::CloudDns
-        | Provider::AzureDns
-        | Provider::HttpReq
-        | Provider::AcmeDns => Err((500, "it has a file of its own".into())),
-    }
-}
-
-/// What each of them publishes of its records.
-fn form(provider: Provider) -> Form {
-    let form = |value, is_quoted, ttl, has_numbers| Form {
-        value,
-        is_quoted,
-        ttl,
-        has_numbers,
-    };
-    match provider {
-        Provider::DigitalOcean => form("data", false, ("ttl", 30), true),
-        Provider::DnSimple => form("content", false, ("ttl", 60), true),
-        Provider::Linode => form("target", false, ("ttl_sec", 300), true),
-        Provider::Vultr => form("data", true, ("ttl", 120), false),
-        _ => form("data", true, ("ttl", 60), false),
+        body: (form(name).refusal)(429, "too many requests").to_string(),
     }
 }
 
@@ -320,10 +258,42 @@ fn form(provider: Provider) -> Form {
 struct Of<'a> {
     shared: &'a Shared,
     head: &'a Parts,
+    body: &'a [u8],
+    /// Without percent-encoding.
+    path: String,
+    token: String,
     form: Form,
 }
 
 impl Of<'_> {
+    fn has_bearer(&self) -> bool {
+        text(self.head, AUTHORIZATION) == format!("Bearer {}", self.token)
+    }
+
+    /// The account and the token (RFC 7617).
+    fn has_basic(&self) -> bool {
+        let pair = format!("{}:{}", self.form.account, self.token);
+        text(self.head, AUTHORIZATION) == format!("Basic {}", STANDARD.encode(pair))
+    }
+
+    /// The parts of the path below this one.
+    fn below(&self, prefix: &str) -> Result<Vec<&str>, Refused> {
+        let rest = self.path.strip_prefix(prefix).ok_or_else(|| self.no_path())?;
+        Ok(rest.split('/').filter(|part| !part.is_empty()).collect())
+    }
+
+    fn no_path(&self) -> Refused {
+        (404, format!("no such path: {} {}", self.head.method, self.path))
+    }
+
+    fn json(&self) -> Result<Value, Refused> {
+        serde_json::from_slice(self.body).map_err(|error| (400, error.to_string()))
+    }
+
+    fn parameter(&self, name: &str) -> Option<String> {
+        parameter(self.head, name)
+    }
+
     fn zone(&self, name: &str) -> Result<&str, Refused> {
         let mut zones = self.shared.zones.names().iter();
         let found = zones.find(|zone| *zone == name);
@@ -342,22 +312,27 @@ impl Of<'_> {
         texts.map_err(|error| (500, format!("{error:#}")))
     }
 
+    /// All of the zone's TXT records.
+    async fn all(&self, zone: &str) -> Result<Vec<Value>, Refused> {
+        let texts = self.texts(zone).await?;
+        let all = texts
+            .iter()
+            .flat_map(|(name, at)| at.values.iter().map(move |value| (name, value)));
+        Ok(all
+            .map(|(name, value)| self.record(zone, below_zone(name, zone), value, &hash(&[name, value])))
+            .collect())
+    }
+
     /// A page of the zone's TXT records, its number and how many there are. `size`: the parameter that says how many a page
     /// has at most, of which no more than `most` are given.
     async fn page(&self, zone: &str, size: &str, most: usize) -> Result<(Vec<Value>, usize, usize), Refused> {
-        let number = |name: &str| parameter(self.head, name).and_then(|text| text.parse::<usize>().ok());
+        let number = |name: &str| self.parameter(name).and_then(|text| text.parse::<usize>().ok());
         let size = number(size).unwrap_or(20);
         if size > most {
             return Err((422, format!("a page has at most {most} records")));
         }
         let page = number("page").or(number("cursor")).unwrap_or(1).max(1);
-        let texts = self.texts(zone).await?;
-        let all = texts
-            .iter()
-            .flat_map(|(name, at)| at.values.iter().map(move |value| (name, value)));
-        let records: Vec<Value> = all
-            .map(|(name, value)| self.record(below_zone(name, zone), value, &hash(&[name, value])))
-            .collect();
+        let records = self.all(zone).await?;
         let pages = records.len().div_ceil(size).max(1);
         Ok((
             records.into_iter().skip((page - 1) * size).take(size).collect(),
@@ -366,7 +341,7 @@ impl Of<'_> {
         ))
     }
 
-    fn record(&self, name: &str, value: &str, id: &str) -> Value {
+    fn record(&self, zone: &str, name: &str, value: &str, id: &str) -> Value {
         let mut record = Map::new();
         let id = match self.form.has_numbers {
             true => json!(number(id)),
@@ -378,7 +353,11 @@ impl Of<'_> {
         };
         record.insert("id".into(), id);
         record.insert("type".into(), "TXT".into());
-        record.insert("name".into(), name.into());
+        let name = match (self.form.is_full, name) {
+            (false, name) => name.to_owned(),
+            (true, name) => full(name, zone),
+        };
+        record.insert(self.form.name.into(), name.into());
         record.insert(self.form.value.into(), value.into());
         record.into()
     }
@@ -397,18 +376,22 @@ impl Of<'_> {
                 .as_str()
                 .filter(|value| !value.contains('"')),
         };
-        let (Some(value), Some(name)) = (value, record["name"].as_str()) else {
-            return Err((422, format!("{} or name is not as it should be", self.form.value)));
+        let (Some(value), Some(name)) = (value, record[self.form.name].as_str()) else {
+            return Err((
+                422,
+                format!("{} or {} is not as it should be", self.form.value, self.form.name),
+            ));
         };
-        if name.ends_with(zone) {
-            return Err((422, "name is one below the zone".into()));
+        let is_full = name == zone || name.ends_with(&format!(".{zone}"));
+        if is_full != self.form.is_full {
+            return Err((422, "the name has its zone, or has not".into()));
         }
-        let name = full(name, zone);
+        let name = full(below_zone(name, zone), zone);
         self.exchange(zone, &name, "add_records", &[value]).await?;
-        Ok(self.record(below_zone(&name, zone), value, &hash(&[&name, value])))
+        Ok(self.record(zone, below_zone(&name, zone), value, &hash(&[&name, value])))
     }
 
-    async fn delete(&self, zone: &str, id: &str) -> Result<(u16, Value), Refused> {
+    async fn delete(&self, zone: &str, id: &str) -> Answered {
         let texts = self.texts(zone).await?;
         let found = {
             let mut all = texts
@@ -464,9 +447,24 @@ fn inside(value: &Value) -> Option<&str> {
     value.as_str()?.strip_prefix('"')?.strip_suffix('"')
 }
 
+/// HMAC with SHA-256.
+fn mac(key: &[u8], message: &[u8]) -> Vec<u8> {
+    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message)
+        .as_ref()
+        .to_vec()
+}
+
+/// SHA-256 in hexadecimal digits.
+fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn hash(parts: &[&str]) -> String {
-    let digest = Sha256::digest(parts.join("\n"));
-    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    sha256(parts.join("\n").as_bytes())[..32].to_owned()
 }
 
 /// An ID that is a number.

@@ -34,6 +34,7 @@ mod rfc2136;
 mod route53;
 mod seen;
 mod sets;
+mod signing;
 mod webhook;
 mod writer;
 mod zone;

@@ -483,7 +483,7 @@ pub fn refused_issuers() -> Vec<Refused> {
                 "solvers",
                 "[{ dns01: { provider: { name: nobody, tokenSecretRef: { name: a, key: b } } } }]",
             ),
-            "supported values: \"digitalocean\"",
+            "supported values: \"alidns\"",
         ),
         (
             "DNSimple without its account",
@@ -491,15 +491,15 @@ pub fn refused_issuers() -> Vec<Refused> {
                 "solvers",
                 "[{ dns01: { provider: { name: dnsimple, tokenSecretRef: { name: a, key: b } } } }]",
             ),
-            "accountID belongs to dnsimple alone, which needs it",
+            "account goes with the names that need one",
         ),
         (
             "an account of a provider that has none",
             issuer(
                 "solvers",
-                "[{ dns01: { provider: { name: vultr, accountID: '1', tokenSecretRef: { name: a, key: b } } } }]",
+                "[{ dns01: { provider: { name: vultr, account: '1', tokenSecretRef: { name: a, key: b } } } }]",
             ),
-            "take it out for another provider",
+            "or take it out",
         ),
         (
             "ambient credentials of AWS",
@@ -710,7 +710,7 @@ pub fn accepted() -> Vec<(&'static str, String)> {
                  clientID: d, clientSecretSecretRef: { name: a, key: b } } } }, \
                  { dns01: { httpreq: { secretRef: { name: a } } } }, \
                  { dns01: { provider: { name: hetzner, tokenSecretRef: { name: a, key: b } } } }, \
-                 { dns01: { provider: { name: dnsimple, accountID: '1010', tokenSecretRef: { name: a, key: b } } } }, \
+                 { dns01: { provider: { name: dnsimple, account: '1010', tokenSecretRef: { name: a, key: b } } } }, \
                  { dns01: { webhook: { groupName: acme.example.com, solverName: own, config: { a: [{ b: 1 }] } } } }, \
                  { dns01: { acmeDNS: { host: auth.acme-dns.io, accountSecretRef: { name: a, key: b } } } }]",
             ),

@@ -44,53 +44,50 @@ struct Provider {
     max_in_flight: u32,
 }
 
-/// Route 53: five requests a second for an AWS account
-/// (<https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/DNSLimitations.html>). Cloudflare: 1,200 requests in five
-/// minutes for a user, over all of its tokens (<https://developers.cloudflare.com/fundamentals/api/reference/limits/>), of
-/// which a tenth is left to others. Both as of 2026-11.
-///
-/// Of these a tenth or more is left to others as well: DigitalOcean, 5,000 requests an hour and 250 a minute for a token
-/// (<https://docs.digitalocean.com/reference/api/digitalocean/>); DNSimple, 2,400 an hour for an account
-/// (<https://developer.dnsimple.com/v2/#rate-limiting>); Hetzner, 3,600 an hour for a project
-/// (<https://docs.hetzner.cloud/reference/cloud#rate-limiting>); Vultr, 30 a second for an address
-/// (<https://www.vultr.com/api/>).
-static PROVIDERS: [Provider; 6] = [
+const fn provider(
+    prefix: &'static str,
+    requests_per_second: f64,
+    burst: u32,
+    max_in_flight: u32,
+) -> Provider {
     Provider {
-        prefix: "dns:route53:",
-        requests_per_second: 5.0,
-        burst: 0,
-        max_in_flight: 2,
-    },
-    Provider {
-        prefix: "dns:cloudflare:",
-        requests_per_second: 3.4,
-        burst: 60,
-        max_in_flight: 4,
-    },
-    Provider {
-        prefix: "dns:digitalocean:",
-        requests_per_second: 1.2,
-        burst: 60,
-        max_in_flight: 2,
-    },
-    Provider {
-        prefix: "dns:dnsimple:",
-        requests_per_second: 0.55,
-        burst: 60,
-        max_in_flight: 2,
-    },
-    Provider {
-        prefix: "dns:hetzner:",
-        requests_per_second: 0.85,
-        burst: 60,
-        max_in_flight: 2,
-    },
-    Provider {
-        prefix: "dns:vultr:",
-        requests_per_second: 20.0,
-        burst: 5,
-        max_in_flight: 4,
-    },
+        prefix,
+        requests_per_second,
+        burst,
+        max_in_flight,
+    }
+}
+
+/// As of 2026-11. Of all but Route 53's a tenth or more is left to others.
+static PROVIDERS: [Provider; 14] = [
+    // 5 requests a second for an AWS account: https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/DNSLimitations.html
+    provider("dns:route53:", 5.0, 0, 2),
+    // 1,200 in five minutes for a user, over all of its tokens: https://developers.cloudflare.com/fundamentals/api/reference/limits/
+    provider("dns:cloudflare:", 3.4, 60, 4),
+    // 20 a second, 600 a minute and 36,000 an hour for an address: https://www.cloudns.net/wiki/article/41/
+    provider("dns:cloudns:", 8.5, 8, 4),
+    // 5,000 an hour and 250 a minute for a token: https://docs.digitalocean.com/reference/api/digitalocean/
+    provider("dns:digitalocean:", 1.2, 60, 2),
+    // 2,400 an hour for an account: https://developer.dnsimple.com/v2/#rate-limiting
+    provider("dns:dnsimple:", 0.55, 60, 2),
+    // 150 in five minutes for an API key: https://api-docs.dnsmadeeasy.com/
+    provider("dns:dnsmadeeasy:", 0.3, 44, 2),
+    // 3,600 an hour for a project: https://docs.hetzner.cloud/reference/cloud#rate-limiting
+    provider("dns:hetzner:", 0.85, 60, 2),
+    // 60 a minute: https://developer.infomaniak.com/getting-started
+    provider("dns:infomaniak:", 0.75, 8, 2),
+    // 1,200 in five minutes: https://luadns.com/api.html
+    provider("dns:luadns:", 3.4, 60, 2),
+    // 500 a minute for a token: https://docs.netlify.com/api-and-cli-guides/api-guides/get-started-with-api/#rate-limiting
+    provider("dns:netlify:", 7.0, 20, 4),
+    // 20 a second of a call for an account: https://cloud.tencent.com/document/api/1427/56173
+    provider("dns:tencentcloud:", 15.0, 2, 4),
+    // 1,000 in 15 minutes for a user: https://api.transip.nl/rest/docs.html
+    provider("dns:transip:", 0.9, 60, 2),
+    // 10 a second of CreateRecord: https://www.volcengine.com/docs/6758/155104
+    provider("dns:volcengine:", 7.0, 1, 2),
+    // 30 a second for an address: https://www.vultr.com/api/
+    provider("dns:vultr:", 20.0, 5, 4),
 ];
 
 /// The published limits of the CA at `origin` (`https://host`, the port left out or 443), or of an account at a DNS
@@ -138,6 +135,15 @@ mod tests {
             ("dns:dnsimple:a", 3600.0, 2400.0),
             ("dns:hetzner:a", 3600.0, 3600.0),
             ("dns:vultr:a", 1.0, 30.0),
+            ("dns:cloudns:a", 1.0, 20.0),
+            ("dns:cloudns:a", 60.0, 600.0),
+            ("dns:dnsmadeeasy:a", 300.0, 150.0),
+            ("dns:infomaniak:a", 60.0, 60.0),
+            ("dns:luadns:a", 300.0, 1200.0),
+            ("dns:netlify:a", 60.0, 500.0),
+            ("dns:tencentcloud:a", 1.0, 20.0),
+            ("dns:transip:a", 900.0, 1000.0),
+            ("dns:volcengine:a", 1.0, 10.0),
         ] {
             let budget = published(account).unwrap();
             let in_window = 1.0 + f64::from(budget.burst) + budget.requests_per_second * window;

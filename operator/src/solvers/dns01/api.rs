@@ -18,6 +18,7 @@ use hyper::{Method, Request};
 use jiff::Timestamp;
 use sancho_core::response::Response;
 use sancho_core::shown::shown_within;
+use sancho_crds::ProviderName;
 use sancho_limiter::Endpoint;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use tokio::time::{Instant, timeout};
@@ -59,36 +60,23 @@ pub enum Provider {
     HttpReq,
     /// A server of acme-dns.
     AcmeDns,
-    /// DigitalOcean.
-    DigitalOcean,
-    /// DNSimple.
-    DnSimple,
-    /// Hetzner.
-    Hetzner,
-    /// Linode.
-    Linode,
-    /// Scaleway.
-    Scaleway,
-    /// Vultr.
-    Vultr,
+    /// One of the many by one form.
+    Other(ProviderName),
 }
 
 impl Provider {
     /// All of them.
-    pub const ALL: [Self; 12] = [
-        Self::Cloudflare,
-        Self::Route53,
-        Self::CloudDns,
-        Self::AzureDns,
-        Self::HttpReq,
-        Self::AcmeDns,
-        Self::DigitalOcean,
-        Self::DnSimple,
-        Self::Hetzner,
-        Self::Linode,
-        Self::Scaleway,
-        Self::Vultr,
-    ];
+    pub fn all() -> impl Iterator<Item = Self> {
+        let own = [
+            Self::Cloudflare,
+            Self::Route53,
+            Self::CloudDns,
+            Self::AzureDns,
+            Self::HttpReq,
+            Self::AcmeDns,
+        ];
+        own.into_iter().chain(ProviderName::ALL.map(Self::Other))
+    }
 
     /// As budgets and metrics name it.
     #[must_use]
@@ -100,12 +88,7 @@ impl Provider {
             Self::AzureDns => "azuredns",
             Self::HttpReq => "httpreq",
             Self::AcmeDns => "acmedns",
-            Self::DigitalOcean => "digitalocean",
-            Self::DnSimple => "dnsimple",
-            Self::Hetzner => "hetzner",
-            Self::Linode => "linode",
-            Self::Scaleway => "scaleway",
-            Self::Vultr => "vultr",
+            Self::Other(name) => name.word(),
         }
     }
 
@@ -118,12 +101,7 @@ impl Provider {
             Self::AzureDns => "Azure DNS",
             Self::HttpReq => "the httpreq server",
             Self::AcmeDns => "acme-dns",
-            Self::DigitalOcean => "DigitalOcean",
-            Self::DnSimple => "DNSimple",
-            Self::Hetzner => "Hetzner",
-            Self::Linode => "Linode",
-            Self::Scaleway => "Scaleway",
-            Self::Vultr => "Vultr",
+            Self::Other(name) => name.title(),
         }
     }
 }
@@ -319,7 +297,7 @@ impl Account {
     pub(super) async fn send(
         &self,
         request: ApiRequest<'_>,
-        is_throttle: fn(&Response) -> bool,
+        is_throttle: impl Fn(&Response) -> bool + Copy + Send + 'static,
     ) -> Result<Response, DnsFault> {
         let ApiRequest {
             kind,
@@ -424,13 +402,13 @@ impl Account {
     }
 }
 
-fn asks_for_a_pause(response: &Response, is_throttle: fn(&Response) -> bool) -> bool {
+fn asks_for_a_pause(response: &Response, is_throttle: impl Fn(&Response) -> bool) -> bool {
     matches!(response.status, 429 | 503) || is_throttle(response)
 }
 
 fn outcome(
     answer: &Result<Response, SendError>,
-    is_throttle: fn(&Response) -> bool,
+    is_throttle: impl Fn(&Response) -> bool,
     now: Timestamp,
 ) -> Outcome {
     match answer {

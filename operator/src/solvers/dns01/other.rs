@@ -7,15 +7,13 @@ mod apis;
 
 use std::time::Duration;
 
-use hyper::Method;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use jiff::Timestamp;
 use sancho_core::response::Response;
-use sancho_core::shown::shown_within;
-use sancho_crds::{OtherProvider as Settings, ProviderName};
+use sancho_crds::OtherProvider as Settings;
 use serde_json::Value;
-use zeroize::Zeroizing;
 
-use self::apis::{DigitalOcean, DnSimple, Hetzner, Linode, Scaleway, Vultr};
+use self::apis::{Api, Ask, Body, Found, Login, Page, Zone, below, said};
 use super::TxtRecord;
 use super::api::{Account, ApiRequest, Provider, header};
 use super::credentials::Credentials;
@@ -24,6 +22,8 @@ use super::sets::Wish;
 
 /// How long a zone's ID is believed.
 const REMEMBERED: Duration = Duration::from_secs(600);
+/// What a session is remembered by.
+const SESSION: &str = "a session";
 /// The most pages of a zone's records that are read.
 const MOST_PAGES: usize = 100;
 
@@ -32,67 +32,7 @@ pub(super) struct Other {
     api: &'static dyn Api,
     name: &'static str,
     account: Account,
-    auth: (HeaderName, HeaderValue),
-    /// The account's ID there, of a provider that asks for it.
-    id: String,
-}
-
-/// A provider's API, as far as it is used. Pure: requests, and what their answers say.
-trait Api: Sync {
-    /// The provider's own host.
-    fn host(&self) -> &'static str;
-    /// By which header a token lets in, and what stands there before the token.
-    fn auth(&self) -> (HeaderName, &'static str) {
-        (AUTHORIZATION, "Bearer ")
-    }
-    /// Asks for a zone. `account`: the account's ID.
-    fn zone(&self, account: &str, zone: &str) -> Ask;
-    /// The ID of the zone by which its records are asked for, if the answer has the zone.
-    fn zone_id(&self, answer: &Value, zone: &str) -> Option<String>;
-    /// Asks for the TXT records of a zone: the first page, or another one.
-    fn records(&self, at: &Zone<'_>, page: Option<&str>) -> Ask;
-    /// What the answer has to this page; nothing if it is none.
-    fn read(&self, answer: &Value, page: Option<&str>) -> Option<Page>;
-    /// Makes a record of this value under a name below the zone.
-    fn make(&self, at: &Zone<'_>, name: &str, value: &str) -> Ask;
-    /// Deletes a record.
-    fn delete(&self, at: &Zone<'_>, found: &Found) -> Ask;
-}
-
-/// A zone.
-struct Zone<'a> {
-    /// The account's ID.
-    account: &'a str,
-    name: &'a str,
-    id: &'a str,
-}
-
-/// A request.
-#[derive(Debug, PartialEq)]
-struct Ask {
-    method: Method,
-    path: String,
-    header: Option<(HeaderName, String)>,
-    body: Option<Value>,
-}
-
-/// Some of a zone's TXT records.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Page {
-    found: Vec<Found>,
-    /// What the next page is asked for by, if there is one.
-    next: Option<String>,
-}
-
-/// A TXT record.
-#[derive(Debug, PartialEq, Eq)]
-struct Found {
-    /// By which it is deleted.
-    id: String,
-    /// Its name below the zone; of the zone itself `@` or nothing.
-    name: String,
-    /// Its value, without quotation marks around it.
-    value: String,
+    by: Login,
 }
 
 impl Other {
@@ -104,26 +44,16 @@ impl Other {
         let Settings {
             name,
             token_secret_ref,
-            account_id,
+            account: id,
         } = settings;
-        let (api, provider): (&'static dyn Api, Provider) = match name {
-            ProviderName::DigitalOcean => (&DigitalOcean, Provider::DigitalOcean),
-            ProviderName::DnSimple => (&DnSimple, Provider::DnSimple),
-            ProviderName::Hetzner => (&Hetzner, Provider::Hetzner),
-            ProviderName::Linode => (&Linode, Provider::Linode),
-            ProviderName::Scaleway => (&Scaleway, Provider::Scaleway),
-            ProviderName::Vultr => (&Vultr, Provider::Vultr),
-        };
         let path = "provider.tokenSecretRef";
         let token = credentials.text(token_secret_ref, "the API token", path).await?;
-        let (by, before) = api.auth();
-        let auth = Zeroizing::new(format!("{before}{}", *token));
+        let id = id.clone().unwrap_or_default();
         Ok(Self {
-            api,
-            name: provider.name(),
-            account: credentials.account(provider, [token.as_str()]),
-            auth: (by, header(&auth)?),
-            id: account_id.clone().unwrap_or_default(),
+            api: apis::of(*name),
+            name: name.title(),
+            account: credentials.account(Provider::Other(*name), [token.as_str()]),
+            by: Login { id, token },
         })
     }
 
@@ -142,14 +72,14 @@ impl Other {
         let id = self.zone(zone).await?;
         let _turn = self.account.turn(&changes(zone)).await?;
         let at = Zone {
-            account: &self.id,
+            by: &self.by,
             name: zone,
             id: &id,
         };
         let there = self.records(&at).await?;
         match wish {
             Wish::There => {
-                let is_missing = |record: &&&TxtRecord| !there.iter().any(|found| found.is(record, zone));
+                let is_missing = |record: &&&TxtRecord| !there.iter().any(|found| is(found, record, zone));
                 for record in records.iter().filter(is_missing) {
                     let ask = self.api.make(&at, below(&record.name, zone), &record.value);
                     let response = self.send("changeRecords", ask).await?;
@@ -157,14 +87,19 @@ impl Other {
                 }
             }
             Wish::Gone => {
-                let is_unwanted = |found: &&Found| records.iter().any(|record| found.is(record, zone));
+                let is_unwanted = |found: &&Found| records.iter().any(|record| is(found, record, zone));
                 for found in there.iter().filter(is_unwanted) {
                     let response = self.send("changeRecords", self.api.delete(&at, found)).await?;
-                    if response.status != 404 {
+                    if status(self.api, &response) != 404 {
                         self.judged(&response, zone)?;
                     }
                 }
             }
+        }
+        // Asked always: who asked before may have ended between a change and this.
+        if let Some(ask) = self.api.settle(&at) {
+            let response = self.send("changeRecords", ask).await?;
+            self.judged(&response, zone)?;
         }
         Ok(())
     }
@@ -175,8 +110,8 @@ impl Other {
         if let Some(id) = self.account.recall(zone) {
             return Ok(id.to_string());
         }
-        let response = self.send("listZones", self.api.zone(&self.id, zone)).await?;
-        let found = match response.status {
+        let response = self.send("listZones", self.api.zone(&self.by, zone)).await?;
+        let found = match status(self.api, &response) {
             404 => None,
             _ => self.api.zone_id(&self.judged(&response, zone)?, zone),
         };
@@ -194,7 +129,7 @@ impl Other {
             let ask = self.api.records(at, page.as_deref());
             let response = self.send("listRecords", ask).await?;
             let answer = self.judged(&response, at.name)?;
-            let read = self.api.read(&answer, page.as_deref());
+            let read = self.api.read(at, &answer, page.as_deref());
             let Page { found, next } = read.ok_or_else(|| self.account.unreadable(&response))?;
             records.extend(found);
             page = next;
@@ -213,34 +148,81 @@ impl Other {
     }
 
     async fn send(&self, kind: &'static str, ask: Ask) -> Result<Response, DnsFault> {
+        let session = self.session().await?;
+        let by = session.as_ref().unwrap_or(&self.by);
+        let response = self
+            .send_as_it_is(kind, self.api.let_in(by, ask, Timestamp::now()))
+            .await?;
+        if status(self.api, &response) == 401 {
+            self.account.forget(SESSION);
+        }
+        Ok(response)
+    }
+
+    /// The session that stands in place of the token, if the API has sessions.
+    async fn session(&self) -> Result<Option<Login>, DnsFault> {
+        let Some(ask) = self.api.login(&self.by, Timestamp::now()) else {
+            return Ok(None);
+        };
+        let _turn = self.account.turn(SESSION).await?;
+        let token = match self.account.recall(SESSION) {
+            Some(token) => token,
+            None => {
+                let response = self.send_as_it_is("login", ask).await?;
+                let answer = self.judged(&response, SESSION)?;
+                let session = self.api.session(&answer);
+                let (token, time) = session.ok_or_else(|| self.account.unreadable(&response))?;
+                self.account.remember(SESSION, &token, time.mul_f64(0.9));
+                token
+            }
+        };
+        let id = self.by.id.clone();
+        Ok(Some(Login { id, token }))
+    }
+
+    async fn send_as_it_is(&self, kind: &'static str, ask: Ask) -> Result<Response, DnsFault> {
         let Ask {
+            host,
             method,
             path,
-            header: further,
+            headers: asked,
             body,
         } = ask;
-        let mut headers = vec![self.auth.clone()];
-        if let Some((name, value)) = further {
+        let mut headers = Vec::new();
+        for (name, value) in asked {
             headers.push((name, header(&value)?));
         }
-        if body.is_some() {
-            headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
+        let (kind_of_body, body) = match body {
+            None => (None, Vec::new()),
+            Some(Body::Json(json)) => (Some("application/json"), json.to_string().into()),
+            Some(Body::Form(pairs)) => (
+                Some("application/x-www-form-urlencoded"),
+                pairs.as_bytes().to_vec(),
+            ),
+        };
+        if let Some(kind_of_body) = kind_of_body
+            && !headers.iter().any(|(name, _)| *name == CONTENT_TYPE)
+        {
+            headers.push((CONTENT_TYPE, HeaderValue::from_static(kind_of_body)));
         }
         let request = ApiRequest {
             kind,
             method,
-            host: self.api.host(),
+            host: host.unwrap_or(self.api.host()),
             path,
             headers,
-            body: body.map(|body| body.to_string()).unwrap_or_default().into(),
+            body,
         };
-        self.account.send(request, |_| false).await
+        let api = self.api;
+        let is_throttle = move |response: &Response| status(api, response) == 429;
+        self.account.send(request, is_throttle).await
     }
 
     /// What the API says, if it did what was asked; null if it says nothing.
     fn judged(&self, response: &Response, zone: &str) -> Result<Value, DnsFault> {
         let answer = serde_json::from_slice::<Value>(&response.body);
-        if response.is_success() {
+        let status = status(self.api, response);
+        if (200..300).contains(&status) {
             return match response.body.trim_ascii().is_empty() {
                 true => Ok(Value::Null),
                 false => answer.map_err(|_| self.account.unreadable(response)),
@@ -250,7 +232,7 @@ impl Other {
         self.account.forget(zone);
         let words = said(&answer.unwrap_or_default());
         let name = self.name;
-        Err(match response.status {
+        Err(match status {
             401 => self.account.refused(
                 &words,
                 "put a valid API token into the Secret of dns01.provider.tokenSecretRef, and nothing else",
@@ -289,69 +271,19 @@ impl Other {
     }
 }
 
-impl Ask {
-    fn get(path: String) -> Self {
-        Self {
-            method: Method::GET,
-            path,
-            header: None,
-            body: None,
-        }
-    }
-
-    fn delete(path: String) -> Self {
-        Self {
-            method: Method::DELETE,
-            ..Self::get(path)
-        }
-    }
-
-    fn post(path: String, body: Value) -> Self {
-        Self {
-            method: Method::POST,
-            body: Some(body),
-            ..Self::get(path)
-        }
-    }
+/// What became of a request.
+fn status(api: &dyn Api, response: &Response) -> u16 {
+    let answer = serde_json::from_slice(&response.body).unwrap_or_default();
+    api.status(response.status, &answer)
 }
 
-impl Found {
-    fn is(&self, record: &TxtRecord, zone: &str) -> bool {
-        let name = below(&record.name, zone);
-        let is_same_name = match name {
-            "@" => self.name.is_empty() || self.name == "@",
-            name => self.name.eq_ignore_ascii_case(name),
-        };
-        is_same_name && self.value == record.value
-    }
+fn is(found: &Found, record: &TxtRecord, zone: &str) -> bool {
+    found.is(below(&record.name, zone)) && found.value == record.value
 }
 
 /// What is asked one after the other.
 fn changes(zone: &str) -> String {
     format!("changes of {zone}")
-}
-
-/// A name without its zone; `@` for the zone itself.
-fn below<'n>(name: &'n str, zone: &str) -> &'n str {
-    if name == zone {
-        return "@";
-    }
-    let below = name.strip_suffix(zone).and_then(|rest| rest.strip_suffix('.'));
-    below.unwrap_or(name)
-}
-
-/// What an API says of a refusal, whichever way it does.
-fn said(answer: &Value) -> String {
-    let first = &answer["errors"][0];
-    let places = [
-        &answer["message"],
-        &answer["error"]["message"],
-        &answer["error"],
-        &first["reason"],
-        &first["message"],
-    ];
-    let words = places.into_iter().find_map(Value::as_str);
-    shown_within(words.unwrap_or("it does not say why"), 160)
 }
 
 #[cfg(test)]

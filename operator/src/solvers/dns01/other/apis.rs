@@ -1,347 +1,337 @@
-//! What the providers' APIs have, as each publishes it.
+//! The providers' APIs, as each publishes it: a file for each, and what they share. Pure: requests, and what their answers
+//! say.
 
+mod alidns;
+mod arvancloud;
+mod autodns;
+mod baiducloud;
+mod bunny;
+mod cloudns;
+mod digitalocean;
+mod dnsimple;
+mod dnsmadeeasy;
+mod domeneshop;
+mod dreamhost;
+mod dynu;
+mod exoscale;
+mod glesys;
+mod hetzner;
+mod hostingde;
+mod ibmcloud;
+mod infomaniak;
+mod ionos;
+mod ipv64;
+mod lightsail;
+mod linode;
+mod luadns;
+mod mythicbeasts;
+mod namedotcom;
+mod namesilo;
+mod netlify;
+mod ovh;
+mod porkbun;
+mod safedns;
+mod scaleway;
+mod simply;
+mod spaceship;
+mod tencentcloud;
+mod transip;
+mod vercel;
+mod volcengine;
+mod vultr;
+mod websupport;
+mod yandexcloud;
+mod zoneee;
+
+#[cfg(test)]
+mod published;
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use hyper::Method;
-use hyper::header::HeaderName;
-use serde_json::{Value, json};
+use hyper::header::{AUTHORIZATION, HeaderName};
+use jiff::Timestamp;
+use sancho_core::shown::shown_within;
+use sancho_crds::ProviderName;
+use serde_json::Value;
+use zeroize::Zeroizing;
 
-use super::{Api, Ask, Found, Page, Zone};
 use crate::solvers::dns01::api::encoded;
 use crate::solvers::dns01::sets::TTL;
+use crate::solvers::dns01::signing::{derived, hex, mac, sha256};
 
-/// <https://docs.digitalocean.com/reference/api/digitalocean/#tag/Domain-Records>
-pub(super) struct DigitalOcean;
-
-/// <https://developer.dnsimple.com/v2/zones/records/>
-pub(super) struct DnSimple;
-
-/// <https://docs.hetzner.cloud/reference/cloud#zone-rrset-actions>: a record has no ID there, and is deleted by its value.
-pub(super) struct Hetzner;
-
-/// <https://techdocs.akamai.com/linode-api/reference/get-domain-records>
-pub(super) struct Linode;
-
-/// <https://www.scaleway.com/en/developers/api/domains-and-dns/>
-pub(super) struct Scaleway;
-
-/// <https://www.vultr.com/api/#tag/dns>
-pub(super) struct Vultr;
-
-impl Api for DigitalOcean {
-    fn host(&self) -> &'static str {
-        "https://api.digitalocean.com"
-    }
-
-    fn zone(&self, _: &str, zone: &str) -> Ask {
-        Ask::get(format!("/v2/domains/{}", encoded(zone)))
-    }
-
-    fn zone_id(&self, answer: &Value, zone: &str) -> Option<String> {
-        is(&answer["domain"]["name"], zone).then(|| zone.to_owned())
-    }
-
-    fn records(&self, at: &Zone<'_>, page: Option<&str>) -> Ask {
-        let page = page.unwrap_or("1");
-        let id = encoded(at.id);
-        Ask::get(format!(
-            "/v2/domains/{id}/records?type=TXT&per_page=200&page={page}"
-        ))
-    }
-
-    fn read(&self, answer: &Value, _: Option<&str>) -> Option<Page> {
-        // The next page's address, as in …&page=2.
-        let next = answer["links"]["pages"]["next"].as_str();
-        let next = next.and_then(|url| {
-            let mut pairs = url.split_once('?')?.1.split('&');
-            pairs.find_map(|pair| pair.strip_prefix("page="))
-        });
-        Some(Page {
-            found: found(&answer["domain_records"], "data")?,
-            next: next.filter(|page| page.parse::<u32>().is_ok()).map(str::to_owned),
-        })
-    }
-
-    fn make(&self, at: &Zone<'_>, name: &str, value: &str) -> Ask {
-        let body = json!({ "type": "TXT", "name": name, "data": value, "ttl": TTL });
-        Ask::post(format!("/v2/domains/{}/records", encoded(at.id)), body)
-    }
-
-    fn delete(&self, at: &Zone<'_>, found: &Found) -> Ask {
-        let (zone, id) = (encoded(at.id), encoded(&found.id));
-        Ask::delete(format!("/v2/domains/{zone}/records/{id}"))
+/// The API of this provider.
+pub(super) fn of(name: ProviderName) -> &'static dyn Api {
+    match name {
+        ProviderName::AliDns => &alidns::AliDns,
+        ProviderName::ArvanCloud => &arvancloud::ArvanCloud,
+        ProviderName::AutoDns => &autodns::AutoDns,
+        ProviderName::BaiduCloud => &baiducloud::BaiduCloud,
+        ProviderName::Bunny => &bunny::Bunny,
+        ProviderName::ClouDns => &cloudns::ClouDns,
+        ProviderName::DigitalOcean => &digitalocean::DigitalOcean,
+        ProviderName::DnSimple => &dnsimple::DnSimple,
+        ProviderName::DnsMadeEasy => &dnsmadeeasy::DnsMadeEasy,
+        ProviderName::Domeneshop => &domeneshop::Domeneshop,
+        ProviderName::DreamHost => &dreamhost::DreamHost,
+        ProviderName::Dynu => &dynu::Dynu,
+        ProviderName::Exoscale => &exoscale::Exoscale,
+        ProviderName::Glesys => &glesys::Glesys,
+        ProviderName::Hetzner => &hetzner::Hetzner,
+        ProviderName::HostingDe => &hostingde::HostingDe,
+        ProviderName::IbmCloud => &ibmcloud::IbmCloud,
+        ProviderName::Infomaniak => &infomaniak::Infomaniak,
+        ProviderName::Ionos => &ionos::Ionos,
+        ProviderName::Ipv64 => &ipv64::Ipv64,
+        ProviderName::Lightsail => &lightsail::Lightsail,
+        ProviderName::Linode => &linode::Linode,
+        ProviderName::LuaDns => &luadns::LuaDns,
+        ProviderName::MythicBeasts => &mythicbeasts::MythicBeasts,
+        ProviderName::NameDotCom => &namedotcom::NameDotCom,
+        ProviderName::NameSilo => &namesilo::NameSilo,
+        ProviderName::Netlify => &netlify::Netlify,
+        ProviderName::Ovh => &ovh::Ovh,
+        ProviderName::Porkbun => &porkbun::Porkbun,
+        ProviderName::SafeDns => &safedns::SafeDns,
+        ProviderName::Scaleway => &scaleway::Scaleway,
+        ProviderName::Simply => &simply::Simply,
+        ProviderName::Spaceship => &spaceship::Spaceship,
+        ProviderName::TencentCloud => &tencentcloud::TencentCloud,
+        ProviderName::TransIp => &transip::TransIp,
+        ProviderName::Vercel => &vercel::Vercel,
+        ProviderName::Volcengine => &volcengine::Volcengine,
+        ProviderName::Vultr => &vultr::Vultr,
+        ProviderName::Websupport => &websupport::Websupport,
+        ProviderName::YandexCloud => &yandexcloud::YandexCloud,
+        ProviderName::ZoneEe => &zoneee::ZoneEe,
     }
 }
 
-impl Api for DnSimple {
-    fn host(&self) -> &'static str {
-        "https://api.dnsimple.com"
+/// A provider's API, as far as it is used.
+pub(super) trait Api: Sync {
+    /// The provider's own host.
+    fn host(&self) -> &'static str;
+
+    /// The request with what lets it in. `now`: for a signature.
+    fn let_in(&self, by: &Login, ask: Ask, now: Timestamp) -> Ask {
+        let _ = now;
+        let token = Zeroizing::new(format!("Bearer {}", *by.token));
+        ask.with(AUTHORIZATION, &token)
     }
 
-    fn zone(&self, account: &str, zone: &str) -> Ask {
-        Ask::get(format!("/v2/{}/zones/{}", encoded(account), encoded(zone)))
+    /// Asks for a session, of an API that lets in by one: what comes back stands in place of the token then.
+    fn login(&self, by: &Login, now: Timestamp) -> Option<Ask> {
+        let _ = (by, now);
+        None
     }
 
-    fn zone_id(&self, answer: &Value, zone: &str) -> Option<String> {
-        is(&answer["data"]["name"], zone).then(|| zone.to_owned())
+    /// The session that the answer has, and how long it counts.
+    fn session(&self, answer: &Value) -> Option<(Zeroizing<String>, Duration)> {
+        let _ = answer;
+        None
     }
 
-    fn records(&self, at: &Zone<'_>, page: Option<&str>) -> Ask {
-        let (account, id, page) = (encoded(at.account), encoded(at.id), page.unwrap_or("1"));
-        Ask::get(format!(
-            "/v2/{account}/zones/{id}/records?type=TXT&per_page=100&page={page}"
-        ))
+    /// Asks for a zone.
+    fn zone(&self, by: &Login, zone: &str) -> Ask;
+
+    /// The ID of the zone by which its records are asked for, if the answer has the zone.
+    fn zone_id(&self, answer: &Value, zone: &str) -> Option<String>;
+
+    /// Asks for the TXT records of a zone: the first page, or another one.
+    fn records(&self, at: &Zone<'_>, page: Option<&str>) -> Ask;
+
+    /// What the answer has to this page; nothing if it is none.
+    fn read(&self, at: &Zone<'_>, answer: &Value, page: Option<&str>) -> Option<Page>;
+
+    /// Makes a record of this value under a name below the zone; `@` is the zone itself.
+    fn make(&self, at: &Zone<'_>, name: &str, value: &str) -> Ask;
+
+    /// Deletes a record.
+    fn delete(&self, at: &Zone<'_>, found: &Found) -> Ask;
+
+    /// Asks for what was changed to be served, of an API that waits to be told.
+    fn settle(&self, at: &Zone<'_>) -> Option<Ask> {
+        let _ = at;
+        None
     }
 
-    fn read(&self, answer: &Value, _: Option<&str>) -> Option<Page> {
-        let pages = &answer["pagination"];
-        Some(Page {
-            found: found(&answer["data"], "content")?,
-            next: next_of(&pages["current_page"], &pages["total_pages"]),
-        })
-    }
-
-    fn make(&self, at: &Zone<'_>, name: &str, value: &str) -> Ask {
-        // The zone itself has no name there.
-        let name = if name == "@" { "" } else { name };
-        let body = json!({ "type": "TXT", "name": name, "content": value, "ttl": TTL });
-        let (account, id) = (encoded(at.account), encoded(at.id));
-        Ask::post(format!("/v2/{account}/zones/{id}/records"), body)
-    }
-
-    fn delete(&self, at: &Zone<'_>, found: &Found) -> Ask {
-        let (account, zone, id) = (encoded(at.account), encoded(at.id), encoded(&found.id));
-        Ask::delete(format!("/v2/{account}/zones/{zone}/records/{id}"))
-    }
-}
-
-impl Api for Hetzner {
-    fn host(&self) -> &'static str {
-        "https://api.hetzner.cloud"
-    }
-
-    fn zone(&self, _: &str, zone: &str) -> Ask {
-        Ask::get(format!("/v1/zones/{}", encoded(zone)))
-    }
-
-    fn zone_id(&self, answer: &Value, zone: &str) -> Option<String> {
-        let found = &answer["zone"];
-        // Of a secondary zone the records come from elsewhere.
-        let is_it = is(&found["name"], zone) && found["mode"].as_str() != Some("secondary");
-        text(&found["id"]).filter(|_| is_it)
-    }
-
-    fn records(&self, at: &Zone<'_>, page: Option<&str>) -> Ask {
-        let (id, page) = (encoded(at.id), page.unwrap_or("1"));
-        Ask::get(format!("/v1/zones/{id}/rrsets?type=TXT&per_page=50&page={page}"))
-    }
-
-    fn read(&self, answer: &Value, _: Option<&str>) -> Option<Page> {
-        let mut all = Vec::new();
-        for set in answer["rrsets"].as_array()? {
-            let name = set["name"].as_str()?;
-            for record in set["records"].as_array()? {
-                let value = record["value"].as_str()?;
-                all.push(Found {
-                    id: value.to_owned(),
-                    name: name.to_owned(),
-                    value: unquoted(value).to_owned(),
-                });
-            }
-        }
-        Some(Page {
-            found: all,
-            next: text(&answer["meta"]["pagination"]["next_page"]),
-        })
-    }
-
-    fn make(&self, at: &Zone<'_>, name: &str, value: &str) -> Ask {
-        // Its TTL is that of the set, or of the zone.
-        changed(at, name, "add_records", &quoted(value))
-    }
-
-    fn delete(&self, at: &Zone<'_>, found: &Found) -> Ask {
-        changed(at, &found.name, "remove_records", &found.id)
+    /// The status that says what became of a request, of an API that answers another one: 200 whatever became of it, say, or
+    /// 400 to whoever asks too fast (429).
+    fn status(&self, status: u16, answer: &Value) -> u16 {
+        let _ = answer;
+        status
     }
 }
 
-/// Has one value of a set added or removed.
-fn changed(at: &Zone<'_>, name: &str, action: &str, value: &str) -> Ask {
-    let (id, name) = (encoded(at.id), encoded(name));
-    let body = json!({ "records": [{ "value": value }] });
-    Ask::post(format!("/v1/zones/{id}/rrsets/{name}/TXT/actions/{action}"), body)
+/// What an account is let in by.
+pub(super) struct Login {
+    /// The account's ID, user name or the ID of the token; empty of a provider that asks for none.
+    pub(super) id: String,
+    pub(super) token: Zeroizing<String>,
 }
 
-impl Linode {
-    /// The shortest TTL that it takes.
-    const TTL: u32 = 300;
+/// A zone.
+pub(super) struct Zone<'a> {
+    pub(super) by: &'a Login,
+    pub(super) name: &'a str,
+    pub(super) id: &'a str,
+}
 
-    fn filtered(path: String, filter: &Value) -> Ask {
-        Ask {
-            header: Some((HeaderName::from_static("x-filter"), filter.to_string())),
-            ..Ask::get(path)
+/// A request.
+pub(super) struct Ask {
+    /// Another host than the API's own.
+    pub(super) host: Option<&'static str>,
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) headers: Vec<(HeaderName, Zeroizing<String>)>,
+    pub(super) body: Option<Body>,
+}
+
+/// A request's body.
+pub(super) enum Body {
+    Json(Value),
+    /// Pairs, percent-encoded.
+    Form(Zeroizing<String>),
+}
+
+/// Some of a zone's TXT records.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Page {
+    pub(super) found: Vec<Found>,
+    /// What the next page is asked for by, if there is one.
+    pub(super) next: Option<String>,
+}
+
+/// A TXT record.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    /// By which it is deleted.
+    pub(super) id: String,
+    /// Its name below the zone; of the zone itself `@` or nothing.
+    pub(super) name: String,
+    /// Its value, without quotation marks around it.
+    pub(super) value: String,
+}
+
+impl Found {
+    /// Does it stand under this name below the zone? `@` is the zone itself.
+    pub(super) fn is(&self, name: &str) -> bool {
+        match name {
+            "@" => self.name.is_empty() || self.name == "@",
+            name => self.name.eq_ignore_ascii_case(name),
         }
     }
 }
 
-impl Api for Linode {
-    fn host(&self) -> &'static str {
-        "https://api.linode.com"
-    }
-
-    fn zone(&self, _: &str, zone: &str) -> Ask {
-        Self::filtered("/v4/domains".into(), &json!({ "domain": zone }))
-    }
-
-    fn zone_id(&self, answer: &Value, zone: &str) -> Option<String> {
-        let mut zones = answer["data"].as_array()?.iter();
-        // Of a slave zone the records come from elsewhere.
-        let found = zones.find(|found| is(&found["domain"], zone) && is(&found["type"], "master"))?;
-        text(&found["id"])
-    }
-
-    fn records(&self, at: &Zone<'_>, page: Option<&str>) -> Ask {
-        let (id, page) = (encoded(at.id), page.unwrap_or("1"));
-        let path = format!("/v4/domains/{id}/records?page_size=500&page={page}");
-        Self::filtered(path, &json!({ "type": "TXT" }))
-    }
-
-    fn read(&self, answer: &Value, _: Option<&str>) -> Option<Page> {
-        Some(Page {
-            found: found(&answer["data"], "target")?,
-            next: next_of(&answer["page"], &answer["pages"]),
-        })
-    }
-
-    fn make(&self, at: &Zone<'_>, name: &str, value: &str) -> Ask {
-        let name = if name == "@" { "" } else { name };
-        let body = json!({ "type": "TXT", "name": name, "target": value, "ttl_sec": Self::TTL });
-        Ask::post(format!("/v4/domains/{}/records", encoded(at.id)), body)
-    }
-
-    fn delete(&self, at: &Zone<'_>, found: &Found) -> Ask {
-        let (zone, id) = (encoded(at.id), encoded(&found.id));
-        Ask::delete(format!("/v4/domains/{zone}/records/{id}"))
-    }
-}
-
-impl Scaleway {
-    /// The most records of a page.
-    const PAGE: usize = 100;
-
-    fn changed(at: &Zone<'_>, change: &Value) -> Ask {
-        // A name that is none of the zone's is not to become a zone.
-        let body =
-            json!({ "changes": [change], "return_all_records": false, "disallow_new_zone_creation": true });
-        Ask {
-            method: Method::PATCH,
-            body: Some(body),
-            ..Ask::get(format!("/domain/v2beta1/dns-zones/{}/records", encoded(at.id)))
+impl Ask {
+    fn get(path: String) -> Self {
+        Self {
+            host: None,
+            method: Method::GET,
+            path,
+            headers: Vec::new(),
+            body: None,
         }
     }
-}
 
-impl Api for Scaleway {
-    fn host(&self) -> &'static str {
-        "https://api.scaleway.com"
+    fn delete(path: String) -> Self {
+        Self {
+            method: Method::DELETE,
+            ..Self::get(path)
+        }
     }
 
-    fn auth(&self) -> (HeaderName, &'static str) {
-        (HeaderName::from_static("x-auth-token"), "")
+    /// A form (`application/x-www-form-urlencoded`).
+    fn form<'p>(path: String, pairs: impl IntoIterator<Item = (&'p str, &'p str)>) -> Self {
+        let pairs: Vec<Zeroizing<String>> = pairs
+            .into_iter()
+            .map(|(name, value)| Zeroizing::new(format!("{}={}", encoded(name), encoded(value))))
+            .collect();
+        let pairs: Vec<&str> = pairs.iter().map(|pair| pair.as_str()).collect();
+        Self {
+            method: Method::POST,
+            body: Some(Body::Form(Zeroizing::new(pairs.join("&")))),
+            ..Self::get(path)
+        }
     }
 
-    fn zone(&self, _: &str, zone: &str) -> Ask {
-        Ask::get(format!(
-            "/domain/v2beta1/dns-zones?dns_zone={}&page_size=100",
-            encoded(zone)
-        ))
+    fn post(path: String, body: Value) -> Self {
+        Self {
+            method: Method::POST,
+            body: Some(Body::Json(body)),
+            ..Self::get(path)
+        }
     }
 
-    fn zone_id(&self, answer: &Value, zone: &str) -> Option<String> {
-        let mut zones = answer["dns_zones"].as_array()?.iter();
-        let found = zones.find(|found| {
-            let (domain, below) = (text(&found["domain"]), text(&found["subdomain"]));
-            let name = match (domain, below) {
-                (Some(domain), Some(below)) if !below.is_empty() => format!("{below}.{domain}"),
-                (domain, _) => domain.unwrap_or_default(),
-            };
-            name.eq_ignore_ascii_case(zone) && found["status"].as_str() != Some("pending")
-        });
-        found.map(|_| zone.to_owned())
+    /// Its body as it is sent, for a signature.
+    fn sent(&self) -> Zeroizing<String> {
+        match &self.body {
+            None => Zeroizing::new(String::new()),
+            Some(Body::Json(json)) => Zeroizing::new(json.to_string()),
+            Some(Body::Form(pairs)) => pairs.clone(),
+        }
     }
 
-    fn records(&self, at: &Zone<'_>, page: Option<&str>) -> Ask {
-        let (id, page, size) = (encoded(at.id), page.unwrap_or("1"), Self::PAGE);
-        Ask::get(format!(
-            "/domain/v2beta1/dns-zones/{id}/records?type=TXT&page_size={size}&page={page}"
-        ))
+    /// With another header.
+    fn with(mut self, name: HeaderName, value: &str) -> Self {
+        self.headers.push((name, Zeroizing::new(value.to_owned())));
+        self
     }
 
-    fn read(&self, answer: &Value, page: Option<&str>) -> Option<Page> {
-        let is_full = answer["records"].as_array()?.len() >= Self::PAGE;
-        let page: u32 = page.map_or(Some(1), |page| page.parse().ok())?;
-        Some(Page {
-            found: found(&answer["records"], "data")?,
-            next: is_full.then(|| (page + 1).to_string()),
-        })
-    }
-
-    fn make(&self, at: &Zone<'_>, name: &str, value: &str) -> Ask {
-        let name = if name == "@" { "" } else { name };
-        let record = json!({ "name": name, "type": "TXT", "data": quoted(value), "ttl": TTL });
-        Self::changed(at, &json!({ "add": { "records": [record] } }))
-    }
-
-    fn delete(&self, at: &Zone<'_>, found: &Found) -> Ask {
-        Self::changed(at, &json!({ "delete": { "id": found.id } }))
+    /// With a user's name and password (RFC 7617).
+    fn with_basic(self, by: &Login) -> Self {
+        let pair = Zeroizing::new(format!("{}:{}", by.id, *by.token));
+        let basic = Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes())));
+        self.with(AUTHORIZATION, &basic)
     }
 }
 
-impl Vultr {
-    /// The shortest TTL that it takes.
-    const TTL: u32 = 120;
+/// A name without its zone; `@` for the zone itself.
+pub(super) fn below<'n>(name: &'n str, zone: &str) -> &'n str {
+    if name == zone {
+        return "@";
+    }
+    let below = name.strip_suffix(zone).and_then(|rest| rest.strip_suffix('.'));
+    below.unwrap_or(name)
 }
 
-impl Api for Vultr {
-    fn host(&self) -> &'static str {
-        "https://api.vultr.com"
-    }
-
-    fn zone(&self, _: &str, zone: &str) -> Ask {
-        Ask::get(format!("/v2/domains/{}", encoded(zone)))
-    }
-
-    fn zone_id(&self, answer: &Value, zone: &str) -> Option<String> {
-        is(&answer["domain"]["domain"], zone).then(|| zone.to_owned())
-    }
-
-    fn records(&self, at: &Zone<'_>, page: Option<&str>) -> Ask {
-        let id = encoded(at.id);
-        let cursor = page.map(|cursor| format!("&cursor={}", encoded(cursor)));
-        let cursor = cursor.unwrap_or_default();
-        Ask::get(format!("/v2/domains/{id}/records?per_page=500{cursor}"))
-    }
-
-    fn read(&self, answer: &Value, _: Option<&str>) -> Option<Page> {
-        let next = text(&answer["meta"]["links"]["next"]);
-        Some(Page {
-            found: found(&answer["records"], "data")?,
-            next: next.filter(|cursor| !cursor.is_empty()),
-        })
-    }
-
-    fn make(&self, at: &Zone<'_>, name: &str, value: &str) -> Ask {
-        let name = if name == "@" { "" } else { name };
-        let body = json!({ "type": "TXT", "name": name, "data": quoted(value), "ttl": Self::TTL });
-        Ask::post(format!("/v2/domains/{}/records", encoded(at.id)), body)
-    }
-
-    fn delete(&self, at: &Zone<'_>, found: &Found) -> Ask {
-        let (zone, id) = (encoded(at.id), encoded(&found.id));
-        Ask::delete(format!("/v2/domains/{zone}/records/{id}"))
-    }
+/// What an API says of a refusal, whichever way it does.
+pub(super) fn said(answer: &Value) -> String {
+    let first = &answer["errors"][0];
+    let places = [
+        &answer["message"],
+        &answer["error"]["message"],
+        &answer["error"],
+        &first["reason"],
+        &first["message"],
+        &answer["error"]["description"],
+        &answer["detail"],
+        &answer["help"],
+        &answer["Message"],
+        &answer[0]["message"],
+        &answer["error"][0],
+        &answer["statusDescription"],
+        &answer["reply"]["detail"],
+        &answer["messages"][0]["text"],
+        &answer["title"],
+        &answer["Response"]["Error"]["Message"],
+        &answer["ResponseMetadata"]["Error"]["Message"],
+        &answer["response"]["status"]["text"],
+        &answer["info"],
+        &first["text"],
+        first,
+        &answer["exception"]["message"],
+        &answer["reason"],
+        &answer["data"],
+    ];
+    let words = places.into_iter().find_map(Value::as_str);
+    shown_within(words.unwrap_or("it does not say why"), 160)
 }
 
-/// The TXT records of a list, whose values stand in `field`.
-fn found(records: &Value, field: &str) -> Option<Vec<Found>> {
+/// The TXT records of a list, whose names and values stand in these fields. That of the zone itself may have no name.
+fn found(records: &Value, name: &str, value: &str) -> Option<Vec<Found>> {
     let txt = records
         .as_array()?
         .iter()
@@ -349,8 +339,8 @@ fn found(records: &Value, field: &str) -> Option<Vec<Found>> {
     txt.map(|record| {
         Some(Found {
             id: text(&record["id"])?,
-            name: text(&record["name"])?,
-            value: unquoted(record[field].as_str()?).to_owned(),
+            name: text(&record[name]).unwrap_or_default(),
+            value: unquoted(record[value].as_str()?).to_owned(),
         })
     })
     .collect()

@@ -2,10 +2,6 @@
 //!
 //! AWS's own crate for it brings twenty others; the tests that go against an API have it judge these signatures.
 
-use std::fmt::Write as _;
-
-use aws_lc_rs::digest;
-use aws_lc_rs::hmac;
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -13,6 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::solvers::dns01::api::header;
 use crate::solvers::dns01::fault::DnsFault;
+use crate::solvers::dns01::signing::{derived, hex, mac, sha256};
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const SERVICE: &str = "route53";
@@ -75,12 +72,8 @@ impl Key {
         );
         let scope = format!("{day}/{region}/{service}/aws4_request");
         let to_sign = format!("{ALGORITHM}\n{moment}\n{scope}\n{}", sha256(canonical.as_bytes()));
-        let first = Zeroizing::new(format!("AWS4{}", *self.secret));
-        let mut key = mac(first.as_bytes(), &day);
-        for part in [region, service, "aws4_request"] {
-            key = mac(key.as_ref(), part);
-        }
-        let signature = hex(mac(key.as_ref(), &to_sign).as_ref());
+        let key = derived("AWS4", &self.secret, &[&day, region, service, "aws4_request"]);
+        let signature = hex(mac(&key, &to_sign).as_ref());
         let authorization = format!(
             "{ALGORITHM} Credential={}/{scope}, SignedHeaders={headers}, Signature={signature}",
             *self.id
@@ -90,23 +83,6 @@ impl Key {
             (AUTHORIZATION, header(&authorization)?),
         ])
     }
-}
-
-fn mac(key: &[u8], text: &str) -> hmac::Tag {
-    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes())
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    hex(digest::digest(&digest::SHA256, bytes).as_ref())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        // Writing to a String does not fail.
-        let _ = write!(out, "{byte:02x}");
-    }
-    out
 }
 
 #[cfg(test)]

@@ -1,0 +1,110 @@
+//! LuaDNS: <https://luadns.com/api.html>
+
+use hyper::header::ACCEPT;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{Api, Ask, Found, Login, Page, Zone, below, encoded, found, is, text};
+
+pub(super) struct LuaDns;
+
+impl LuaDns {
+    /// The shortest TTL that it takes.
+    const TTL: u32 = 300;
+}
+
+impl Api for LuaDns {
+    fn host(&self) -> &'static str {
+        "https://api.luadns.com"
+    }
+
+    fn let_in(&self, by: &Login, ask: Ask, _: Timestamp) -> Ask {
+        ask.with(ACCEPT, "application/json").with_basic(by)
+    }
+
+    fn zone(&self, _: &Login, _: &str) -> Ask {
+        // All of the account's, without their records.
+        Ask::get("/v1/zones".into())
+    }
+
+    fn zone_id(&self, answer: &Value, zone: &str) -> Option<String> {
+        let mut zones = answer.as_array()?.iter();
+        text(&zones.find(|found| is(&found["name"], zone))?["id"])
+    }
+
+    fn records(&self, at: &Zone<'_>, _: Option<&str>) -> Ask {
+        // All of them, since no limit is asked for.
+        Ask::get(format!("/v1/zones/{}/records", encoded(at.id)))
+    }
+
+    fn read(&self, at: &Zone<'_>, answer: &Value, _: Option<&str>) -> Option<Page> {
+        let is_list = answer.as_array()?.iter().all(Value::is_object);
+        let mut all = found(answer, "name", "content").filter(|_| is_list)?;
+        for record in &mut all {
+            record.name = below(record.name.trim_end_matches('.'), at.name).to_owned();
+        }
+        Some(Page {
+            found: all,
+            next: None,
+        })
+    }
+
+    fn make(&self, at: &Zone<'_>, name: &str, value: &str) -> Ask {
+        let name = match name {
+            "@" => format!("{}.", at.name),
+            name => format!("{name}.{}.", at.name),
+        };
+        let body = json!({ "type": "TXT", "name": name, "content": value, "ttl": Self::TTL });
+        Ask::post(format!("/v1/zones/{}/records", encoded(at.id)), body)
+    }
+
+    fn delete(&self, at: &Zone<'_>, found: &Found) -> Ask {
+        let (zone, id) = (encoded(at.id), encoded(&found.id));
+        Ask::delete(format!("/v1/zones/{zone}/records/{id}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ProviderName;
+    use super::super::published::Published;
+    use super::*;
+
+    #[test]
+    fn it_is_asked_as_published() {
+        let let_in = "accept: application/json\nauthorization: Basic c2hvcEBleGFtcGxlLm9yZzpUT0tFTg==";
+        Published {
+            name: ProviderName::LuaDns,
+            account: "shop@example.org",
+            zone: &format!("GET /v1/zones\n{let_in}"),
+            is_zone: (
+                json!([
+                    { "id": 41, "name": "dev.shop.example", "synced": false, "records_count": 3, "records": null },
+                    { "id": 42, "name": "shop.example", "synced": false, "records_count": 3, "records": null },
+                ]),
+                "42",
+            ),
+            is_no_zone: vec![(200, json!([{ "id": 41, "name": "dev.shop.example" }])), (200, json!([]))],
+            refused: (
+                401,
+                json!({ "status": "Unauthorized", "request_id": "r", "message": "Bad credentials." }),
+                "Bad credentials.",
+            ),
+            records: &format!("GET /v1/zones/42/records\n{let_in}"),
+            page: json!([
+                { "id": 7, "name": "_acme-challenge.www.shop.example.", "type": "TXT", "content": "v", "ttl": 300, "zone_id": 42 },
+                { "id": 8, "name": "shop.example.", "type": "TXT", "content": "w", "ttl": 300, "zone_id": 42 },
+                { "id": 9, "name": "shop.example.", "type": "NS", "content": "ns1.luadns.net.", "ttl": 86400, "zone_id": 42 },
+            ]),
+            id: "7",
+            next: None,
+            none: json!([]),
+            make: &format!(
+                "POST /v1/zones/42/records\n{let_in}\n{}",
+                r#"{"content":"v","name":"_acme-challenge.www.shop.example.","ttl":300,"type":"TXT"}"#
+            ),
+            delete: &format!("DELETE /v1/zones/42/records/7\n{let_in}"),
+        }
+        .holds();
+    }
+}
