@@ -52,6 +52,12 @@ impl<K: Kept> Seen<K> {
         self.stores.clone().into_iter().flat_map(Store::each)
     }
 
+    /// The namespaces and names of all objects, of which none is unpacked for that.
+    #[must_use]
+    pub fn names(&self) -> Vec<(String, String)> {
+        self.stores.iter().flat_map(Store::names).collect()
+    }
+
     /// The objects that have this key by what [`watch`] was given.
     #[must_use]
     pub fn find(&self, key: &str) -> Vec<Arc<K>> {

@@ -59,9 +59,19 @@ pub async fn run(
     let mut running: HashSet<CertificateKey> = HashSet::new();
     let mut looks: JoinSet<(CertificateKey, Memory, Option<Duration>)> = JoinSet::new();
     let mut memories: HashMap<CertificateKey, Memory> = HashMap::new();
-    tokio::pin!(ending);
+    let (shards, secrets) = (context.seen.shards.clone(), context.seen.secrets.clone());
+    let all_seen = async move {
+        shards.ready().await;
+        secrets.ready().await;
+    };
+    // Before, a look would find Certificates without what is theirs, and all would be looked at again.
+    let mut is_ready = false;
+    // What is new or edited comes before what is looked at again.
+    let first = Instant::now();
+    tokio::pin!(ending, all_seen);
     loop {
-        while running.len() < MOST_AT_ONCE
+        while is_ready
+            && running.len() < MOST_AT_ONCE
             && let Some(key) = due.take(Instant::now())
         {
             if running.contains(&key) {
@@ -77,15 +87,21 @@ pub async fn run(
                 (key, memory, next)
             });
         }
-        let next = due.next().filter(|_| running.len() < MOST_AT_ONCE);
+        let next = due.next().filter(|_| is_ready && running.len() < MOST_AT_ONCE);
         tokio::select! {
             () = &mut ending => return,
+            () = &mut all_seen, if !is_ready => is_ready = true,
             Some(event) = certificates.next() => match event {
-                Event::Apply(certificate) => due.set_latest(&key_of(&certificate), Instant::now()),
+                Event::Apply(certificate) => {
+                    let key = key_of(&certificate);
+                    let known = memories.get(&key).and_then(|memory| memory.generation);
+                    let is_as_known = known.map(|(generation, _)| generation) == certificate.metadata.generation;
+                    due.set_latest(&key, if is_as_known { Instant::now() } else { first });
+                }
                 // What a listing lacks is gone only once it is complete.
                 Event::InitDone => {
-                    for certificate in context.seen.certificates.each() {
-                        due.set_latest(&key_of(&certificate), Instant::now());
+                    for key in all(&context) {
+                        due.set_latest(&key, Instant::now());
                     }
                 }
                 Event::Delete(certificate) => {
@@ -97,8 +113,8 @@ pub async fn run(
             },
             Some(key) = nudges.recv() => due.set_latest(&key, Instant::now() + GATHER),
             Ok(()) = issuers.changed() => {
-                for certificate in context.seen.certificates.each() {
-                    due.set_latest(&key_of(&certificate), Instant::now() + GATHER);
+                for key in all(&context) {
+                    due.set_latest(&key, Instant::now() + GATHER);
                 }
             }
             Some(ended) = looks.join_next() => match ended {
@@ -117,6 +133,11 @@ pub async fn run(
             () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
         }
     }
+}
+
+fn all(context: &Context) -> impl Iterator<Item = CertificateKey> {
+    let names = context.seen.certificates.names().into_iter();
+    names.map(|(namespace, name)| CertificateKey { namespace, name })
 }
 
 fn key_of(certificate: &Certificate) -> CertificateKey {

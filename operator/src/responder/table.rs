@@ -86,6 +86,13 @@ impl ChallengeTable {
         self.set(shard_uid, Vec::new());
     }
 
+    /// Has no shard a challenge?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let entries = self.shared.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries.shards.is_empty()
+    }
+
     /// Only the shards whose UID `keep` accepts have challenges any more.
     pub fn retain(&self, keep: impl Fn(&str) -> bool) {
         let mut entries = self

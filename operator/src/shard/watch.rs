@@ -47,10 +47,6 @@ pub async fn run(
     ending: impl Future<Output = ()>,
 ) {
     let mut issuers = context.issuers.changes();
-    let secrets_known = {
-        let seen = context.seen.secrets.clone();
-        async move { seen.ready().await }
-    };
     let mut watch = Watch {
         context,
         secrets_known: false,
@@ -59,8 +55,10 @@ pub async fn run(
         due: Due::default(),
         drives: JoinSet::new(),
         driven: HashMap::new(),
+        claimed: HashSet::new(),
+        quotas_are_news: false,
     };
-    tokio::pin!(ending, secrets_known);
+    tokio::pin!(ending);
     loop {
         watch.start_drives();
         let sleep = watch.due.next().map(|at| until(at, Timestamp::now()));
@@ -68,15 +66,11 @@ pub async fn run(
             () = &mut ending => break,
             Some(event) = shards.next() => watch.shard_event(event),
             Some(event) = secrets.next() => watch.secret_event(event),
-            () = &mut secrets_known, if !watch.secrets_known => {
-                watch.secrets_known = true;
-                watch.look_at_all();
-            }
             Some(ended) = watch.drives.join_next_with_id() => match ended {
                 Ok((id, outcome)) => watch.drive_ended(id, outcome),
                 Err(error) => watch.drive_broke_off(&error),
             },
-            () = watch.context.budgets.changed() => watch.look_at_all(),
+            () = watch.context.budgets.changed() => watch.look_at_claimed(),
             Ok(()) = issuers.changed() => watch.look_at_all(),
             () = tokio::time::sleep(sleep.unwrap_or_default()), if sleep.is_some() => watch.look_at_due(),
         }
@@ -96,19 +90,22 @@ struct Watch {
     drives: JoinSet<Result<(), Stop>>,
     /// Which shard each drive is for.
     driven: HashMap<Id, ShardKey>,
+    /// Those that need work and that another replica has claimed. Which of those work, budgets tell.
+    claimed: HashSet<ShardKey>,
+    /// A listing has shown quotas that were not known.
+    quotas_are_news: bool,
 }
 
 impl Watch {
     fn shard_event(&mut self, event: Event<CertificateShard>) {
         match event {
-            Event::Apply(shard) | Event::InitApply(shard) => {
-                self.tell_planner(&shard);
-                if self.context.quotas.note(&shard) {
+            Event::Apply(shard) => {
+                self.seen(&shard);
+                if std::mem::take(&mut self.quotas_are_news) {
                     self.quotas_changed();
                 }
-                self.tell_reformer(&shard);
-                self.look(&shard);
             }
+            Event::InitApply(shard) => self.seen(&shard),
             Event::Delete(shard) => {
                 self.tell_planner(&shard);
                 let key = ShardKey::of(&shard);
@@ -116,6 +113,7 @@ impl Watch {
                     self.quotas_changed();
                 }
                 self.due.remove(&key);
+                self.claimed.remove(&key);
                 self.context.challenges.remove(&shard.uid().unwrap_or_default());
                 sweep::begin_deleted(&self.context, shard);
                 for budget in self.context.budgets.all() {
@@ -127,10 +125,18 @@ impl Watch {
             Event::Init => {}
             Event::InitDone => {
                 self.forget_unseen();
-                self.look_at_all();
-                self.tell_reformer_of_all();
+                if std::mem::take(&mut self.quotas_are_news) {
+                    self.quotas_changed();
+                }
             }
         }
+    }
+
+    fn seen(&mut self, shard: &CertificateShard) {
+        self.tell_planner(shard);
+        self.quotas_are_news |= self.context.quotas.note(shard);
+        self.tell_reformer(shard);
+        self.look(shard);
     }
 
     /// Others may be held back now, or held back no longer.
@@ -150,12 +156,17 @@ impl Watch {
 
     /// What went away while a watch was interrupted is not told by an event: it is missing from the new list.
     fn forget_unseen(&mut self) {
-        let seen = self.context.seen.shards.each();
-        let (keys, uids): (HashSet<ShardKey>, HashSet<String>) = seen
-            .map(|shard| (ShardKey::of(&shard), shard.uid().unwrap_or_default()))
-            .unzip();
+        let names = self.context.seen.shards.names().into_iter();
+        let keys: HashSet<ShardKey> = names
+            .map(|(namespace, name)| ShardKey { namespace, name })
+            .collect();
         self.due.retain(|key| keys.contains(key));
-        self.context.challenges.retain(|uid| uids.contains(uid));
+        self.claimed.retain(|key| keys.contains(key));
+        if !self.context.challenges.is_empty() {
+            let seen = self.context.seen.shards.each();
+            let uids: HashSet<String> = seen.filter_map(|shard| shard.uid()).collect();
+            self.context.challenges.retain(|uid| uids.contains(uid));
+        }
         self.context.quotas.retain(|key| keys.contains(key));
         for budget in self.context.budgets.all() {
             if budget.queue().retain(|key| keys.contains(key)) {
@@ -181,20 +192,14 @@ impl Watch {
         }
     }
 
-    fn tell_reformer_of_all(&self) {
-        for shard in self.context.seen.shards.each() {
-            self.tell_reformer(&shard);
-        }
-    }
-
     fn secret_event(&mut self, event: Event<PartialObjectMeta<Secret>>) {
         match event {
             Event::Delete(secret) => self.look_at_shard_of(&secret),
+            // What a listing lacks is gone once all namespaces were listed.
             Event::InitDone => {
-                self.look_at_all();
-                self.tell_reformer_of_all();
-                for secret in self.context.seen.secrets.each() {
-                    self.tell_planner_of(&secret);
+                self.secrets_known = self.context.seen.secrets.is_ready();
+                if self.secrets_known {
+                    self.secrets_listed();
                 }
             }
             // An annotation may have come or gone.
@@ -203,6 +208,19 @@ impl Watch {
                 self.tell_planner_of(&secret);
             }
             Event::InitApply(_) | Event::Init => {}
+        }
+    }
+
+    fn secrets_listed(&mut self) {
+        for shard in self.context.seen.shards.each() {
+            self.look(&shard);
+            self.tell_reformer(&shard);
+            let namespace = shard.namespace().unwrap_or_default();
+            let reference = ObjectRef::new_with(&shard.spec.secret_name, ()).within(&namespace);
+            let secret = self.context.seen.secrets.get(&reference);
+            if secret.is_some_and(|secret| !ties::is_as_wanted(&secret, &shard)) {
+                self.tell_planner(&shard);
+            }
         }
     }
 
@@ -252,6 +270,14 @@ impl Watch {
                 self.context.metrics.reconcile_error("CertificateShard");
                 self.due.set(key, later);
             }
+        }
+    }
+
+    /// Whether a replica that has claimed one still holds slots may have changed.
+    fn look_at_claimed(&mut self) {
+        let keys: Vec<ShardKey> = self.claimed.iter().cloned().collect();
+        for key in keys {
+            self.look_at(&key);
         }
     }
 
@@ -327,10 +353,21 @@ impl Watch {
                 other.queue_changed();
             }
         }
+        let is_claimed = !matches!(needed, Need::Nothing { .. }) && self.is_of_another(shard);
+        match is_claimed {
+            true => _ = self.claimed.insert(key.clone()),
+            false => _ = self.claimed.remove(&key),
+        }
         match needed {
             Need::Nothing { until: Some(until) } => self.due.set(&key, until),
             Need::Nothing { until: None } | Need::Work(_) | Need::Claimed => self.due.remove(&key),
         }
+    }
+
+    /// Has another replica claimed it?
+    fn is_of_another(&self, shard: &CertificateShard) -> bool {
+        let claim = shard.status.as_ref().and_then(|status| status.claim.as_ref());
+        claim.is_some_and(|claim| claim.holder != self.context.replica)
     }
 
     /// What the watch shows of the shard's Secret.

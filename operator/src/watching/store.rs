@@ -119,6 +119,15 @@ impl<K: Resource<DynamicType = ()> + Clone + Serialize + DeserializeOwned> Store
         keys.into_iter().filter_map(move |key| self.get(&key))
     }
 
+    /// The namespaces and names of all of them.
+    pub(super) fn names(&self) -> Vec<(String, String)> {
+        let inside = self.inside.read().unwrap_or_else(PoisonError::into_inner);
+        let names = inside.objects.keys().filter_map(|key| key.split_once('/'));
+        names
+            .map(|(namespace, name)| (namespace.to_owned(), name.to_owned()))
+            .collect()
+    }
+
     /// Those that have this key by what [`Store::by`] was given.
     pub(super) fn find(&self, key: &str) -> Vec<Arc<K>> {
         let inside = self.inside.read().unwrap_or_else(PoisonError::into_inner);
@@ -238,6 +247,9 @@ mod tests {
             store.note(&Event::Delete(secret("c", "y")));
             assert_eq!(names(store.find("y")), ["a"]);
             assert_eq!(names(store.clone().each()), ["a", "b"]);
+            let mut all = store.names();
+            all.sort();
+            assert_eq!(all, ["a", "b"].map(|name| ("shop".to_owned(), name.to_owned())));
             assert_eq!(store.get("shop/c"), None);
         }
     }
