@@ -288,13 +288,33 @@ impl Ask {
     }
 }
 
-/// A name without its zone; `@` for the zone itself.
+/// A name without its zone, whatever their letters' case and with a final dot or without; `@` for the zone itself.
 pub(super) fn below<'n>(name: &'n str, zone: &str) -> &'n str {
-    if name == zone {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    if name.eq_ignore_ascii_case(zone) {
         return "@";
     }
-    let below = name.strip_suffix(zone).and_then(|rest| rest.strip_suffix('.'));
-    below.unwrap_or(name)
+    let cut = name.len().checked_sub(zone.len() + 1);
+    match cut.and_then(|cut| name.split_at_checked(cut)) {
+        Some((below, rest)) if rest.starts_with('.') && rest[1..].eq_ignore_ascii_case(zone) => below,
+        _ => name,
+    }
+}
+
+/// A name below the zone with it behind.
+fn full(name: &str, zone: &str) -> String {
+    match name {
+        "" | "@" => zone.to_owned(),
+        name => format!("{name}.{zone}"),
+    }
+}
+
+/// Records that have their zones behind their names, without them.
+fn names_below(mut records: Vec<Found>, at: &Zone<'_>) -> Vec<Found> {
+    for record in &mut records {
+        record.name = below(&record.name, at.name).to_owned();
+    }
+    records
 }
 
 /// What an API says of a refusal, whichever way it does.

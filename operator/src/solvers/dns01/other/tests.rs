@@ -28,7 +28,14 @@ fn a_record_is_known_by_its_name_and_value_alone() {
     for apex in ["", "@"] {
         assert!(is(&found(apex, "v"), &record("shop.example"), "shop.example"));
     }
-    assert_eq!(below("workshop.example", "shop.example"), "workshop.example");
+    for (name, wanted) in [
+        ("workshop.example", "workshop.example"),
+        ("www.Shop.Example.", "www"),
+        ("shop.example", "@"),
+        ("www", "www"),
+    ] {
+        assert_eq!(below(name, "shop.example"), wanted);
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Api, Ask, Found, Login, Page, Zone, below, encoded, is, text, unquoted};
+use super::{Api, Ask, Found, Login, Page, Zone, below, encoded, full, is, text, unquoted};
 
 pub(super) struct DreamHost;
 
@@ -14,10 +14,7 @@ impl DreamHost {
     }
 
     fn changed(command: &str, at: &Zone<'_>, name: &str, value: &str) -> Ask {
-        let name = match name {
-            "" | "@" => at.name.to_owned(),
-            name => format!("{name}.{}", at.name),
-        };
+        let name = full(name, at.name);
         let (name, value) = (encoded(&name), encoded(value));
         Self::asked(command, &format!("&record={name}&type=TXT&value={value}"))
     }
@@ -57,7 +54,7 @@ impl Api for DreamHost {
             if kind == "TXT" && is(&record["zone"], at.name) {
                 let (name, value) = (record["record"].as_str()?, text(&record["value"])?);
                 all.push(Found {
-                    name: below(&name.to_ascii_lowercase(), at.name).to_owned(),
+                    name: below(name, at.name).to_owned(),
                     value: unquoted(&value).to_owned(),
                     id: value,
                 });

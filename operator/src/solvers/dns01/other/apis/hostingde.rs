@@ -5,7 +5,9 @@ use hyper::header::ACCEPT;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Api, Ask, Body, Found, Login, Page, TTL, Zone, below, found, is, next_of, quoted, text};
+use super::{
+    Api, Ask, Body, Found, Login, Page, TTL, Zone, found, full, is, names_below, next_of, quoted, text,
+};
 
 pub(super) struct HostingDe;
 
@@ -56,10 +58,7 @@ impl Api for HostingDe {
 
     fn read(&self, at: &Zone<'_>, answer: &Value, _: Option<&str>) -> Option<Page> {
         let answer = &answer["response"];
-        let mut all = found(&answer["data"], "name", "content")?;
-        for record in &mut all {
-            record.name = below(&record.name, at.name).to_owned();
-        }
+        let all = names_below(found(&answer["data"], "name", "content")?, at);
         Some(Page {
             found: all,
             next: next_of(&answer["page"], &answer["totalPages"]),
@@ -67,10 +66,7 @@ impl Api for HostingDe {
     }
 
     fn make(&self, at: &Zone<'_>, name: &str, value: &str) -> Ask {
-        let name = match name {
-            "@" => at.name.to_owned(),
-            name => format!("{name}.{}", at.name),
-        };
+        let name = full(name, at.name);
         let record = json!({ "name": name, "type": "TXT", "content": quoted(value), "ttl": TTL });
         let body = json!({ "zoneConfigId": at.id, "recordsToAdd": [record] });
         Self::ask("recordsUpdate", body)

@@ -4,7 +4,7 @@ use hyper::header::HeaderName;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Api, Ask, Found, Login, Page, TTL, Zone, below, encoded, found, is, text};
+use super::{Api, Ask, Found, Login, Page, TTL, Zone, encoded, found, full, is, names_below, text};
 
 pub(super) struct Ionos;
 
@@ -34,10 +34,7 @@ impl Api for Ionos {
     }
 
     fn read(&self, at: &Zone<'_>, answer: &Value, _: Option<&str>) -> Option<Page> {
-        let mut all = found(&answer["records"], "name", "content")?;
-        for record in &mut all {
-            record.name = below(&record.name, at.name).to_owned();
-        }
+        let all = names_below(found(&answer["records"], "name", "content")?, at);
         Some(Page {
             found: all,
             next: None,
@@ -45,10 +42,7 @@ impl Api for Ionos {
     }
 
     fn make(&self, at: &Zone<'_>, name: &str, value: &str) -> Ask {
-        let name = match name {
-            "@" => at.name.to_owned(),
-            name => format!("{name}.{}", at.name),
-        };
+        let name = full(name, at.name);
         // Quotation marks are put around the value there.
         let record = json!({ "name": name, "type": "TXT", "content": value, "ttl": TTL, "disabled": false });
         Ask::post(

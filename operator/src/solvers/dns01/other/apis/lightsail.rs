@@ -5,7 +5,9 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Api, Ask, Found, Login, Page, Zone, below, derived, hex, is, mac, quoted, sha256, unquoted};
+use super::{
+    Api, Ask, Found, Login, Page, Zone, below, derived, full, hex, is, mac, quoted, sha256, unquoted,
+};
 
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 
@@ -22,10 +24,7 @@ impl Lightsail {
 
     /// Has an entry made or deleted. Its TTL is Lightsail's own.
     fn changed(at: &Zone<'_>, action: &str, name: &str, target: &str) -> Ask {
-        let name = match name {
-            "" | "@" => at.id.to_owned(),
-            name => format!("{name}.{}", at.id),
-        };
+        let name = full(name, at.id);
         let entry = json!({ "name": name, "type": "TXT", "target": target });
         Self::asked(action, json!({ "domainName": at.id, "domainEntry": entry }))
     }
@@ -86,7 +85,7 @@ impl Api for Lightsail {
             let (name, target) = (entry["name"].as_str()?, entry["target"].as_str()?);
             Some(Found {
                 id: target.to_owned(),
-                name: below(name.trim_end_matches('.'), at.id).to_owned(),
+                name: below(name, at.id).to_owned(),
                 value: unquoted(target).to_owned(),
             })
         });

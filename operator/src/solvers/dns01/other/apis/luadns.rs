@@ -4,7 +4,7 @@ use hyper::header::ACCEPT;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Api, Ask, Found, Login, Page, Zone, below, encoded, found, is, text};
+use super::{Api, Ask, Found, Login, Page, Zone, encoded, found, full, is, names_below, text};
 
 pub(super) struct LuaDns;
 
@@ -39,10 +39,7 @@ impl Api for LuaDns {
 
     fn read(&self, at: &Zone<'_>, answer: &Value, _: Option<&str>) -> Option<Page> {
         let is_list = answer.as_array()?.iter().all(Value::is_object);
-        let mut all = found(answer, "name", "content").filter(|_| is_list)?;
-        for record in &mut all {
-            record.name = below(record.name.trim_end_matches('.'), at.name).to_owned();
-        }
+        let all = names_below(found(answer, "name", "content").filter(|_| is_list)?, at);
         Some(Page {
             found: all,
             next: None,
@@ -50,10 +47,7 @@ impl Api for LuaDns {
     }
 
     fn make(&self, at: &Zone<'_>, name: &str, value: &str) -> Ask {
-        let name = match name {
-            "@" => format!("{}.", at.name),
-            name => format!("{name}.{}.", at.name),
-        };
+        let name = full(name, at.name) + ".";
         let body = json!({ "type": "TXT", "name": name, "content": value, "ttl": Self::TTL });
         Ask::post(format!("/v1/zones/{}/records", encoded(at.id)), body)
     }

@@ -64,7 +64,7 @@ impl Api for NameSilo {
         let mut all = Vec::new();
         for record in records.as_array()? {
             if is(&record["type"], "TXT") {
-                let host = text(&record["host"]).unwrap_or_default().to_ascii_lowercase();
+                let host = text(&record["host"]).unwrap_or_default();
                 all.push(Found {
                     id: text(&record["record_id"])?,
                     name: below(&host, at.name).to_owned(),

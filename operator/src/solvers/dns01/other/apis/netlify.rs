@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Api, Ask, Found, Login, Page, Zone, below, encoded, found, is, text};
+use super::{Api, Ask, Found, Login, Page, Zone, encoded, found, full, is, names_below, text};
 
 pub(super) struct Netlify;
 
@@ -37,10 +37,10 @@ impl Api for Netlify {
 
     fn read(&self, at: &Zone<'_>, answer: &Value, page: Option<&str>) -> Option<Page> {
         let records = answer.as_array()?;
-        let mut all = found(answer, "hostname", "value").filter(|_| records.iter().all(Value::is_object))?;
-        for record in &mut all {
-            record.name = below(&record.name, at.name).to_owned();
-        }
+        let all = names_below(
+            found(answer, "hostname", "value").filter(|_| records.iter().all(Value::is_object))?,
+            at,
+        );
         // What has more than a page was not asked for by pages.
         let is_full = records.len() == Self::PAGE;
         let page: u32 = page.map_or(Some(1), |page| page.parse().ok())?;
@@ -51,10 +51,7 @@ impl Api for Netlify {
     }
 
     fn make(&self, at: &Zone<'_>, name: &str, value: &str) -> Ask {
-        let name = match name {
-            "@" => at.name.to_owned(),
-            name => format!("{name}.{}", at.name),
-        };
+        let name = full(name, at.name);
         let body = json!({ "type": "TXT", "hostname": name, "value": value, "ttl": Self::TTL });
         Ask::post(format!("/api/v1/dns_zones/{}/dns_records", encoded(at.id)), body)
     }

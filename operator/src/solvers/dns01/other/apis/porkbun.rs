@@ -4,7 +4,7 @@ use hyper::header::HeaderName;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Api, Ask, Found, Login, Page, Zone, below, encoded, found, is, text};
+use super::{Api, Ask, Found, Login, Page, Zone, encoded, found, is, names_below, text};
 
 pub(super) struct Porkbun;
 
@@ -34,13 +34,9 @@ impl Api for Porkbun {
     }
 
     fn read(&self, at: &Zone<'_>, answer: &Value, _: Option<&str>) -> Option<Page> {
-        let mut all = found(&answer["records"], "name", "content")?;
-        // Names have their zone behind them here, and have not where a record is made.
-        for record in &mut all {
-            record.name = below(&record.name, at.name).to_owned();
-        }
         Some(Page {
-            found: all,
+            // Names have their zone behind them here, and have not where a record is made.
+            found: names_below(found(&answer["records"], "name", "content")?, at),
             next: None,
         })
     }

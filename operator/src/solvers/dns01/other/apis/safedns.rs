@@ -4,7 +4,7 @@ use hyper::header::AUTHORIZATION;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Api, Ask, Found, Login, Page, Zone, below, encoded, found, is, quoted};
+use super::{Api, Ask, Found, Login, Page, Zone, encoded, found, full, is, names_below, quoted};
 
 pub(super) struct SafeDns;
 
@@ -39,10 +39,7 @@ impl Api for SafeDns {
     }
 
     fn read(&self, at: &Zone<'_>, answer: &Value, page: Option<&str>) -> Option<Page> {
-        let mut all = found(&answer["data"], "name", "content")?;
-        for record in &mut all {
-            record.name = below(&record.name, at.name).to_owned();
-        }
+        let all = names_below(found(&answer["data"], "name", "content")?, at);
         // It says how many pages there are, not which one this is.
         let page: u64 = page.map_or(Some(1), |page| page.parse().ok())?;
         let pages = answer["meta"]["pagination"]["total_pages"].as_u64();
@@ -55,10 +52,7 @@ impl Api for SafeDns {
     }
 
     fn make(&self, at: &Zone<'_>, name: &str, value: &str) -> Ask {
-        let name = match name {
-            "@" => at.name.to_owned(),
-            name => format!("{name}.{}", at.name),
-        };
+        let name = full(name, at.name);
         let body = json!({ "type": "TXT", "name": name, "content": quoted(value), "ttl": Self::TTL });
         Ask::post(format!("/safedns/v1/zones/{}/records", encoded(at.id)), body)
     }

@@ -7,7 +7,7 @@ use hyper::header::{ACCEPT_LANGUAGE, AUTHORIZATION, DATE, HeaderName};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Api, Ask, Found, Login, Page, TTL, Zone, below, encoded, found, hex, is, next_of, text};
+use super::{Api, Ask, Found, Login, Page, TTL, Zone, encoded, found, hex, is, names_below, next_of, text};
 
 pub(super) struct Websupport;
 
@@ -55,11 +55,7 @@ impl Api for Websupport {
     }
 
     fn read(&self, at: &Zone<'_>, answer: &Value, _: Option<&str>) -> Option<Page> {
-        let mut found = found(&answer["data"], "name", "content")?;
-        for record in &mut found {
-            let name = record.name.to_ascii_lowercase();
-            record.name = below(&name, at.name).to_owned();
-        }
+        let found = names_below(found(&answer["data"], "name", "content")?, at);
         Some(Page {
             found,
             next: next_of(&answer["currentPage"], &answer["totalPages"]),

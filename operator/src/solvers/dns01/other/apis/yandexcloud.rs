@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::{Api, Ask, Found, Login, Page, TTL, Zone, below, encoded, is, quoted, text, unquoted};
+use super::{Api, Ask, Found, Login, Page, TTL, Zone, below, encoded, full, is, quoted, text, unquoted};
 
 /// Where statements are exchanged for tokens.
 const IAM: &str = "https://iam.api.cloud.yandex.net";
@@ -59,10 +59,7 @@ fn statement(file: &str, now: Timestamp) -> Option<String> {
 
 /// Has records added to a set or deleted from it, and leaves the others of the set.
 fn changed(at: &Zone<'_>, how: &str, name: &str, ttl: Option<u32>, value: &str) -> Ask {
-    let name = match name {
-        "" | "@" => format!("{}.", at.name),
-        name => format!("{name}.{}.", at.name),
-    };
+    let name = full(name, at.name) + ".";
     let mut set = json!({ "name": name, "type": "TXT", "data": [value] });
     if let Some(ttl) = ttl {
         set["ttl"] = json!(ttl.to_string());
@@ -141,7 +138,7 @@ impl Api for YandexCloud {
         };
         let mut all = Vec::new();
         for set in sets.iter().filter(|set| is(&set["type"], "TXT")) {
-            let name = set["name"].as_str()?.trim_end_matches('.');
+            let name = set["name"].as_str()?;
             for value in set["data"].as_array()? {
                 let value = value.as_str()?;
                 all.push(Found {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Api, Ask, Found, Login, Page, Zone, below, encoded, is, text, unquoted};
+use super::{Api, Ask, Found, Login, Page, Zone, below, encoded, full, is, text, unquoted};
 
 pub(super) struct ZoneEe;
 
@@ -44,10 +44,7 @@ impl Api for ZoneEe {
     }
 
     fn make(&self, at: &Zone<'_>, name: &str, value: &str) -> Ask {
-        let name = match name {
-            "@" => at.name.to_owned(),
-            name => format!("{name}.{}", at.name),
-        };
+        let name = full(name, at.name);
         let body = json!({ "name": name, "destination": value });
         Ask::post(format!("/v2/dns/{}/txt", encoded(at.id)), body)
     }
