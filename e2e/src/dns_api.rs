@@ -14,6 +14,7 @@ mod simple;
 pub mod webhook;
 mod zones;
 
+use std::collections::HashMap;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -102,6 +103,8 @@ struct Shared {
     service: cloud_dns::Service,
     /// The values that acme-dns has, the oldest first.
     kept: Mutex<Vec<String>>,
+    /// Sessions that were given out, and for how many requests each still counts.
+    sessions: Mutex<HashMap<String, u32>>,
     pace: Mutex<Pace>,
 }
 
@@ -143,6 +146,7 @@ impl DnsApi {
             comments: Mutex::default(),
             service: cloud_dns::Service::new()?,
             kept: Mutex::default(),
+            sessions: Mutex::default(),
             pace: Mutex::default(),
         });
         let listen = async |provider: Option<Provider>| {

@@ -53,7 +53,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::zones::{Texts, ZoneTexts};
-use super::{Answer, Shared, decoded, parameter, text};
+use super::{Answer, Shared, decoded, lock, parameter, text};
 
 /// The token that may edit all zones at this provider.
 pub fn token(name: ProviderName) -> String {
@@ -71,6 +71,9 @@ pub fn account(name: ProviderName) -> &'static str {
 
 /// The media type of a form.
 const FORM: &str = "application/x-www-form-urlencoded";
+
+/// A session ends after so many requests, long before its time: who is asked with one that has ended says so.
+const SESSION: u32 = 5;
 
 /// Status and body.
 type Answered = Result<(u16, Value), Refused>;
@@ -274,6 +277,26 @@ impl Of<'_> {
     fn has_basic(&self) -> bool {
         let pair = format!("{}:{}", self.form.account, self.token);
         text(self.head, AUTHORIZATION) == format!("Basic {}", STANDARD.encode(pair))
+    }
+
+    /// A session in place of the token.
+    fn new_session(&self) -> String {
+        let mut sessions = lock(&self.shared.sessions);
+        let session = hash(&["a session", &self.token, &sessions.len().to_string()]);
+        sessions.insert(session.clone(), SESSION);
+        session
+    }
+
+    fn has_session(&self) -> bool {
+        let session = text(self.head, AUTHORIZATION).strip_prefix("Bearer ");
+        let mut sessions = lock(&self.shared.sessions);
+        match session.and_then(|session| sessions.get_mut(session)) {
+            Some(left) if *left > 0 => {
+                *left -= 1;
+                true
+            }
+            _ => false,
+        }
     }
 
     /// The parts of the path below this one.

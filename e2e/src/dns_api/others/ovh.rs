@@ -2,14 +2,14 @@
 //! <https://docs.ovhcloud.com/en/guides/manage-and-operate/api/manage-service-account>.
 
 use hyper::Method;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
+use hyper::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
-use super::{Answered, Form, Of, decoded, hash, text};
+use super::{Answered, Form, Of, decoded, text};
 
 pub(super) const FORM: Form = Form {
     account: "0f0f0f0f0f0f0f0f",
-    is_let_in: |of| of.path == LOGIN || text(of.head, AUTHORIZATION) == format!("Bearer {}", session(of)),
+    is_let_in: |of| of.path == LOGIN || of.has_session(),
     refusal: |_, words| json!({ "class": "Client::Error", "message": words }),
     name: "subDomain",
     value: "target",
@@ -83,11 +83,6 @@ fn login(of: &Of<'_>) -> (u16, Value) {
     if !has("client_id", of.form.account) || !has("client_secret", &of.token) {
         return (401, json!({ "error": "invalid_client" }));
     }
-    let answer =
-        json!({ "access_token": session(of), "token_type": "Bearer", "expires_in": 3599, "scope": "all" });
+    let answer = json!({ "access_token": of.new_session(), "token_type": "Bearer", "expires_in": 3599, "scope": "all" });
     (200, answer)
-}
-
-fn session(of: &Of<'_>) -> String {
-    hash(&["a session", &of.token])
 }

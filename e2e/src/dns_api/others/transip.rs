@@ -9,13 +9,10 @@ use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_2048_8192_SHA512, RsaKeyPair,
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hyper::Method;
-use hyper::header::{AUTHORIZATION, HeaderName};
+use hyper::header::HeaderName;
 use serde_json::{Value, json};
 
 use super::{Answered, Form, Of, below_zone, full, text};
-
-/// The token that is given for a signed statement.
-const SESSION: &str = "session-at-transip-of-no-use-elsewhere";
 
 /// The account's key in PEM, and its public half.
 static KEY: LazyLock<(String, Vec<u8>)> = LazyLock::new(|| new_key().unwrap_or_default());
@@ -24,7 +21,7 @@ pub(super) const FORM: Form = Form {
     account: "shop-user",
     is_let_in: |of| match of.path.as_str() {
         "/v6/auth" => is_signed(of),
-        _ => text(of.head, AUTHORIZATION) == format!("Bearer {SESSION}"),
+        _ => of.has_session(),
     },
     refusal: |_, words| json!({ "error": words }),
     value: "content",
@@ -63,7 +60,7 @@ pub(super) async fn answered(of: &Of<'_>) -> Answered {
         let nonce = body["nonce"].as_str().unwrap_or_default();
         let is_whole = body["login"] == json!(FORM.account) && body["expiration_time"].is_string();
         return match is_whole && (6..=32).contains(&nonce.len()) {
-            true => Ok((201, json!({ "token": SESSION }))),
+            true => Ok((201, json!({ "token": of.new_session() }))),
             false => Err((406, "Please specify a login and a nonce in the body".into())),
         };
     }

@@ -9,13 +9,11 @@ use aws_lc_rs::signature::{KeyPair, RSA_PSS_2048_8192_SHA256, RsaKeyPair, Unpars
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hyper::Method;
-use hyper::header::AUTHORIZATION;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Answered, Form, Of, Refused, hash, inside, text};
+use super::{Answered, Form, Of, Refused, hash, inside};
 
-const SESSION: &str = "t1.test-session-of-no-use-elsewhere";
 const KEY_ID: &str = "aje0000000000000key0";
 const SERVICE_ACCOUNT: &str = "aje00000000000sancho";
 
@@ -39,9 +37,7 @@ pub(super) fn key_file() -> String {
 
 pub(super) const FORM: Form = Form {
     account: "b1g00000000000sancho",
-    is_let_in: |of| {
-        of.path == "/iam/v1/tokens" || text(of.head, AUTHORIZATION) == format!("Bearer {SESSION}")
-    },
+    is_let_in: |of| of.path == "/iam/v1/tokens" || of.has_session(),
     refusal: |status, words| {
         let code = match status {
             401 => 16,
@@ -58,7 +54,7 @@ pub(super) async fn answered(of: &Of<'_>) -> Answered {
     if (&of.head.method, of.path.as_str()) == (&Method::POST, "/iam/v1/tokens") {
         let body = of.json()?;
         let is_it = vouches(body["jwt"].as_str().unwrap_or_default()).is_some();
-        let session = json!({ "iamToken": SESSION, "expiresAt": "2099-01-01T00:00:00Z" });
+        let session = json!({ "iamToken": of.new_session(), "expiresAt": "2099-01-01T00:00:00Z" });
         return if is_it {
             Ok((200, session))
         } else {

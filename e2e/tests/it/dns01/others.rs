@@ -78,7 +78,9 @@ async fn providers_by_one_form_write_under_the_same_names_at_once_and_keep_each_
             .collect();
         println!("{} requests to {provider:?}: {its:#?}", its.len());
         // Both zones are found by each replica, listed before each change, and three values made and deleted.
-        assert!(its.len() <= 40, "{} requests", its.len());
+        // OVH gives each record that there is by a request of its own.
+        let most = if provider == ProviderName::Ovh { 90 } else { 40 };
+        assert!(its.len() <= most, "{} requests", its.len());
         // What was answered else was not as it is published.
         assert!(
             its.iter().all(|one| is_published(provider, one.status)),

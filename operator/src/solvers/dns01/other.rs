@@ -10,14 +10,14 @@ use std::time::Duration;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use jiff::Timestamp;
 use sancho_core::response::Response;
-use sancho_crds::OtherProvider as Settings;
+use sancho_crds::{OtherProvider as Settings, SecretKeySelector};
 use serde_json::Value;
 
 use self::apis::{Api, Ask, Body, Found, Login, Page, Zone, below, said};
 use super::TxtRecord;
 use super::api::{Account, ApiRequest, Provider, header};
 use super::credentials::Credentials;
-use super::fault::{DnsFault, PROVIDER_FAILS, UPDATE_REFUSED, ZONE_REFUSED};
+use super::fault::{CREDENTIALS_MISSING, DnsFault, PROVIDER_FAILS, UPDATE_REFUSED, ZONE_REFUSED};
 use super::sets::Wish;
 
 /// How long a zone's ID is believed.
@@ -35,6 +35,13 @@ pub(super) struct Other {
     by: Login,
 }
 
+/// What stands in place of the token for a while.
+struct Session {
+    by: Login,
+    /// Was it had for this request?
+    is_new: bool,
+}
+
 impl Other {
     /// The account of `settings`.
     ///
@@ -49,11 +56,23 @@ impl Other {
         let path = "provider.tokenSecretRef";
         let token = credentials.text(token_secret_ref, "the API token", path).await?;
         let id = id.clone().unwrap_or_default();
+        let by = Login { id, token };
+        let api = apis::of(*name);
+        if !api.is_usable(&by) {
+            let SecretKeySelector { name: secret, key } = token_secret_ref;
+            let words = format!(
+                "field {key} of Secret {secret} is not what {} lets in by: put there, whole, what docs/solvers.md has for \
+                 {}",
+                name.title(),
+                name.word()
+            );
+            return Err(DnsFault::new(CREDENTIALS_MISSING, &words));
+        }
         Ok(Self {
-            api: apis::of(*name),
+            api,
             name: name.title(),
-            account: credentials.account(Provider::Other(*name), [token.as_str()]),
-            by: Login { id, token },
+            account: credentials.account(Provider::Other(*name), [by.id.as_str(), by.token.as_str()]),
+            by,
         })
     }
 
@@ -148,36 +167,43 @@ impl Other {
     }
 
     async fn send(&self, kind: &'static str, ask: Ask) -> Result<Response, DnsFault> {
-        let session = self.session().await?;
-        let by = session.as_ref().unwrap_or(&self.by);
-        let response = self
-            .send_as_it_is(kind, self.api.let_in(by, ask, Timestamp::now()))
-            .await?;
-        if status(self.api, &response) == 401 {
-            self.account.forget(SESSION);
+        let let_in = |by: &Login, ask: Ask| self.api.let_in(by, ask, Timestamp::now());
+        let Some(session) = self.session().await? else {
+            return self.send_as_it_is(kind, let_in(&self.by, ask)).await;
+        };
+        let response = self.send_as_it_is(kind, let_in(&session.by, ask.clone())).await?;
+        if status(self.api, &response) != 401 {
+            return Ok(response);
         }
-        Ok(response)
+        self.account.forget(SESSION);
+        match (session.is_new, self.session().await?) {
+            // It has ended before its time.
+            (false, Some(new)) => self.send_as_it_is(kind, let_in(&new.by, ask)).await,
+            _ => Ok(response),
+        }
     }
 
     /// The session that stands in place of the token, if the API has sessions.
-    async fn session(&self) -> Result<Option<Login>, DnsFault> {
+    async fn session(&self) -> Result<Option<Session>, DnsFault> {
         let Some(ask) = self.api.login(&self.by, Timestamp::now()) else {
             return Ok(None);
         };
         let _turn = self.account.turn(SESSION).await?;
-        let token = match self.account.recall(SESSION) {
-            Some(token) => token,
-            None => {
-                let response = self.send_as_it_is("login", ask).await?;
-                let answer = self.judged(&response, SESSION)?;
-                let session = self.api.session(&answer);
-                let (token, time) = session.ok_or_else(|| self.account.unreadable(&response))?;
-                self.account.remember(SESSION, &token, time.mul_f64(0.9));
-                token
-            }
-        };
         let id = self.by.id.clone();
-        Ok(Some(Login { id, token }))
+        if let Some(token) = self.account.recall(SESSION) {
+            let by = Login { id, token };
+            return Ok(Some(Session { by, is_new: false }));
+        }
+        let response = self.send_as_it_is("login", ask).await?;
+        let answer = serde_json::from_slice(&response.body).unwrap_or_default();
+        if !(200..300).contains(&status(self.api, &response)) {
+            return Err(self.refused(&answer));
+        }
+        let session = self.api.session(&answer);
+        let (token, time) = session.ok_or_else(|| self.account.unreadable(&response))?;
+        self.account.remember(SESSION, &token, time.mul_f64(0.9));
+        let by = Login { id, token };
+        Ok(Some(Session { by, is_new: true }))
     }
 
     async fn send_as_it_is(&self, kind: &'static str, ask: Ask) -> Result<Response, DnsFault> {
@@ -230,13 +256,11 @@ impl Other {
         }
         // The next look finds the zone anew.
         self.account.forget(zone);
-        let words = said(&answer.unwrap_or_default());
+        let answer = answer.unwrap_or_default();
+        let words = said(&answer);
         let name = self.name;
         Err(match status {
-            401 => self.account.refused(
-                &words,
-                "put a valid API token into the Secret of dns01.provider.tokenSecretRef, and nothing else",
-            ),
+            401 => self.refused(&answer),
             403 => DnsFault::new(
                 UPDATE_REFUSED,
                 &format!(
@@ -257,6 +281,18 @@ impl Other {
                 ),
             ),
         })
+    }
+
+    fn refused(&self, answer: &Value) -> DnsFault {
+        let account = match self.by.id.is_empty() {
+            true => "",
+            false => ", and what belongs to it into dns01.provider.account",
+        };
+        let mend = format!(
+            "put a valid API token into the Secret of dns01.provider.tokenSecretRef, and nothing else{account}; docs/solvers.md \
+             has what it must be allowed to do, and whether it is for certain addresses alone"
+        );
+        self.account.refused(&said(answer), &mend)
     }
 
     fn absent(&self, zone: &str) -> DnsFault {

@@ -114,6 +114,12 @@ pub(super) trait Api: Sync {
     /// The provider's own host.
     fn host(&self) -> &'static str;
 
+    /// Could this be what lets in? What could not is never sent.
+    fn is_usable(&self, by: &Login) -> bool {
+        let _ = by;
+        true
+    }
+
     /// The request with what lets it in. `now`: for a signature.
     fn let_in(&self, by: &Login, ask: Ask, now: Timestamp) -> Ask {
         let _ = now;
@@ -180,6 +186,7 @@ pub(super) struct Zone<'a> {
 }
 
 /// A request.
+#[derive(Clone)]
 pub(super) struct Ask {
     /// Another host than the API's own.
     pub(super) host: Option<&'static str>,
@@ -190,6 +197,7 @@ pub(super) struct Ask {
 }
 
 /// A request's body.
+#[derive(Clone)]
 pub(super) enum Body {
     Json(Value),
     /// Pairs, percent-encoded.

@@ -8,7 +8,6 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{RSA_PSS_SHA256, RsaKeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hyper::header::AUTHORIZATION;
 use jiff::Timestamp;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject;
@@ -73,6 +72,10 @@ impl Api for YandexCloud {
         "https://dns.api.cloud.yandex.net"
     }
 
+    fn is_usable(&self, by: &Login) -> bool {
+        statement(&by.token, Timestamp::UNIX_EPOCH).is_some()
+    }
+
     fn login(&self, by: &Login, now: Timestamp) -> Option<Ask> {
         let statement = statement(&by.token, now)?;
         Some(Ask {
@@ -84,16 +87,6 @@ impl Api for YandexCloud {
     fn session(&self, answer: &Value) -> Option<(Zeroizing<String>, Duration)> {
         let token = text(&answer["iamToken"])?;
         Some((Zeroizing::new(token), COUNTS))
-    }
-
-    fn let_in(&self, by: &Login, ask: Ask, _: Timestamp) -> Ask {
-        // A key file that cannot be read is no token, and stays here.
-        let token = match by.token.starts_with('{') {
-            true => "",
-            false => by.token.as_str(),
-        };
-        let bearer = Zeroizing::new(format!("Bearer {token}"));
-        ask.with(AUTHORIZATION, &bearer)
     }
 
     fn zone(&self, by: &Login, _: &str) -> Ask {
@@ -264,10 +257,9 @@ mod tests {
             "text",
             r#"{"id":"a","service_account_id":"b","private_key":"c"}"#,
         ] {
-            assert!(YandexCloud.login(&login(file), now).is_none(), "{file}");
+            assert!(!YandexCloud.is_usable(&login(file)), "{file}");
         }
-        let let_in = YandexCloud.let_in(&login("{}"), Ask::get("/".into()), now);
-        assert_eq!(let_in.headers[0].1.as_str(), "Bearer ");
+        assert!(YandexCloud.is_usable(&login(&file)));
         let session =
             YandexCloud.session(&json!({ "iamToken": "t1.7", "expiresAt": "2026-12-01T00:00:00Z" }));
         assert_eq!(session.map(|(token, _)| token.to_string()), Some("t1.7".into()));
