@@ -4,7 +4,7 @@
 use anyhow::{Context, Result};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose,
+    KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -22,6 +22,16 @@ pub struct Identity {
     pub certificate: String,
     /// The key, PKCS #8.
     pub key: String,
+}
+
+/// A new RSA key as PEM (PKCS #8), and its public half (RFC 8017, A.1.1).
+///
+/// # Errors
+///
+/// When the key cannot be made.
+pub fn rsa_key() -> Result<(String, Vec<u8>)> {
+    let key = KeyPair::generate_for(&PKCS_RSA_SHA256)?;
+    Ok((key.serialize_pem(), key.public_key_raw().to_vec()))
 }
 
 impl Authority {

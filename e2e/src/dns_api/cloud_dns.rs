@@ -4,11 +4,9 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
-use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_2048_8192_SHA256, RsaKeyPair, UnparsedPublicKey};
+use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hyper::Method;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
 use hyper::http::request::Parts;
@@ -18,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::zones::{Texts, ZoneTexts};
 use super::{Answer, Shared, decoded, parameter, text};
+use crate::pki::rsa_key;
 
 /// The project that has the zones.
 pub const PROJECT: &str = "sancho-test";
@@ -54,26 +53,13 @@ type Refused = (u16, &'static str, String);
 
 impl Service {
     pub(super) fn new() -> Result<Self> {
-        let key = RsaKeyPair::generate(KeySize::Rsa2048).map_err(|_| anyhow!("no RSA key could be made"))?;
-        let der: Pkcs8V1Der = key
-            .as_der()
-            .map_err(|_| anyhow!("an RSA key could not be written"))?;
-        let lines: Vec<String> = STANDARD
-            .encode(der.as_ref())
-            .as_bytes()
-            .chunks(64)
-            .map(|line| String::from_utf8_lossy(line).into_owned())
-            .collect();
-        let pem = format!(
-            "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
-            lines.join("\n")
-        );
+        let (pem, public) = rsa_key()?;
         let file = json!({
             "type": "service_account", "project_id": PROJECT, "private_key_id": KEY_ID, "private_key": pem,
             "client_email": EMAIL, "client_id": "1", "token_uri": "https://oauth2.googleapis.com/token",
         });
         Ok(Self {
-            public: key.public_key().as_ref().to_vec(),
+            public,
             file: file.to_string(),
         })
     }

@@ -3,9 +3,7 @@
 
 use std::sync::LazyLock;
 
-use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
-use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_2048_8192_SHA512, RsaKeyPair, UnparsedPublicKey};
+use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA512, UnparsedPublicKey};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hyper::Method;
@@ -13,9 +11,10 @@ use hyper::header::HeaderName;
 use serde_json::{Value, json};
 
 use super::{Answered, Form, Of, below_zone, full, text};
+use crate::pki::rsa_key;
 
 /// The account's key in PEM, and its public half.
-static KEY: LazyLock<(String, Vec<u8>)> = LazyLock::new(|| new_key().unwrap_or_default());
+static KEY: LazyLock<(String, Vec<u8>)> = LazyLock::new(|| rsa_key().unwrap_or_default());
 
 pub(super) const FORM: Form = Form {
     account: "shop-user",
@@ -32,20 +31,6 @@ pub(super) const FORM: Form = Form {
 /// The account's key, which stands in the Secret.
 pub(super) fn key() -> String {
     KEY.0.clone()
-}
-
-fn new_key() -> Option<(String, Vec<u8>)> {
-    let key = RsaKeyPair::generate(KeySize::Rsa2048).ok()?;
-    let der: Pkcs8V1Der = key.as_der().ok()?;
-    let lines: Vec<String> = STANDARD
-        .encode(der.as_ref())
-        .as_bytes()
-        .chunks(64)
-        .map(|line| String::from_utf8_lossy(line).into_owned())
-        .collect();
-    let lines = lines.join("\n");
-    let pem = format!("-----BEGIN PRIVATE KEY-----\n{lines}\n-----END PRIVATE KEY-----\n");
-    Some((pem, key.public_key().as_ref().to_vec()))
 }
 
 fn is_signed(of: &Of<'_>) -> bool {

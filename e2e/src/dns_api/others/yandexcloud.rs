@@ -3,31 +3,25 @@
 
 use std::sync::LazyLock;
 
-use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
-use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{KeyPair, RSA_PSS_2048_8192_SHA256, RsaKeyPair, UnparsedPublicKey};
+use aws_lc_rs::signature::{RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hyper::Method;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Answered, Form, Of, Refused, hash, inside};
+use crate::pki::rsa_key;
 
 const KEY_ID: &str = "aje0000000000000key0";
 const SERVICE_ACCOUNT: &str = "aje00000000000sancho";
 
 /// The public key of a service account, and its key file.
 static KEY: LazyLock<Option<(Vec<u8>, String)>> = LazyLock::new(|| {
-    let key = RsaKeyPair::generate(KeySize::Rsa2048).ok()?;
-    let der: Pkcs8V1Der = key.as_der().ok()?;
-    let pem = format!(
-        "PLEASE DO NOT REMOVE THIS LINE! Yandex.Cloud SA Key ID <{KEY_ID}>\n-----BEGIN PRIVATE KEY-----\n{}\n\
-         -----END PRIVATE KEY-----\n",
-        STANDARD.encode(der.as_ref())
-    );
+    let (pem, public) = rsa_key().ok()?;
+    let pem = format!("PLEASE DO NOT REMOVE THIS LINE! Yandex.Cloud SA Key ID <{KEY_ID}>\n{pem}");
     let file = json!({ "id": KEY_ID, "service_account_id": SERVICE_ACCOUNT, "private_key": pem });
-    Some((key.public_key().as_ref().to_vec(), file.to_string()))
+    Some((public, file.to_string()))
 });
 
 /// It stands in place of a token.
