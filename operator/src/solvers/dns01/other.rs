@@ -176,10 +176,13 @@ impl Other {
             return Ok(response);
         }
         self.account.forget(SESSION);
-        match (session.is_new, self.session().await?) {
-            // It has ended before its time.
-            (false, Some(new)) => self.send_as_it_is(kind, let_in(&new.by, ask)).await,
-            _ => Ok(response),
+        if session.is_new {
+            return Ok(response);
+        }
+        // It has ended before its time.
+        match self.session().await? {
+            Some(new) => self.send_as_it_is(kind, let_in(&new.by, ask)).await,
+            None => Ok(response),
         }
     }
 
