@@ -36,6 +36,12 @@ pub fn set_condition(
     }
 }
 
+/// Takes a condition away whose type says that something is the matter: nothing is. What such a type says is so only while it is
+/// there (kstatus calls that abnormal-true).
+pub fn unset_condition(conditions: &mut Vec<Condition>, kind: &str) {
+    conditions.retain(|condition| condition.type_ != kind);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +84,18 @@ mod tests {
             condition(&conditions, "Ready").unwrap().last_transition_time,
             at(30)
         );
+    }
+
+    #[test]
+    fn what_is_over_is_said_no_more() {
+        let mut conditions = Vec::new();
+        for kind in ["Ready", "Stalled"] {
+            set_condition(&mut conditions, kind, true, "Some", "", None, &at(10));
+        }
+        unset_condition(&mut conditions, "Stalled");
+        unset_condition(&mut conditions, "Renewing");
+        assert!(condition(&conditions, "Stalled").is_none());
+        assert_eq!(conditions.len(), 1);
     }
 
     #[test]

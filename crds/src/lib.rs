@@ -31,7 +31,7 @@ pub use certificate::{
     PAUSED_ANNOTATION, PlanStatus, RENEW_ANNOTATION, RETRY_ANNOTATION, SecretDeletionPolicy, Sharding,
     ShardingGroup, ShardingStrategy,
 };
-pub use condition::{condition, set_condition};
+pub use condition::{condition, set_condition, unset_condition};
 pub use dns_persist01::DnsPersist01;
 pub use dns01::{
     AcmeDns, AzureDns, AzureEnvironment, CloudDns, Cloudflare, Dns01, HttpReq, OtherProvider, ProviderName,

@@ -143,8 +143,8 @@ pub struct CertificateShardStatus {
     /// The `metadata.generation` that this status speaks of; -1 before the first look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`, `Degraded`, `Reconciling`, `Stalled`, `Renewing`, `RateLimited`, `Revoking`; `KeystoreReady` once a keystore that is
-    /// asked for could not be made.
+    /// `Ready`, and, while there is something to them: `Degraded`, `Reconciling`, `Stalled`, `Renewing`, `RateLimited`, `Revoking`;
+    /// `KeystoreReady` once a keystore that is asked for could not be made.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

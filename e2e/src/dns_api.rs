@@ -77,6 +77,9 @@ pub struct Asked {
     pub throttled: bool,
 }
 
+/// A session ends after so many requests, long before its time: who is asked with one that has ended says so.
+const SESSION: u32 = 5;
+
 /// What is refused.
 #[derive(Debug, Clone, Copy)]
 struct Limit {
@@ -213,6 +216,11 @@ impl DnsApi {
         &self.shared.service.file
     }
 
+    /// The sessions that were given out so far.
+    pub fn sessions(&self) -> Vec<String> {
+        lock(&self.shared.sessions).keys().cloned().collect()
+    }
+
     /// What has arrived so far.
     pub fn asked(&self) -> Vec<Asked> {
         lock(&self.shared.asked).clone()
@@ -229,6 +237,28 @@ impl DnsApi {
     /// Refuses everything for so long, and says so.
     pub fn close_for(&self, time: Duration) {
         lock(&self.shared.pace).closed_until = Some(Instant::now() + time);
+    }
+}
+
+impl Shared {
+    /// Gives out what lets in by `AUTHORIZATION: Bearer` in place of credentials.
+    fn new_session(&self) -> String {
+        let mut sessions = lock(&self.sessions);
+        let session = format!("session-{}-of-no-use-elsewhere", sessions.len());
+        sessions.insert(session.clone(), SESSION);
+        session
+    }
+
+    fn has_session(&self, head: &Parts) -> bool {
+        let session = text(head, header::AUTHORIZATION).strip_prefix("Bearer ");
+        let mut sessions = lock(&self.sessions);
+        match session.and_then(|session| sessions.get_mut(session)) {
+            Some(left) if *left > 0 => {
+                *left -= 1;
+                true
+            }
+            _ => false,
+        }
     }
 }
 
@@ -300,11 +330,11 @@ async fn carry_through(
             match provider {
                 Provider::Cloudflare => cloudflare::answer(&shared, &head, &body).await,
                 Provider::Route53 => route53::answer(&shared, &head, &body).await,
-                Provider::CloudDns if head.uri.path() == "/token" => {
-                    cloud_dns::token(&shared.service, &head, &body)
-                }
+                Provider::CloudDns if head.uri.path() == "/token" => cloud_dns::token(&shared, &head, &body),
                 Provider::CloudDns => cloud_dns::answer(&shared, &head, &body).await,
-                Provider::AzureDns if azure_dns::is_login(head.uri.path()) => azure_dns::token(&head, &body),
+                Provider::AzureDns if azure_dns::is_login(head.uri.path()) => {
+                    azure_dns::token(&shared, &head, &body)
+                }
                 Provider::AzureDns => azure_dns::answer(&shared, &head, &body).await,
                 Provider::HttpReq => simple::httpreq(&shared, &head, &body).await,
                 Provider::AcmeDns => simple::acme_dns(&shared, &head, &body).await,

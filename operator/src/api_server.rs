@@ -6,6 +6,7 @@ use std::task::{self, Poll};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use hyper::header::{HeaderValue, USER_AGENT};
 use hyper::http::{Method, Request, Response, Uri};
 use kube::client::{Body, ClientBuilder};
 use kube::{Client, Config};
@@ -15,7 +16,7 @@ use tower::layer::layer_fn;
 
 use crate::metrics::{ApiRequest, Metrics};
 
-/// The way to the API server, with an end to every wait.
+/// The way to the API server, with an end to every wait. What is written is `sancho`'s in `managedFields`.
 ///
 /// # Errors
 /// There is neither a kubeconfig nor what a pod has.
@@ -26,6 +27,10 @@ pub async fn config() -> anyhow::Result<Config> {
     config.connect_timeout = Some(Duration::from_secs(5));
     config.read_timeout = Some(Duration::from_secs(60));
     config.write_timeout = Some(Duration::from_secs(30));
+    config.headers.push((
+        USER_AGENT,
+        HeaderValue::from_static(concat!("sancho/", env!("CARGO_PKG_VERSION"))),
+    ));
     Ok(config)
 }
 

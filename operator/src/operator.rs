@@ -25,7 +25,7 @@ use crate::secrets::CERTIFICATE_LABEL;
 use crate::self_check::{SelfCheck, SelfCheckSettings};
 use crate::solvers::dns01::{Dns, Dns01Settings};
 use crate::startup::{listen, told, until};
-use crate::watching::{Seen, Watched, apis, watch};
+use crate::watching::{Lean, Seen, Watched, apis, watch};
 use crate::{annotated, api_server, certificate, clock, found_by, health, routes, shard};
 
 /// What a replica is told on its command line and by its pod.
@@ -98,7 +98,7 @@ pub async fn run(
     );
     let (issuers_seen, issuers) = watch(apis::<Issuer>(&client, namespaces), &everything, |_| Vec::new());
     let (cluster_issuers_seen, cluster_issuers) = watch(
-        vec![Api::<ClusterIssuer>::all(client.clone())],
+        vec![Api::<Lean<ClusterIssuer>>::all(client.clone())],
         &everything,
         |_| Vec::new(),
     );
@@ -108,7 +108,7 @@ pub async fn run(
         found_by::secret,
     );
 
-    let own_leases: Api<Lease> = Api::namespaced(client.clone(), &settings.namespace);
+    let own_leases: Api<Lean<Lease>> = Api::namespaced(client.clone(), &settings.namespace);
     let (key, value) = LEASE_LABEL;
     let budgets_only = watcher::Config::default().labels(&format!("{key}={value}"));
     let (leases_seen, leases) = watch(vec![own_leases], &budgets_only, |_| Vec::new());

@@ -1,8 +1,10 @@
 //! Watches: every event goes into a store first and to its reader then.
 
 mod index;
+mod lean;
 mod store;
 
+use std::collections::HashSet;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -17,6 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use self::index::Keys;
+pub use self::lean::Lean;
 use self::store::Store;
 
 /// A watch is begun anew this often, in seconds, so that one whose connection has died unnoticed
@@ -64,6 +67,18 @@ impl<K: Kept> Seen<K> {
         self.stores.iter().flat_map(|store| store.find(key)).collect()
     }
 
+    /// The objects that have one of these keys, but for those that are `known` already, which are not unpacked.
+    #[must_use]
+    pub fn find_others(&self, keys: &[String], known: &[&K]) -> Vec<Arc<K>> {
+        let known: HashSet<store::Key> = known.iter().map(|known| store::key_of(*known)).collect();
+        let pairs = keys
+            .iter()
+            .flat_map(|key| self.stores.iter().map(move |store| (store, key)));
+        pairs
+            .flat_map(|(store, key)| store.find_others(key, &known))
+            .collect()
+    }
+
     /// Was everything that exists seen once?
     #[must_use]
     pub fn is_ready(&self) -> bool {
@@ -91,7 +106,7 @@ impl<K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwne
 
 /// The API of a namespaced kind: for each of the `namespaces`, or for all if there are none.
 #[must_use]
-pub fn apis<K>(client: &Client, namespaces: &[String]) -> Vec<Api<K>>
+pub fn apis<K>(client: &Client, namespaces: &[String]) -> Vec<Api<Lean<K>>>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
 {
@@ -105,24 +120,36 @@ where
 }
 
 /// Watches `apis`. Those of `PartialObjectMeta` are watched for metadata only. Objects can be found by their `keys`
-/// ([`Seen::find`]). What is kept of them lacks `managedFields`, which are half of an object and of no use here: written
-/// back without them, it keeps those that the API server has.
+/// ([`Seen::find`]). They lack `managedFields`: written back without them, an object keeps those that the API server has.
 #[must_use]
-pub fn watch<K: Kept>(apis: Vec<Api<K>>, config: &watcher::Config, keys: Keys<K>) -> (Seen<K>, Watched<K>) {
+pub fn watch<K: Kept>(
+    apis: Vec<Api<Lean<K>>>,
+    config: &watcher::Config,
+    keys: Keys<K>,
+) -> (Seen<K>, Watched<K>) {
     let mut stores = Vec::new();
     let mut streams = Vec::new();
     for api in apis {
         let store = Store::by(keys);
         stores.push(store.clone());
-        let events = watcher::watcher(api, config.clone().timeout(TIMEOUT_SECONDS))
-            .default_backoff()
-            .modify(|object| object.meta_mut().managed_fields = None);
+        let events = watcher::watcher(api, config.clone().timeout(TIMEOUT_SECONDS)).default_backoff();
         let events = events.filter_map(|event| async move {
             event
+                .map(bare)
                 .inspect_err(|error| tracing::warn!(%error, kind = %K::kind(&()), "a watch is begun again"))
                 .ok()
         });
         streams.push(events.inspect(move |event| store.note(event)).boxed());
     }
     (Seen { stores }, select_all(streams).boxed())
+}
+
+fn bare<K>(event: Event<Lean<K>>) -> Event<K> {
+    match event {
+        Event::Apply(Lean(object)) => Event::Apply(object),
+        Event::Delete(Lean(object)) => Event::Delete(object),
+        Event::Init => Event::Init,
+        Event::InitApply(Lean(object)) => Event::InitApply(object),
+        Event::InitDone => Event::InitDone,
+    }
 }

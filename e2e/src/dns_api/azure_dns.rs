@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hyper::Method;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
+use hyper::header::{CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
 use hyper::http::request::Parts;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -22,7 +22,6 @@ pub const CLIENT_SECRET: &str = "azure~test.secret-of_no+use/elsewhere";
 pub const SUBSCRIPTION: &str = "33333333-3333-3333-3333-333333333333";
 /// The resource group in it.
 pub const GROUP: &str = "dns";
-const TOKEN: &str = "eyJ.test-token-of-no-use-elsewhere";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -52,7 +51,7 @@ pub(super) fn is_login(path: &str) -> bool {
     path == format!("/{TENANT}/oauth2/v2.0/token")
 }
 
-pub(super) fn token(head: &Parts, body: &[u8]) -> Answer {
+pub(super) fn token(shared: &Shared, head: &Parts, body: &[u8]) -> Answer {
     let form: BTreeMap<String, String> = String::from_utf8_lossy(body)
         .split('&')
         .filter_map(|pair| pair.split_once('='))
@@ -76,7 +75,7 @@ pub(super) fn token(head: &Parts, body: &[u8]) -> Answer {
     }
     written(
         200,
-        &json!({ "token_type": "Bearer", "expires_in": 3599, "access_token": TOKEN }),
+        &json!({ "token_type": "Bearer", "expires_in": 3599, "access_token": shared.new_session() }),
     )
 }
 
@@ -100,7 +99,7 @@ pub(super) fn throttled() -> Answer {
 }
 
 async fn result(shared: &Shared, head: &Parts, body: &[u8]) -> Result<(u16, Value), Refused> {
-    if text(head, AUTHORIZATION) != format!("Bearer {TOKEN}") {
+    if !shared.has_session(head) {
         return Err((
             401,
             "InvalidAuthenticationToken",

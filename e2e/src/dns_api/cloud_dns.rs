@@ -8,7 +8,7 @@ use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hyper::Method;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
+use hyper::header::CONTENT_TYPE;
 use hyper::http::request::Parts;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -22,7 +22,6 @@ use crate::pki::rsa_key;
 pub const PROJECT: &str = "sancho-test";
 const EMAIL: &str = "sancho@sancho-test.iam.gserviceaccount.com";
 const KEY_ID: &str = "0123456789abcdef";
-const TOKEN: &str = "ya29.test-token-of-no-use-elsewhere";
 
 /// A service account.
 pub(super) struct Service {
@@ -97,7 +96,7 @@ impl Service {
     }
 }
 
-pub(super) fn token(service: &Service, head: &Parts, body: &[u8]) -> Answer {
+pub(super) fn token(shared: &Shared, head: &Parts, body: &[u8]) -> Answer {
     let form: BTreeMap<String, String> = String::from_utf8_lossy(body)
         .split('&')
         .filter_map(|pair| pair.split_once('='))
@@ -112,10 +111,10 @@ pub(super) fn token(service: &Service, head: &Parts, body: &[u8]) -> Answer {
     if field("grant_type") != "urn:ietf:params:oauth:grant-type:jwt-bearer" {
         return refused("unsupported_grant_type", "Invalid grant_type");
     }
-    match service.vouches(field("assertion")) {
+    match shared.service.vouches(field("assertion")) {
         Ok(()) => written(
             200,
-            &json!({ "access_token": TOKEN, "expires_in": 3599, "token_type": "Bearer" }),
+            &json!({ "access_token": shared.new_session(), "expires_in": 3599, "token_type": "Bearer" }),
         ),
         Err(error) => refused("invalid_grant", &format!("Invalid JWT: {error:#}")),
     }
@@ -133,7 +132,7 @@ pub(super) fn throttled() -> Answer {
 }
 
 async fn result(shared: &Shared, head: &Parts, body: &[u8]) -> Result<Value, Refused> {
-    if text(head, AUTHORIZATION) != format!("Bearer {TOKEN}") {
+    if !shared.has_session(head) {
         return Err((
             401,
             "authError",

@@ -1,5 +1,6 @@
-//! Providers whose APIs are of one kind: a zone's records are listed, and made and deleted one by one. Each has a file, with
-//! where its API is published, and an origin of its own, since some have the same paths.
+//! Providers whose APIs are of one kind: a zone's records are listed, and made and deleted one by one, or several at once
+//! where the API has it. Each has a file, with where its API is published, and an origin of its own, since some have the same
+//! paths.
 
 mod alidns;
 mod arvancloud;
@@ -53,7 +54,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::zones::{Texts, ZoneTexts};
-use super::{Answer, Shared, decoded, lock, parameter, text};
+use super::{Answer, Shared, decoded, parameter, text};
 
 /// The token that may edit all zones at this provider.
 pub fn token(name: ProviderName) -> String {
@@ -71,9 +72,6 @@ pub fn account(name: ProviderName) -> &'static str {
 
 /// The media type of a form.
 const FORM: &str = "application/x-www-form-urlencoded";
-
-/// A session ends after so many requests, long before its time: who is asked with one that has ended says so.
-const SESSION: u32 = 5;
 
 /// Status and body.
 type Answered = Result<(u16, Value), Refused>;
@@ -281,22 +279,11 @@ impl Of<'_> {
 
     /// A session in place of the token.
     fn new_session(&self) -> String {
-        let mut sessions = lock(&self.shared.sessions);
-        let session = hash(&["a session", &self.token, &sessions.len().to_string()]);
-        sessions.insert(session.clone(), SESSION);
-        session
+        self.shared.new_session()
     }
 
     fn has_session(&self) -> bool {
-        let session = text(self.head, AUTHORIZATION).strip_prefix("Bearer ");
-        let mut sessions = lock(&self.shared.sessions);
-        match session.and_then(|session| sessions.get_mut(session)) {
-            Some(left) if *left > 0 => {
-                *left -= 1;
-                true
-            }
-            _ => false,
-        }
+        self.shared.has_session(self.head)
     }
 
     /// The parts of the path below this one.

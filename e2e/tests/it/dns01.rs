@@ -9,6 +9,8 @@ mod webhooks;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use sancho_crds::{Certificate, CertificateShard};
@@ -16,7 +18,7 @@ use sancho_e2e::bind::{Bind, BindOptions, KEY, KEY_NAME, THIRD};
 use sancho_e2e::ca::PebbleOptions;
 use sancho_e2e::manifests::{Budget, certificate, cluster_issuer};
 use sancho_e2e::process::wait_for;
-use sancho_e2e::replica::ReplicaOptions;
+use sancho_e2e::replica::{NAMESPACE, ReplicaOptions};
 use sancho_e2e::world::{CaOptions, World, WorldOptions};
 use serde_json::{Value, json};
 
@@ -63,8 +65,12 @@ async fn apply_issuer(world: &World, budget: Budget) {
 }
 
 async fn apply_key(world: &World, name: &str, key: &str) {
+    apply_key_in(world, NAMESPACE, name, key).await;
+}
+
+async fn apply_key_in(world: &World, namespace: &str, name: &str, key: &str) {
     let secret = json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name, "namespace": "sancho-system" },
+        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name, "namespace": namespace },
         "stringData": { "key": key },
     });
     world.cluster.apply_yaml(&secret.to_string()).await.unwrap();
@@ -89,6 +95,36 @@ fn names(count: usize) -> Vec<String> {
 async fn issued(world: &World) -> BTreeSet<String> {
     let secrets = secrets(world).await;
     secrets.into_values().flat_map(|(names, _)| names).collect()
+}
+
+/// Replicas that log whatever they can, of one CA.
+async fn traced(replicas: usize, ca: CaOptions) -> World {
+    World::start(WorldOptions {
+        ca: Some(ca),
+        replicas,
+        replica: ReplicaOptions {
+            flags: vec!["--log=trace".to_owned()],
+            ..ReplicaOptions::default()
+        },
+        ..WorldOptions::default()
+    })
+    .await
+    .unwrap()
+}
+
+/// No log of a replica has one of these, be it as it is or in base64.
+fn no_log_has(world: &World, secrets: &[&str]) {
+    for replica in &world.replicas {
+        let log = replica.process().log_tail(usize::MAX);
+        for secret in secrets {
+            assert!(!log.contains(secret), "a credential stands in the log");
+            let encoded = STANDARD.encode(secret);
+            assert!(
+                !log.contains(encoded.trim_end_matches('=')),
+                "a credential stands in the log in base64"
+            );
+        }
+    }
 }
 
 /// Waits until BIND has a TXT record of Sancho's.
@@ -126,6 +162,8 @@ async fn no_record_left(world: &World) {
 async fn forty_two_names_with_six_wildcards_over_two_zones_although_a_replica_is_killed() {
     let world = world(3, SLOW, by_bind(None)).await;
     apply_issuer(&world, SLOW).await;
+    issuer_ready(&world).await;
+    let before = world.front().unwrap().log().arrivals.len();
     let asked = names(42);
     assert_eq!(asked.iter().filter(|name| name.starts_with('*')).count(), 6);
     apply_certificate(&world, "shop", &asked, 20).await;
@@ -149,7 +187,17 @@ async fn forty_two_names_with_six_wildcards_over_two_zones_although_a_replica_is
     ready(&world, "shop", Duration::from_secs(180)).await;
     let all: BTreeSet<String> = asked.into_iter().collect();
     assert_eq!(issued(&world).await, all);
-    assert!(orders(&world).await <= 3, "a recorded order was made again");
+    let orders = orders(&world).await as usize;
+    assert!(orders <= 3, "a recorded order was made again");
+    let requests = world.front().unwrap().log().arrivals.len() - before;
+    println!("{requests} requests for {orders} orders");
+    // Each replica asks for the directory and a nonce of its own. Whoever takes the killed one's shard over reads its
+    // order and the authorizations again.
+    let again = 20 + 2;
+    assert!(
+        requests <= 2 * 42 + 6 * orders + 2 * 3 + again,
+        "{requests} requests"
+    );
     no_record_left(&world).await;
     judged(&world, SLOW);
 }
@@ -212,8 +260,8 @@ async fn http_and_dns_answer_side_by_side_each_for_its_names() {
     no_record_left(&world).await;
 }
 
-/// A world whose secondary does not answer, with these flags, and a Certificate whose record waits for it.
-async fn with_silent_secondary(flags: &[&str], ca_asks_primary: bool) -> World {
+/// A world whose secondary does not answer, with these flags.
+async fn silent(flags: &[&str], ca_asks_primary: bool) -> World {
     let mut ca = by_bind(None);
     ca.bind.as_mut().unwrap().ca_asks_primary = ca_asks_primary;
     let world = World::start(WorldOptions {
@@ -228,10 +276,40 @@ async fn with_silent_secondary(flags: &[&str], ca_asks_primary: bool) -> World {
     .await
     .unwrap();
     world.bind().unwrap().secondary_process().stop().unwrap();
+    world
+}
+
+/// The same, and a Certificate whose record waits for the secondary.
+async fn with_silent_secondary(flags: &[&str], ca_asks_primary: bool) -> World {
+    let world = silent(flags, ca_asks_primary).await;
     apply_issuer(&world, FAST).await;
     apply_certificate(&world, "shop", &[format!("*.{SHOP}")], 20).await;
     some_record(&world).await;
     world
+}
+
+#[tokio::test]
+async fn a_shard_that_waits_for_dns_holds_no_slot_and_no_other_shard_up() {
+    let world = silent(&[], true).await;
+    apply_key(&world, "tsig", KEY).await;
+    let front = world.front().unwrap();
+    let one_at_once = Budget { in_flight: 1, ..FAST };
+    let mut issuer = cluster_issuer("ca", &front.directory_url(), front.ca_pem(), one_at_once);
+    let by_dns = solver(world.bind().unwrap(), KEY_NAME);
+    issuer["spec"]["acme"]["solvers"] = json!([{ "http01": { "external": {} } }, by_dns]);
+    world.cluster.apply_yaml(&issuer.to_string()).await.unwrap();
+    apply_certificate(&world, "waits", &[format!("*.{SHOP}")], 20).await;
+    some_record(&world).await;
+    let others: Vec<String> = (1..=12).map(|number| format!("host-{number}.{BLOG}")).collect();
+    apply_certificate(&world, "goes-on", &others, 4).await;
+    ready(&world, "goes-on", Duration::from_secs(60)).await;
+    assert_eq!(issued(&world).await, others.into_iter().collect());
+    assert_eq!(world.bind().unwrap().texts().await.unwrap().len(), 1);
+
+    world.bind().unwrap().secondary_process().resume().unwrap();
+    ready(&world, "waits", Duration::from_secs(120)).await;
+    no_record_left(&world).await;
+    judged(&world, one_at_once);
 }
 
 #[tokio::test]

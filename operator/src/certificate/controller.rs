@@ -214,7 +214,7 @@ async fn reconcile(
             .await;
         }
     };
-    if let Some(no) = clash_with_seen(context, certificate, &planned) {
+    if let Some(no) = clash_with_seen(context, certificate, &planned, &own) {
         write_status(
             context,
             certificate,
@@ -392,16 +392,21 @@ fn owned(context: &Context, certificate: &Certificate) -> Vec<Arc<CertificateSha
     own
 }
 
-/// [`clash`] with what this replica has seen.
-fn clash_with_seen(context: &Context, certificate: &Certificate, planned: &Wanted) -> Option<Refused> {
+/// [`clash`] with what this replica has seen. `own`: its shards.
+fn clash_with_seen(
+    context: &Context,
+    certificate: &Certificate,
+    planned: &Wanted,
+    own: &[&CertificateShard],
+) -> Option<Refused> {
     let seen = &context.seen;
     let keys: Vec<String> = planned
         .shards
         .iter()
         .map(|(_, spec)| found_by::of_secret(certificate, &spec.secret_name))
         .collect();
-    let shards: Vec<_> = keys.iter().flat_map(|key| seen.shards.find(key)).collect();
-    let claiming = keys.iter().flat_map(|key| seen.certificates.find(key));
+    let shards = seen.shards.find_others(&keys, own);
+    let claiming = seen.certificates.find_others(&keys, &[certificate]);
     let owners = shards.iter().flat_map(|shard| {
         let namespace = shard.namespace().unwrap_or_default();
         let owners = shard.owner_references().iter();
@@ -410,8 +415,12 @@ fn clash_with_seen(context: &Context, certificate: &Certificate, planned: &Wante
             seen.certificates.get(&owner)
         })
     });
-    let others: Vec<_> = claiming.chain(owners).collect();
-    let shards: Vec<&CertificateShard> = shards.iter().map(AsRef::as_ref).collect();
+    let others: Vec<_> = claiming.into_iter().chain(owners).collect();
+    let shards: Vec<&CertificateShard> = own
+        .iter()
+        .copied()
+        .chain(shards.iter().map(AsRef::as_ref))
+        .collect();
     clash(certificate, planned, others.iter().map(AsRef::as_ref), &shards)
 }
 

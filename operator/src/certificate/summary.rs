@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use sancho_crds::{
     Certificate, CertificateShard, CertificateStatus, MADE_FOR_LABEL, PlanStatus, condition, set_condition,
+    unset_condition,
 };
 
 use self::tally::Tally;
@@ -73,7 +74,7 @@ pub(super) fn refused(certificate: &Certificate, refused: &Refused, now: Timesta
     let Refused { reason, message } = refused;
     let conditions = &mut status.conditions;
     set_condition(conditions, "Ready", false, reason, message, generation, &now);
-    set_condition(conditions, "Reconciling", false, reason, "", generation, &now);
+    unset_condition(conditions, "Reconciling");
     set_condition(conditions, "Stalled", true, reason, message, generation, &now);
     status
 }
@@ -138,6 +139,8 @@ pub(super) fn summary(
     let mut set = |kind, value, reason: &str, message: &str| {
         set_condition(conditions, kind, value, reason, message, generation, &time);
     };
+    // What was the matter and is no more.
+    let mut over = vec!["Stalled"];
     let counts = format!(
         "{} of {names} names in {} of {total} shards",
         tally.ready_names, tally.ready_shards
@@ -157,7 +160,7 @@ pub(super) fn summary(
             None => message,
         };
         set("Ready", true, "Issued", &message);
-        set("Reconciling", false, "Issued", "");
+        over.push("Reconciling");
     } else {
         let reason = tally.reason(is_planned, issuer);
         let stretched = stretched
@@ -187,18 +190,11 @@ pub(super) fn summary(
     if let Some((value, reason, message)) = &revoking {
         set(REVOKING, *value, reason, message);
     }
-    set("Stalled", false, if is_ready { "Issued" } else { "Planned" }, "");
-    let renewing = if tally.renewing.is_empty() {
-        "Idle"
+    if tally.renewing.is_empty() {
+        over.push("Renewing");
     } else {
-        "Renewing"
-    };
-    set(
-        "Renewing",
-        !tally.renewing.is_empty(),
-        renewing,
-        &tally.renewing.join("; "),
-    );
+        set("Renewing", true, "Renewing", &tally.renewing.join("; "));
+    }
     match (tally.rate_limited.is_empty(), wait) {
         (false, _) => set("RateLimited", true, "QuotaUsedUp", &tally.rate_limited.join("; ")),
         (true, _) if stretched.is_some() => {
@@ -217,7 +213,10 @@ pub(super) fn summary(
             );
             set("RateLimited", true, WAITS_FOR_BUDGET, &message);
         }
-        (true, _) => set("RateLimited", false, "WithinQuota", ""),
+        (true, _) => over.push("RateLimited"),
+    }
+    for kind in over {
+        unset_condition(&mut status.conditions, kind);
     }
     status
 }

@@ -16,7 +16,7 @@ use crate::api_server;
 use crate::health::{self, Health};
 use crate::metrics::Metrics;
 use crate::startup::{listen, told, until};
-use crate::watching::{Seen, Watched, apis, watch};
+use crate::watching::{Lean, Seen, Watched, apis, watch};
 
 /// What a responder is told on its command line.
 #[derive(Debug, Clone)]
@@ -50,7 +50,7 @@ pub async fn run(
     });
     let (issuers_seen, issuers) = watch(apis::<Issuer>(&client, namespaces), &everything, |_| Vec::new());
     let (cluster_issuers_seen, cluster_issuers) = watch(
-        vec![Api::<ClusterIssuer>::all(client.clone())],
+        vec![Api::<Lean<ClusterIssuer>>::all(client.clone())],
         &everything,
         |_| Vec::new(),
     );

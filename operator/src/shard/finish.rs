@@ -9,7 +9,7 @@ use sancho_core::order::{Retry, reason};
 use sancho_core::renewal::{Suggestion, retry_time};
 use sancho_crds::{
     ADOPT_ANNOTATION, CertificateShard, CertificateShardStatus, IssuedStatus, QuarantinePlace,
-    QuarantinedName, RenewalInfoStatus, ShardFailure, condition, set_condition,
+    QuarantinedName, RenewalInfoStatus, ShardFailure, condition, set_condition, unset_condition,
 };
 
 use super::adopt::{Adoption, adopt};
@@ -323,19 +323,10 @@ fn issued(
     status.claim = None;
     status.failure = None;
     show_planned(&mut status, shard);
-    let (generation, now) = (shard.metadata.generation, clock::time(clock::now()));
     for kind in ["Reconciling", "Stalled", "Renewing"] {
-        set_condition(
-            &mut status.conditions,
-            kind,
-            false,
-            "Issued",
-            "",
-            generation,
-            &now,
-        );
+        unset_condition(&mut status.conditions, kind);
     }
-    quarantine::show(&mut status, shard, now.0);
+    quarantine::show(&mut status, shard, clock::now());
     status
 }
 

@@ -25,7 +25,7 @@ use jiff::Timestamp;
 use sancho_core::order::reason;
 use sancho_crds::{
     CertificateShard, CertificateShardStatus, REVOKE_ANNOTATION, RevocationAskedBy, RevocationReason,
-    RevocationStatus, condition, set_condition,
+    RevocationStatus, condition, set_condition, unset_condition,
 };
 
 use crate::clock;
@@ -290,7 +290,8 @@ pub fn revoked(shard: &CertificateShard) -> CertificateShardStatus {
         let message = format!("the certificate {serial} is revoked: {reason}");
         show(&mut status, shard, false, REVOKED, &message);
         let generation = shard.metadata.generation;
-        for (kind, value) in [("Ready", false), ("Reconciling", true), ("Renewing", false)] {
+        unset_condition(&mut status.conditions, "Renewing");
+        for (kind, value) in [("Ready", false), ("Reconciling", true)] {
             set_condition(
                 &mut status.conditions,
                 kind,

@@ -33,6 +33,7 @@ mod other;
 mod rfc2136;
 mod route53;
 mod seen;
+mod session;
 mod sets;
 mod signing;
 mod webhook;

@@ -130,8 +130,14 @@ impl<K: Resource<DynamicType = ()> + Clone + Serialize + DeserializeOwned> Store
 
     /// Those that have this key by what [`Store::by`] was given.
     pub(super) fn find(&self, key: &str) -> Vec<Arc<K>> {
+        self.find_others(key, &HashSet::new())
+    }
+
+    /// The same without those that are known, none of which is unpacked.
+    pub(super) fn find_others(&self, key: &str, known: &HashSet<Key>) -> Vec<Arc<K>> {
         let inside = self.inside.read().unwrap_or_else(PoisonError::into_inner);
-        let found = inside.index.find(key).filter_map(|found| inside.get(found));
+        let others = inside.index.find(key).filter(|found| !known.contains(*found));
+        let found = others.filter_map(|found| inside.get(found));
         found.filter(|object| inside.index.has(object, key)).collect()
     }
 
@@ -195,7 +201,7 @@ impl<K: Resource<DynamicType = ()> + Clone + Serialize + DeserializeOwned> Insid
     }
 }
 
-fn key_of<K: Resource>(object: &K) -> Key {
+pub(super) fn key_of<K: Resource>(object: &K) -> Key {
     let meta = object.meta();
     key(
         meta.namespace.as_deref(),
@@ -240,6 +246,7 @@ mod tests {
                 store.note(&Event::Apply(secret(name, label)));
             }
             assert_eq!(names(store.find("x")), ["a", "b"]);
+            assert_eq!(names(store.find_others("x", &["shop/a".into()].into())), ["b"]);
             assert_eq!(*store.get("shop/b").unwrap(), secret("b", "x"));
             store.note(&Event::Apply(secret("a", "y")));
             assert_eq!(*store.get("shop/a").unwrap(), secret("a", "y"));

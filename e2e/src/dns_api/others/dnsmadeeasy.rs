@@ -5,9 +5,9 @@ use hyper::Method;
 use hyper::header::HeaderName;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Answered, Form, Of, below_zone, hash, hex, number, text};
+use super::{Answered, Form, Of, Refused, below_zone, hash, hex, number, text};
 
 pub(super) const FORM: Form = Form {
     account: "1c1a3c91-4770-4ce7-96f4-54c0eb0e457a",
@@ -57,11 +57,30 @@ pub(super) async fn answered(of: &Of<'_>) -> Answered {
             ))
         }
         (&Method::POST, [id, "records"]) => {
-            let body = of.json()?;
-            if body["gtdLocation"] != json!("DEFAULT") {
-                return Err((400, "the record is in no region".into()));
+            let made = make(of, of.numbered(id)?, &of.json()?).await?;
+            Ok((201, made))
+        }
+        (&Method::POST, [id, "records", "createMulti"]) => {
+            let (zone, body) = (of.numbered(id)?, of.json()?);
+            let records = body.as_array().ok_or((400, "the body is no list".to_owned()))?;
+            let mut made = Vec::new();
+            for record in records {
+                made.push(make(of, zone, record).await?);
             }
-            Ok((201, of.make(of.numbered(id)?, &body).await?))
+            Ok((201, json!(made)))
+        }
+        (&Method::DELETE, [id, "records"]) => {
+            let zone = of.numbered(id)?;
+            // A parameter for each.
+            let pairs = of.head.uri.query().unwrap_or_default().split('&');
+            let ids: Vec<&str> = pairs.filter_map(|pair| pair.strip_prefix("ids=")).collect();
+            if ids.is_empty() {
+                return Err((400, "it is not said which records".into()));
+            }
+            for id in ids {
+                of.delete(zone, id).await?;
+            }
+            Ok((200, json!(null)))
         }
         (&Method::DELETE, [id, "records", record]) => {
             of.delete(of.numbered(id)?, record).await?;
@@ -69,4 +88,11 @@ pub(super) async fn answered(of: &Of<'_>) -> Answered {
         }
         _ => Err(of.no_path()),
     }
+}
+
+async fn make(of: &Of<'_>, zone: &str, record: &Value) -> Result<Value, Refused> {
+    if record["gtdLocation"] != json!("DEFAULT") {
+        return Err((400, "the record is in no region".into()));
+    }
+    of.make(zone, record).await
 }

@@ -4,7 +4,7 @@ use hyper::Method;
 use hyper::header::ACCEPT;
 use serde_json::{Value, json};
 
-use super::{Answered, Form, Of, hash, number, text};
+use super::{Answered, Form, Of, Refused, hash, number, text};
 
 pub(super) const FORM: Form = Form {
     account: "shop@example.org",
@@ -33,13 +33,16 @@ pub(super) async fn answered(of: &Of<'_>) -> Answered {
             Ok((200, json!(records)))
         }
         (&Method::POST, [id, "records"]) => {
-            let mut record = of.json()?;
-            let name = record["name"].as_str().and_then(|name| name.strip_suffix('.'));
-            let name = name
-                .map(str::to_owned)
-                .ok_or((400, "a name ends with a dot".into()))?;
-            record["name"] = name.into();
-            Ok((200, dotted(of.make(of.numbered(id)?, &record).await?)))
+            let made = make(of, of.numbered(id)?, of.json()?).await?;
+            Ok((200, made))
+        }
+        (&Method::POST, [id, "records", "create_many"]) => {
+            let zone = of.numbered(id)?;
+            let mut made = Vec::new();
+            for record in listed(of.json()?)? {
+                made.push(make(of, zone, record).await?);
+            }
+            Ok((200, json!(made)))
         }
         (&Method::DELETE, [id, "records", record]) => {
             of.delete(of.numbered(id)?, record).await?;
@@ -47,6 +50,25 @@ pub(super) async fn answered(of: &Of<'_>) -> Answered {
         }
         _ => Err(of.no_path()),
     }
+}
+
+fn listed(body: Value) -> Result<Vec<Value>, Refused> {
+    match body {
+        Value::Array(records) => Ok(records),
+        _ => Err((400, "the body is no list".into())),
+    }
+}
+
+async fn make(of: &Of<'_>, zone: &str, mut record: Value) -> Result<Value, Refused> {
+    record["name"] = undotted(&record)?.into();
+    Ok(dotted(of.make(zone, &record).await?))
+}
+
+/// The record's name without the dot behind it.
+fn undotted(record: &Value) -> Result<String, Refused> {
+    let name = record["name"].as_str().and_then(|name| name.strip_suffix('.'));
+    name.map(str::to_owned)
+        .ok_or((400, "a name ends with a dot".into()))
 }
 
 fn dotted(mut record: Value) -> Value {

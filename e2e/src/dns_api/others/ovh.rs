@@ -34,7 +34,13 @@ pub(super) async fn answered(of: &Of<'_>) -> Answered {
         (&Method::GET, []) => Ok((200, json!({ "name": zone, "nameServers": ["dns1.ovh.example"] }))),
         (&Method::GET, ["record"]) if of.parameter("fieldType").as_deref() == Some("TXT") => {
             let records = of.all(zone).await?;
-            let ids: Vec<&Value> = records.iter().map(|record| &record["id"]).collect();
+            let name = of.parameter("subDomain");
+            let is_asked = |record: &&Value| match &name {
+                None => true,
+                Some(name) => record["subDomain"].as_str().unwrap_or_default() == name,
+            };
+            let asked = records.iter().filter(is_asked);
+            let ids: Vec<&Value> = asked.map(|record| &record["id"]).collect();
             Ok((200, json!(ids)))
         }
         (&Method::GET, ["record", id]) => {

@@ -35,11 +35,17 @@ pub(super) async fn answered(of: &Of<'_>) -> Answered {
                 return Err((400, "a zone would be made of a name that is in none".into()));
             }
             for change in body["changes"].as_array().into_iter().flatten() {
-                for record in change["add"]["records"].as_array().into_iter().flatten() {
-                    of.make(zone, record).await?;
-                }
-                if let Some(id) = change["delete"]["id"].as_str() {
-                    of.delete(zone, id).await?;
+                let (added, deleted) = (&change["add"]["records"], &change["delete"]["id"]);
+                match (added.as_array(), deleted.as_str()) {
+                    (Some(records), None) => {
+                        for record in records {
+                            of.make(zone, record).await?;
+                        }
+                    }
+                    (None, Some(id)) => {
+                        of.delete(zone, id).await?;
+                    }
+                    _ => return Err((400, "a change adds records or deletes one".into())),
                 }
             }
             Ok((200, json!({ "records": [] })))

@@ -1,6 +1,7 @@
 //! Yandex Cloud DNS, <https://yandex.cloud/en/docs/dns/api-ref/DnsZone/>, and the exchange of a service account's statement for
 //! a token, <https://yandex.cloud/en/docs/iam/operations/iam-token/create-for-sa>. Its records have no IDs.
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use aws_lc_rs::signature::{RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
@@ -98,7 +99,11 @@ pub(super) async fn answered(of: &Of<'_>) -> Answered {
                 ));
             }
             for (how, action) in [("merges", "add_records"), ("deletions", "remove_records")] {
+                let mut names = BTreeSet::new();
                 for set in body[how].as_array().into_iter().flatten() {
+                    if !names.insert(set["name"].as_str()) {
+                        return Err((400, format!("a name stands twice in {how}")));
+                    }
                     upsert(of, zone, action, set).await?;
                 }
             }

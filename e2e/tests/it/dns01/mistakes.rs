@@ -16,6 +16,20 @@ async fn apply(world: &World, name: &str, solver: Value, dns_name: &str) {
     }
 }
 
+/// Applies the Issuer `own` of the namespace `default` with this solver, and a Certificate of that name.
+async fn apply_own(world: &World, solver: Value) {
+    let front = world.front().unwrap();
+    let mut issuer = cluster_issuer("own", &front.directory_url(), front.ca_pem(), FAST);
+    issuer["kind"] = json!("Issuer");
+    issuer["metadata"]["namespace"] = json!("default");
+    issuer["spec"]["acme"]["solvers"] = json!([solver]);
+    let mut certificate = certificate("own", "own", &[format!("*.{SHOP}")], 20);
+    certificate["spec"]["issuerRef"]["kind"] = json!("Issuer");
+    for manifest in [issuer, certificate] {
+        world.cluster.apply_yaml(&manifest.to_string()).await.unwrap();
+    }
+}
+
 /// The solver with something else in one of its fields.
 fn with(mut solver: Value, field: &str, value: Value) -> Value {
     solver["dns01"]["rfc2136"][field] = value;
@@ -28,7 +42,7 @@ async fn each_mistake_is_told_with_its_mend_before_the_ca_is_asked() {
     let looping =
         "_acme-challenge.one CNAME _acme-challenge.two\n_acme-challenge.two CNAME _acme-challenge.one";
     options.bind.as_mut().unwrap().fixed_zones = vec![("fixed.example".to_owned(), looping.to_owned())];
-    let world = world(1, FAST, options).await;
+    let world = traced(1, options).await;
     let bind = world.bind().unwrap();
     apply_key(&world, "tsig", KEY).await;
     apply_key(&world, "wrong", "d3Jvbmc=").await;
@@ -111,20 +125,24 @@ async fn each_mistake_is_told_with_its_mend_before_the_ca_is_asked() {
     for (name, solver, dns_name, _, _) in &cases {
         apply(&world, name, solver.clone(), dns_name).await;
     }
+    apply_own(&world, good()).await;
     for (name, _, _, reason, advice) in &cases {
         not_ready(&world, name, reason, advice).await;
     }
+    // The Secret of that name in the operator's namespace is none of a namespace's own issuer.
+    let advice = "Secret tsig, with the TSIG key, does not exist: kubectl create secret generic tsig";
+    not_ready(&world, "own", "DNSCredentialsMissing", advice).await;
     assert_eq!(orders(&world).await, 0, "the CA was asked in vain");
 
     // What was mended is tried again by itself; the annotation only saves the wait.
     apply_key(&world, "absent", KEY).await;
     retry_now(&world, "no-secret").await;
     ready(&world, "no-secret", Duration::from_secs(180)).await;
+    apply_key_in(&world, "default", "tsig", KEY).await;
+    retry_now(&world, "own").await;
+    ready(&world, "own", Duration::from_secs(180)).await;
     no_record_left(&world).await;
-    let log = world.replicas[0].process().log_tail(usize::MAX);
-    for key in [KEY, "d3Jvbmc="] {
-        assert!(!log.contains(key), "a key stands in the log");
-    }
+    no_log_has(&world, &[KEY, "d3Jvbmc="]);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 use sancho_crds::ProviderName;
 use sancho_e2e::dns_api::{Asked, Provider, account, is_published, token};
 
-use super::providers::{by_api, no_log_has};
+use super::providers::by_api;
 use super::*;
 use crate::stories::not_ready;
 
@@ -37,7 +37,7 @@ const REFUSING: [ProviderName; 4] = [
 async fn providers_by_one_form_write_under_the_same_names_at_once_and_keep_each_others_values() {
     let mut options = by_api();
     options.bind.as_mut().unwrap().fixed_zones = vec![("other.example".to_owned(), String::new())];
-    let world = world(2, FAST, options).await;
+    let world = traced(2, options).await;
     apply_key(&world, "wrong", "wrong-but-secret").await;
     for provider in ProviderName::ALL {
         let name = provider.word();
@@ -88,10 +88,46 @@ async fn providers_by_one_form_write_under_the_same_names_at_once_and_keep_each_
         );
     }
     let tokens = ProviderName::ALL.map(token);
-    let secrets: Vec<&str> = tokens
-        .iter()
-        .map(String::as_str)
-        .chain(["wrong-but-secret"])
-        .collect();
+    let pairs = ProviderName::ALL.map(|name| format!("{}:{}", account(name), token(name)));
+    let sessions = world.dns_api().unwrap().sessions();
+    assert!(!sessions.is_empty());
+    let all = tokens.iter().chain(&pairs).chain(&sessions).map(String::as_str);
+    let secrets: Vec<&str> = all.chain(["wrong-but-secret"]).collect();
     no_log_has(&world, &secrets);
+}
+
+/// Those that take all values of a change by one request.
+const SEVERAL: [ProviderName; 6] = [
+    ProviderName::AutoDns,
+    ProviderName::DnsMadeEasy,
+    ProviderName::HostingDe,
+    ProviderName::Scaleway,
+    ProviderName::Spaceship,
+    ProviderName::YandexCloud,
+];
+
+#[tokio::test]
+async fn a_shards_values_go_by_one_request_where_the_api_has_it() {
+    let world = world(1, FAST, by_api()).await;
+    for provider in SEVERAL {
+        let name = provider.word();
+        apply_key(&world, name, &token(provider)).await;
+        let names: Vec<String> = (1..=12)
+            .map(|number| format!("host-{number}.{name}.{SHOP}"))
+            .collect();
+        apply(&world, name, other(provider, name), &names).await;
+    }
+    for provider in SEVERAL {
+        ready(&world, provider.word(), Duration::from_secs(120)).await;
+    }
+    no_record_left(&world).await;
+    let asked = world.dns_api().unwrap().asked();
+    for provider in SEVERAL {
+        let its: Vec<&Asked> = asked
+            .iter()
+            .filter(|one| one.provider == Provider::Other(provider))
+            .collect();
+        // The zone is found, and listed before each of two changes; sessions end after some requests.
+        assert!((5..=8).contains(&its.len()), "{provider:?}: {its:#?}");
+    }
 }

@@ -59,7 +59,7 @@ const fn provider(
 }
 
 /// As of 2026-11. Of all but Route 53's a tenth or more is left to others.
-static PROVIDERS: [Provider; 14] = [
+static PROVIDERS: [Provider; 15] = [
     // 5 requests a second for an AWS account: https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/DNSLimitations.html
     provider("dns:route53:", 5.0, 0, 2),
     // 1,200 in five minutes for a user, over all of its tokens: https://developers.cloudflare.com/fundamentals/api/reference/limits/
@@ -76,6 +76,8 @@ static PROVIDERS: [Provider; 14] = [
     provider("dns:hetzner:", 0.85, 60, 2),
     // 60 a minute: https://developer.infomaniak.com/getting-started
     provider("dns:infomaniak:", 0.75, 8, 2),
+    // Of lists, which are half of what is asked, 100 a minute for a user: https://techdocs.akamai.com/linode-api/reference/rate-limits
+    provider("dns:linode:", 1.4, 10, 2),
     // 1,200 in five minutes: https://luadns.com/api.html
     provider("dns:luadns:", 3.4, 60, 2),
     // 500 a minute for a token: https://docs.netlify.com/api-and-cli-guides/api-guides/get-started-with-api/#rate-limiting
@@ -139,6 +141,7 @@ mod tests {
             ("dns:cloudns:a", 60.0, 600.0),
             ("dns:dnsmadeeasy:a", 300.0, 150.0),
             ("dns:infomaniak:a", 60.0, 60.0),
+            ("dns:linode:a", 60.0, 100.0),
             ("dns:luadns:a", 300.0, 1200.0),
             ("dns:netlify:a", 60.0, 500.0),
             ("dns:tencentcloud:a", 1.0, 20.0),

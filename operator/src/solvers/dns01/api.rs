@@ -271,6 +271,18 @@ impl Account {
         known.remove(&(self.name.clone(), what.to_owned()));
     }
 
+    /// Forgets it, unless something else is remembered by now.
+    pub(super) fn forget_if(&self, what: &str, value: &str) {
+        let mut known = self.apis.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (self.name.clone(), what.to_owned());
+        if known
+            .get(&key)
+            .is_some_and(|(remembered, _)| remembered.as_str() == value)
+        {
+            known.remove(&key);
+        }
+    }
+
     /// The same, with the roots that its server is checked against.
     pub(super) fn with_roots(mut self, roots: Option<Zeroizing<String>>) -> Self {
         self.roots = roots;
@@ -424,6 +436,12 @@ fn outcome(
 
 /// Why there is no answer. An ACME error's own words speak of a CA.
 fn no_answer(name: &str, error: &SendError) -> String {
+    if let SendError::Lost(Lost::TooLong { limit, .. }) = error {
+        return format!(
+            "the API of {name} answers with more than the {limit} bytes that are read: have a CNAME at _acme-challenge of \
+             the name lead to a zone with fewer records"
+        );
+    }
     let what = match error {
         SendError::NotSent(NotSent::Lookup { .. }) => "its name cannot be resolved",
         SendError::NotSent(NotSent::Refused { .. }) => "it refuses connections",
@@ -434,15 +452,16 @@ fn no_answer(name: &str, error: &SendError) -> String {
         SendError::NotSent(NotSent::TimedOut { .. }) | SendError::Lost(Lost::TimedOut { .. }) => {
             "it does not answer in time"
         }
+        SendError::Lost(Lost::NotHttp { .. }) => "what answers does not speak HTTP",
         SendError::NotSent(NotSent::SlotEnding)
         | SendError::Lost(Lost::SlotEnded { .. } | Lost::BrokenOff)
         | SendError::Closed(_) => "the request was broken off",
         SendError::NotSent(NotSent::Unreachable { .. } | NotSent::Turned { .. })
-        | SendError::Lost(Lost::Reset { .. } | Lost::NotHttp { .. } | Lost::TooLong { .. })
+        | SendError::Lost(Lost::Reset { .. } | Lost::TooLong { .. })
         | SendError::Url(_)
         | SendError::NoNonce { .. }
         | SendError::Directory(_)
-        | SendError::Signing(_) => "it cannot be reached, or does not speak HTTP",
+        | SendError::Signing(_) => "it cannot be reached",
     };
     format!(
         "the API of {name} cannot be asked ({what}): check network policies, firewalls and the cluster's DNS between \

@@ -19,6 +19,7 @@ use super::TxtRecord;
 use super::api::{Account, ApiRequest, encoded, header};
 use super::credentials::Credentials;
 use super::fault::{DnsFault, UPDATE_REFUSED, ZONE_REFUSED};
+use super::session::Granted;
 use super::sets::{Applied, Set, SetChange, Wish, Zone, bring_about};
 
 const VERSION: &str = "2018-05-01";
@@ -26,8 +27,6 @@ const VERSION: &str = "2018-05-01";
 const REMEMBERED: Duration = Duration::from_secs(600);
 /// A token is not used in its last minutes.
 const MARGIN: Duration = Duration::from_secs(300);
-/// As what the token is remembered.
-const TOKEN: &str = " token";
 
 /// Where a cloud's services are.
 struct Cloud {
@@ -48,7 +47,7 @@ pub(super) struct AzureDns {
 }
 
 #[derive(Deserialize)]
-struct Granted {
+struct Answered {
     #[serde(deserialize_with = "super::credentials::zeroizing")]
     access_token: Zeroizing<String>,
     expires_in: u64,
@@ -165,11 +164,8 @@ impl AzureDns {
         )
     }
 
-    async fn token(&self) -> Result<Zeroizing<String>, DnsFault> {
-        let _turn = self.account.turn(TOKEN).await?;
-        if let Some(token) = self.account.recall(TOKEN) {
-            return Ok(token);
-        }
+    /// A new token.
+    async fn token(&self) -> Result<Granted, DnsFault> {
         let body = Zeroizing::new(format!(
             "grant_type=client_credentials&client_id={}&client_secret={}&scope={}",
             encoded(&self.client),
@@ -200,11 +196,12 @@ impl AzureDns {
                  of clientSecretSecretRef: its value, not its ID",
             ));
         }
-        let granted: Granted =
+        let granted: Answered =
             serde_json::from_slice(&response.body).map_err(|_| self.account.unreadable(&response))?;
-        let time = Duration::from_secs(granted.expires_in.min(86_400)).saturating_sub(MARGIN);
-        self.account.remember(TOKEN, &granted.access_token, time);
-        Ok(granted.access_token)
+        Ok(Granted {
+            token: granted.access_token,
+            time: Duration::from_secs(granted.expires_in.min(86_400)).saturating_sub(MARGIN),
+        })
     }
 
     async fn send(
@@ -215,7 +212,22 @@ impl AzureDns {
         condition: Option<(HeaderName, &str)>,
         body: Option<&Value>,
     ) -> Result<Response, DnsFault> {
-        let token = self.token().await?;
+        let send = |token| self.send_as(token, kind, method.clone(), path.clone(), condition.clone(), body);
+        self.account
+            .in_session(|| self.token(), send, |response| response.status == 401)
+            .await
+    }
+
+    /// Sends with this token.
+    async fn send_as(
+        &self,
+        token: Zeroizing<String>,
+        kind: &'static str,
+        method: Method,
+        path: String,
+        condition: Option<(HeaderName, &str)>,
+        body: Option<&Value>,
+    ) -> Result<Response, DnsFault> {
         let bearer = Zeroizing::new(format!("Bearer {}", *token));
         let mut headers = vec![(AUTHORIZATION, header(&bearer)?)];
         if let Some((name, value)) = condition {
@@ -240,10 +252,11 @@ impl AzureDns {
         let words = format!("{code}: {}", shown_within(&message, 110));
         self.account.forget(zone);
         match response.status {
-            401 => {
-                self.account.forget(TOKEN);
-                self.account.refused(&code, "tried again with another token")
-            }
+            401 => self.account.refused(
+                &code,
+                "its login gave the token out just now, so check that dns01.azureDNS.tenantID is the tenant of the \
+                 subscription",
+            ),
             403 => DnsFault::new(
                 UPDATE_REFUSED,
                 &format!(

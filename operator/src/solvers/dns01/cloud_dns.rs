@@ -191,7 +191,22 @@ impl CloudDns {
         path: String,
         body: Option<&Value>,
     ) -> Result<Response, DnsFault> {
-        let token = self.service.token(&self.account).await?;
+        let log_in = || self.service.token(&self.account);
+        let send = |token| self.send_as(token, kind, method.clone(), path.clone(), body);
+        self.account
+            .in_session(log_in, send, |response| response.status == 401)
+            .await
+    }
+
+    /// Sends with this token.
+    async fn send_as(
+        &self,
+        token: Zeroizing<String>,
+        kind: &'static str,
+        method: Method,
+        path: String,
+        body: Option<&Value>,
+    ) -> Result<Response, DnsFault> {
         let bearer = Zeroizing::new(format!("Bearer {}", *token));
         let mut headers = vec![(AUTHORIZATION, header(&bearer)?)];
         if body.is_some() {
@@ -214,13 +229,10 @@ impl CloudDns {
             .unwrap_or_default();
         self.account.forget(zone);
         match response.status {
-            401 => {
-                self.service.forget(&self.account);
-                self.account.refused(
-                    &words,
-                    "put the key file (JSON) of a service account into the Secret of dns01.cloudDNS.serviceAccountSecretRef",
-                )
-            }
+            401 => self.account.refused(
+                &words,
+                "put the key file (JSON) of a service account into the Secret of dns01.cloudDNS.serviceAccountSecretRef",
+            ),
             403 => DnsFault::new(
                 UPDATE_REFUSED,
                 &format!(

@@ -5,6 +5,7 @@
 
 mod apis;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -18,14 +19,15 @@ use super::TxtRecord;
 use super::api::{Account, ApiRequest, Provider, header};
 use super::credentials::Credentials;
 use super::fault::{CREDENTIALS_MISSING, DnsFault, PROVIDER_FAILS, UPDATE_REFUSED, ZONE_REFUSED};
+use super::session::Granted;
 use super::sets::Wish;
 
 /// How long a zone's ID is believed.
 const REMEMBERED: Duration = Duration::from_secs(600);
-/// What a session is remembered by.
-const SESSION: &str = "a session";
 /// The most pages of a zone's records that are read.
-const MOST_PAGES: usize = 100;
+const MOST_PAGES: usize = 500;
+/// The most records that are changed by one request, of an API that has several by one.
+const MOST_AT_ONCE: usize = 50;
 
 /// An account at a provider.
 pub(super) struct Other {
@@ -33,13 +35,6 @@ pub(super) struct Other {
     name: &'static str,
     account: Account,
     by: Login,
-}
-
-/// What stands in place of the token for a while.
-struct Session {
-    by: Login,
-    /// Was it had for this request?
-    is_new: bool,
 }
 
 impl Other {
@@ -81,7 +76,7 @@ impl Other {
         self.zone(zone).await.map(drop)
     }
 
-    /// Has these records of `zone` there or gone, one after the other.
+    /// Has these records of `zone` there or gone, in as few requests as the API has.
     pub(super) async fn change(
         &self,
         zone: &str,
@@ -90,28 +85,35 @@ impl Other {
     ) -> Result<(), DnsFault> {
         let id = self.zone(zone).await?;
         let _turn = self.account.turn(&changes(zone)).await?;
+        let about: BTreeSet<&str> = records.iter().map(|record| below(&record.name, zone)).collect();
+        let about: Vec<&str> = about.into_iter().collect();
         let at = Zone {
             by: &self.by,
             name: zone,
             id: &id,
+            about: &about,
         };
         let there = self.records(&at).await?;
         match wish {
             Wish::There => {
                 let is_missing = |record: &&&TxtRecord| !there.iter().any(|found| is(found, record, zone));
-                for record in records.iter().filter(is_missing) {
-                    let ask = self.api.make(&at, below(&record.name, zone), &record.value);
-                    let response = self.send("changeRecords", ask).await?;
-                    self.judged(&response, zone)?;
+                let missing: Vec<(&str, &str)> = records
+                    .iter()
+                    .filter(is_missing)
+                    .map(|record| (below(&record.name, zone), record.value.as_str()))
+                    .collect();
+                for some in missing.chunks(MOST_AT_ONCE) {
+                    for ask in self.api.make_all(&at, some) {
+                        let response = self.send("changeRecords", ask).await?;
+                        self.judged(&response, zone)?;
+                    }
                 }
             }
             Wish::Gone => {
                 let is_unwanted = |found: &&Found| records.iter().any(|record| is(found, record, zone));
-                for found in there.iter().filter(is_unwanted) {
-                    let response = self.send("changeRecords", self.api.delete(&at, found)).await?;
-                    if status(self.api, &response) != 404 {
-                        self.judged(&response, zone)?;
-                    }
+                let unwanted: Vec<&Found> = there.iter().filter(is_unwanted).collect();
+                for some in unwanted.chunks(MOST_AT_ONCE) {
+                    self.delete(&at, some).await?;
                 }
             }
         }
@@ -121,6 +123,33 @@ impl Other {
             self.judged(&response, zone)?;
         }
         Ok(())
+    }
+
+    /// Deletes these records. One that is gone already is as good as deleted.
+    async fn delete(&self, at: &Zone<'_>, found: &[&Found]) -> Result<(), DnsFault> {
+        let asks = self.api.delete_all(at, found);
+        let is_several = asks.len() < found.len();
+        let mut is_one_gone = false;
+        for ask in asks {
+            is_one_gone |= self.deleted(at, ask).await?;
+        }
+        if is_several && is_one_gone {
+            // The others may be there still.
+            for found in found {
+                self.deleted(at, self.api.delete(at, found)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for something to be deleted. Was it gone already?
+    async fn deleted(&self, at: &Zone<'_>, ask: Ask) -> Result<bool, DnsFault> {
+        let response = self.send("changeRecords", ask).await?;
+        let is_gone = status(self.api, &response) == 404;
+        if !is_gone {
+            self.judged(&response, at.name)?;
+        }
+        Ok(is_gone)
     }
 
     /// The zone's ID.
@@ -167,36 +196,25 @@ impl Other {
     }
 
     async fn send(&self, kind: &'static str, ask: Ask) -> Result<Response, DnsFault> {
-        let let_in = |by: &Login, ask: Ask| self.api.let_in(by, ask, Timestamp::now());
-        let Some(session) = self.session().await? else {
-            return self.send_as_it_is(kind, let_in(&self.by, ask)).await;
+        if self.api.login(&self.by, Timestamp::now()).is_none() {
+            let ask = self.api.let_in(&self.by, ask, Timestamp::now());
+            return self.send_as_it_is(kind, ask).await;
+        }
+        let send = |token| {
+            let by = Login {
+                id: self.by.id.clone(),
+                token,
+            };
+            self.send_as_it_is(kind, self.api.let_in(&by, ask.clone(), Timestamp::now()))
         };
-        let response = self.send_as_it_is(kind, let_in(&session.by, ask.clone())).await?;
-        if status(self.api, &response) != 401 {
-            return Ok(response);
-        }
-        self.account.forget(SESSION);
-        if session.is_new {
-            return Ok(response);
-        }
-        // It has ended before its time.
-        match self.session().await? {
-            Some(new) => self.send_as_it_is(kind, let_in(&new.by, ask)).await,
-            None => Ok(response),
-        }
+        let is_ended = |response: &Response| status(self.api, response) == 401;
+        self.account.in_session(|| self.log_in(), send, is_ended).await
     }
 
-    /// The session that stands in place of the token, if the API has sessions.
-    async fn session(&self) -> Result<Option<Session>, DnsFault> {
-        let Some(ask) = self.api.login(&self.by, Timestamp::now()) else {
-            return Ok(None);
-        };
-        let _turn = self.account.turn(SESSION).await?;
-        let id = self.by.id.clone();
-        if let Some(token) = self.account.recall(SESSION) {
-            let by = Login { id, token };
-            return Ok(Some(Session { by, is_new: false }));
-        }
+    /// A session that stands in place of the token.
+    async fn log_in(&self) -> Result<Granted, DnsFault> {
+        let ask = self.api.login(&self.by, Timestamp::now());
+        let ask = ask.ok_or_else(|| self.refused(&Value::Null))?;
         let response = self.send_as_it_is("login", ask).await?;
         let answer = serde_json::from_slice(&response.body).unwrap_or_default();
         if !(200..300).contains(&status(self.api, &response)) {
@@ -204,9 +222,10 @@ impl Other {
         }
         let session = self.api.session(&answer);
         let (token, time) = session.ok_or_else(|| self.account.unreadable(&response))?;
-        self.account.remember(SESSION, &token, time.mul_f64(0.9));
-        let by = Login { id, token };
-        Ok(Some(Session { by, is_new: true }))
+        Ok(Granted {
+            token,
+            time: time.mul_f64(0.9),
+        })
     }
 
     async fn send_as_it_is(&self, kind: &'static str, ask: Ask) -> Result<Response, DnsFault> {

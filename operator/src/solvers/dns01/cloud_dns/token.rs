@@ -20,12 +20,11 @@ use zeroize::Zeroizing;
 use crate::clock;
 use crate::solvers::dns01::api::{Account, ApiRequest};
 use crate::solvers::dns01::fault::{CREDENTIALS_MISSING, DnsFault};
+use crate::solvers::dns01::session::Granted;
 
 const HOST: &str = "https://oauth2.googleapis.com";
 const AUDIENCE: &str = "https://oauth2.googleapis.com/token";
 const SCOPE: &str = "https://www.googleapis.com/auth/ndev.clouddns.readwrite";
-/// As what the token is remembered.
-const TOKEN: &str = " token";
 /// A token is not used in its last minutes.
 const MARGIN: Duration = Duration::from_secs(300);
 
@@ -47,7 +46,7 @@ struct KeyFile {
 }
 
 #[derive(Deserialize)]
-struct Granted {
+struct Answered {
     #[serde(deserialize_with = "crate::solvers::dns01::credentials::zeroizing")]
     access_token: Zeroizing<String>,
     expires_in: u64,
@@ -89,12 +88,8 @@ impl ServiceAccount {
         })
     }
 
-    /// A token that counts now.
-    pub(super) async fn token(&self, account: &Account) -> Result<Zeroizing<String>, DnsFault> {
-        let _turn = account.turn(TOKEN).await?;
-        if let Some(token) = account.recall(TOKEN) {
-            return Ok(token);
-        }
+    /// A new token.
+    pub(super) async fn token(&self, account: &Account) -> Result<Granted, DnsFault> {
         let assertion = self.assertion(clock::now().as_second())?;
         let body = format!(
             "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion={}",
@@ -130,16 +125,12 @@ impl ServiceAccount {
                  account into the Secret of dns01.cloudDNS.serviceAccountSecretRef",
             ));
         }
-        let granted: Granted =
+        let granted: Answered =
             serde_json::from_slice(&response.body).map_err(|_| account.unreadable(&response))?;
-        let time = Duration::from_secs(granted.expires_in.min(3600)).saturating_sub(MARGIN);
-        account.remember(TOKEN, &granted.access_token, time);
-        Ok(granted.access_token)
-    }
-
-    /// The token is taken no more.
-    pub(super) fn forget(&self, account: &Account) {
-        account.forget(TOKEN);
+        Ok(Granted {
+            token: granted.access_token,
+            time: Duration::from_secs(granted.expires_in.min(3600)).saturating_sub(MARGIN),
+        })
     }
 
     fn assertion(&self, now: i64) -> Result<Zeroizing<String>, DnsFault> {

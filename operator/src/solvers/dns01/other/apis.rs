@@ -46,6 +46,7 @@ mod zoneee;
 #[cfg(test)]
 mod published;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base64::Engine;
@@ -154,8 +155,19 @@ pub(super) trait Api: Sync {
     /// Makes a record of this value under a name below the zone; `@` is the zone itself.
     fn make(&self, at: &Zone<'_>, name: &str, value: &str) -> Ask;
 
+    /// Makes these records, of which each is a name and a value, in as few requests as the API has.
+    fn make_all(&self, at: &Zone<'_>, records: &[(&str, &str)]) -> Vec<Ask> {
+        let records = records.iter();
+        records.map(|(name, value)| self.make(at, name, value)).collect()
+    }
+
     /// Deletes a record.
     fn delete(&self, at: &Zone<'_>, found: &Found) -> Ask;
+
+    /// Deletes these records in as few requests as the API has.
+    fn delete_all(&self, at: &Zone<'_>, found: &[&Found]) -> Vec<Ask> {
+        found.iter().map(|found| self.delete(at, found)).collect()
+    }
 
     /// Asks for what was changed to be served, of an API that waits to be told.
     fn settle(&self, at: &Zone<'_>) -> Option<Ask> {
@@ -183,6 +195,8 @@ pub(super) struct Zone<'a> {
     pub(super) by: &'a Login,
     pub(super) name: &'a str,
     pub(super) id: &'a str,
+    /// The names below it that are asked about.
+    pub(super) about: &'a [&'a str],
 }
 
 /// A request.
@@ -315,6 +329,15 @@ fn full(name: &str, zone: &str) -> String {
         "" | "@" => zone.to_owned(),
         name => format!("{name}.{zone}"),
     }
+}
+
+/// What belongs to each name, of an API that changes several values of one name at once.
+fn by_name<'n, V>(all: impl IntoIterator<Item = (&'n str, V)>) -> BTreeMap<&'n str, Vec<V>> {
+    let mut names: BTreeMap<&str, Vec<V>> = BTreeMap::new();
+    for (name, value) in all {
+        names.entry(name).or_default().push(value);
+    }
+    names
 }
 
 /// Records that have their zones behind their names, without them.

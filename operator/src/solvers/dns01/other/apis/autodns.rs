@@ -14,9 +14,24 @@ impl AutoDns {
     /// Of its own customers; 1 is that of the demo system.
     const CONTEXT: &str = "4";
 
-    fn changed(at: &Zone<'_>, what: &str, record: &Value) -> Ask {
-        let body = json!({ what: [record] });
+    fn changed(at: &Zone<'_>, what: &str, records: &[Value]) -> Ask {
+        let body = json!({ what: records });
         Ask::post(format!("/v1/zone/{}/_stream", encoded(at.name)), body)
+    }
+
+    fn added(at: &Zone<'_>, records: &[(&str, &str)]) -> Ask {
+        let records = records.iter().map(|&(name, value)| {
+            let name = if name == "@" { "" } else { name };
+            json!({ "type": "TXT", "name": name, "value": value, "ttl": Self::TTL })
+        });
+        Self::changed(at, "adds", &records.collect::<Vec<Value>>())
+    }
+
+    fn removed(at: &Zone<'_>, found: &[&Found]) -> Ask {
+        let records = found
+            .iter()
+            .map(|found| serde_json::from_str::<Value>(&found.id).unwrap_or_default());
+        Self::changed(at, "rems", &records.collect::<Vec<Value>>())
     }
 }
 
@@ -66,14 +81,19 @@ impl Api for AutoDns {
     }
 
     fn make(&self, at: &Zone<'_>, name: &str, value: &str) -> Ask {
-        let name = if name == "@" { "" } else { name };
-        let record = json!({ "type": "TXT", "name": name, "value": value, "ttl": Self::TTL });
-        Self::changed(at, "adds", &record)
+        Self::added(at, &[(name, value)])
+    }
+
+    fn make_all(&self, at: &Zone<'_>, records: &[(&str, &str)]) -> Vec<Ask> {
+        vec![Self::added(at, records)]
     }
 
     fn delete(&self, at: &Zone<'_>, found: &Found) -> Ask {
-        let record: Value = serde_json::from_str(&found.id).unwrap_or_default();
-        Self::changed(at, "rems", &record)
+        Self::removed(at, &[found])
+    }
+
+    fn delete_all(&self, at: &Zone<'_>, found: &[&Found]) -> Vec<Ask> {
+        vec![Self::removed(at, found)]
     }
 
     fn status(&self, status: u16, answer: &Value) -> u16 {
@@ -87,7 +107,7 @@ impl Api for AutoDns {
 #[cfg(test)]
 mod tests {
     use super::super::ProviderName;
-    use super::super::published::Published;
+    use super::super::published::{Published, Several};
     use super::*;
 
     #[test]
@@ -131,5 +151,21 @@ mod tests {
         .holds();
         let fails = json!({ "status": { "code": "E0202002", "type": "ERROR" } });
         assert_eq!(AutoDns.status(200, &fails), 400);
+    }
+
+    #[test]
+    fn several_go_by_one_request() {
+        let path = "POST /v1/zone/shop.example/_stream";
+        let v = r#"{"name":"_acme-challenge.www","ttl":600,"type":"TXT","value":"v"}"#;
+        let w = r#"{"name":"_acme-challenge.www","ttl":600,"type":"TXT","value":"w"}"#;
+        let x = r#"{"name":"","ttl":600,"type":"TXT","value":"x"}"#;
+        Several {
+            name: ProviderName::AutoDns,
+            zone: "a.ns14.net",
+            make: &[&format!("{path}\n{{\"adds\":[{v},{w},{x}]}}")],
+            ids: [v, w, x],
+            delete: &[&format!("{path}\n{{\"rems\":[{v},{w},{x}]}}")],
+        }
+        .holds();
     }
 }

@@ -12,6 +12,13 @@ pub(super) struct DnsMadeEasy;
 impl DnsMadeEasy {
     /// Shorter ones are not taken of every account.
     const TTL: u32 = 120;
+
+    fn record(name: &str, value: &str) -> Value {
+        let name = if name == "@" { "" } else { name };
+        json!({
+            "type": "TXT", "name": name, "value": quoted(value), "ttl": Self::TTL, "gtdLocation": "DEFAULT",
+        })
+    }
 }
 
 impl Api for DnsMadeEasy {
@@ -61,17 +68,33 @@ impl Api for DnsMadeEasy {
     }
 
     fn make(&self, at: &Zone<'_>, name: &str, value: &str) -> Ask {
-        let name = if name == "@" { "" } else { name };
-        let body = json!({
-            "type": "TXT", "name": name, "value": quoted(value), "ttl": Self::TTL, "gtdLocation": "DEFAULT",
-        });
-        let id = encoded(at.id);
-        Ask::post(format!("/V2.0/dns/managed/{id}/records"), body)
+        let path = format!("/V2.0/dns/managed/{}/records", encoded(at.id));
+        Ask::post(path, Self::record(name, value))
+    }
+
+    fn make_all(&self, at: &Zone<'_>, records: &[(&str, &str)]) -> Vec<Ask> {
+        if let [(name, value)] = records {
+            return vec![self.make(at, name, value)];
+        }
+        let records = records.iter();
+        let records: Vec<Value> = records.map(|(name, value)| Self::record(name, value)).collect();
+        let path = format!("/V2.0/dns/managed/{}/records/createMulti", encoded(at.id));
+        vec![Ask::post(path, records.into())]
     }
 
     fn delete(&self, at: &Zone<'_>, found: &Found) -> Ask {
         let (zone, id) = (encoded(at.id), encoded(&found.id));
         Ask::delete(format!("/V2.0/dns/managed/{zone}/records/{id}"))
+    }
+
+    fn delete_all(&self, at: &Zone<'_>, found: &[&Found]) -> Vec<Ask> {
+        if let [found] = found {
+            return vec![self.delete(at, found)];
+        }
+        let ids = found.iter().map(|found| format!("ids={}", encoded(&found.id)));
+        let ids: Vec<String> = ids.collect();
+        let (zone, ids) = (encoded(at.id), ids.join("&"));
+        vec![Ask::delete(format!("/V2.0/dns/managed/{zone}/records?{ids}"))]
     }
 
     fn status(&self, status: u16, answer: &Value) -> u16 {
@@ -87,7 +110,7 @@ impl Api for DnsMadeEasy {
 #[cfg(test)]
 mod tests {
     use super::super::ProviderName;
-    use super::super::published::Published;
+    use super::super::published::{Published, Several};
     use super::*;
 
     #[test]
@@ -132,6 +155,22 @@ mod tests {
                 r#"{"gtdLocation":"DEFAULT","name":"_acme-challenge.www","ttl":120,"type":"TXT","value":"\"v\""}"#
             ),
             delete: &format!("DELETE /V2.0/dns/managed/42/records/7\n{signed}"),
+        }
+        .holds();
+    }
+
+    #[test]
+    fn several_go_by_one_request() {
+        let path = "/V2.0/dns/managed/42/records";
+        let www = r#"{"gtdLocation":"DEFAULT","name":"_acme-challenge.www","ttl":120,"type":"TXT","value":"#;
+        let apex = r#"{"gtdLocation":"DEFAULT","name":"","ttl":120,"type":"TXT","value":"#;
+        let (v, w, x) = (r#""\"v\""}"#, r#""\"w\""}"#, r#""\"x\""}"#);
+        Several {
+            name: ProviderName::DnsMadeEasy,
+            zone: "42",
+            make: &[&format!("POST {path}/createMulti\n[{www}{v},{www}{w},{apex}{x}]")],
+            ids: ["7", "8", "9"],
+            delete: &[&format!("DELETE {path}?ids=7&ids=8&ids=9")],
         }
         .holds();
     }

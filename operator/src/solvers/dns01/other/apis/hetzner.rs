@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Api, Ask, Found, Login, Page, Zone, encoded, is, quoted, text, unquoted};
+use super::{Api, Ask, Found, Login, Page, Zone, by_name, encoded, is, quoted, text, unquoted};
 
 pub(super) struct Hetzner;
 
@@ -48,25 +48,43 @@ impl Api for Hetzner {
 
     fn make(&self, at: &Zone<'_>, name: &str, value: &str) -> Ask {
         // Its TTL is that of the set, or of the zone.
-        changed(at, name, "add_records", &quoted(value))
+        changed(at, name, "add_records", &[quoted(value)])
+    }
+
+    fn make_all(&self, at: &Zone<'_>, records: &[(&str, &str)]) -> Vec<Ask> {
+        let records = records.iter().map(|&(name, value)| (name, quoted(value)));
+        let names = by_name(records).into_iter();
+        names
+            .map(|(name, values)| changed(at, name, "add_records", &values))
+            .collect()
     }
 
     fn delete(&self, at: &Zone<'_>, found: &Found) -> Ask {
-        changed(at, &found.name, "remove_records", &found.id)
+        changed(at, &found.name, "remove_records", &[&found.id])
+    }
+
+    fn delete_all(&self, at: &Zone<'_>, found: &[&Found]) -> Vec<Ask> {
+        let found = found.iter().map(|found| (found.name.as_str(), &found.id));
+        let names = by_name(found).into_iter();
+        names
+            .map(|(name, values)| changed(at, name, "remove_records", &values))
+            .collect()
     }
 }
 
-/// Has one value of a set added or removed.
-fn changed(at: &Zone<'_>, name: &str, action: &str, value: &str) -> Ask {
+/// Has values of a set added or removed. A request is for one set.
+fn changed(at: &Zone<'_>, name: &str, action: &str, values: &[impl AsRef<str>]) -> Ask {
     let (id, name) = (encoded(at.id), encoded(name));
-    let body = json!({ "records": [{ "value": value }] });
+    let records = values.iter();
+    let records: Vec<Value> = records.map(|value| json!({ "value": value.as_ref() })).collect();
+    let body = json!({ "records": records });
     Ask::post(format!("/v1/zones/{id}/rrsets/{name}/TXT/actions/{action}"), body)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::ProviderName;
-    use super::super::published::Published;
+    use super::super::published::{Published, Several};
     use super::*;
 
     #[test]
@@ -94,6 +112,27 @@ mod tests {
                    {\"records\":[{\"value\":\"\\\"v\\\"\"}]}",
             delete: "POST /v1/zones/42/rrsets/_acme-challenge.www/TXT/actions/remove_records\nauthorization: Bearer TOKEN\n\
                      {\"records\":[{\"value\":\"\\\"v\\\"\"}]}",
+        }
+        .holds();
+    }
+
+    #[test]
+    fn several_go_by_one_request_per_name() {
+        let path = "POST /v1/zones/42/rrsets";
+        let both = r#"{"records":[{"value":"\"v\""},{"value":"\"w\""}]}"#;
+        let apex = r#"{"records":[{"value":"\"x\""}]}"#;
+        Several {
+            name: ProviderName::Hetzner,
+            zone: "42",
+            make: &[
+                &format!("{path}/%40/TXT/actions/add_records\n{apex}"),
+                &format!("{path}/_acme-challenge.www/TXT/actions/add_records\n{both}"),
+            ],
+            ids: ["\"v\"", "\"w\"", "\"x\""],
+            delete: &[
+                &format!("{path}/%40/TXT/actions/remove_records\n{apex}"),
+                &format!("{path}/_acme-challenge.www/TXT/actions/remove_records\n{both}"),
+            ],
         }
         .holds();
     }

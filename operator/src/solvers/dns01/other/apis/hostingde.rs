@@ -15,6 +15,22 @@ impl HostingDe {
     fn ask(method: &str, body: Value) -> Ask {
         Ask::post(format!("/api/dns/v1/json/{method}"), body)
     }
+
+    fn added(at: &Zone<'_>, records: &[(&str, &str)]) -> Ask {
+        let records = records.iter().map(|&(name, value)| {
+            let name = full(name, at.name);
+            json!({ "name": name, "type": "TXT", "content": quoted(value), "ttl": TTL })
+        });
+        let records: Vec<Value> = records.collect();
+        let body = json!({ "zoneConfigId": at.id, "recordsToAdd": records });
+        Self::ask("recordsUpdate", body)
+    }
+
+    fn deleted(at: &Zone<'_>, found: &[&Found]) -> Ask {
+        let records: Vec<Value> = found.iter().map(|found| json!({ "id": found.id })).collect();
+        let body = json!({ "zoneConfigId": at.id, "recordsToDelete": records });
+        Self::ask("recordsUpdate", body)
+    }
 }
 
 impl Api for HostingDe {
@@ -66,16 +82,20 @@ impl Api for HostingDe {
     }
 
     fn make(&self, at: &Zone<'_>, name: &str, value: &str) -> Ask {
-        let name = full(name, at.name);
-        let record = json!({ "name": name, "type": "TXT", "content": quoted(value), "ttl": TTL });
-        let body = json!({ "zoneConfigId": at.id, "recordsToAdd": [record] });
-        Self::ask("recordsUpdate", body)
+        Self::added(at, &[(name, value)])
+    }
+
+    fn make_all(&self, at: &Zone<'_>, records: &[(&str, &str)]) -> Vec<Ask> {
+        // One after the other, each would find the zone blocked by the one before.
+        vec![Self::added(at, records)]
     }
 
     fn delete(&self, at: &Zone<'_>, found: &Found) -> Ask {
-        let record = json!({ "id": found.id });
-        let body = json!({ "zoneConfigId": at.id, "recordsToDelete": [record] });
-        Self::ask("recordsUpdate", body)
+        Self::deleted(at, &[found])
+    }
+
+    fn delete_all(&self, at: &Zone<'_>, found: &[&Found]) -> Vec<Ask> {
+        vec![Self::deleted(at, found)]
     }
 
     fn status(&self, status: u16, answer: &Value) -> u16 {
@@ -94,7 +114,7 @@ impl Api for HostingDe {
 #[cfg(test)]
 mod tests {
     use super::super::ProviderName;
-    use super::super::published::Published;
+    use super::super::published::{Published, Several};
     use super::*;
 
     fn error(code: u64, text: &str) -> Value {
@@ -167,6 +187,29 @@ mod tests {
     }
 
     #[test]
+    fn several_go_by_one_request() {
+        let path = "POST /api/dns/v1/json/recordsUpdate";
+        let adds = concat!(
+            r#"{"content":"\"v\"","name":"_acme-challenge.www.shop.example","ttl":60,"type":"TXT"},"#,
+            r#"{"content":"\"w\"","name":"_acme-challenge.www.shop.example","ttl":60,"type":"TXT"},"#,
+            r#"{"content":"\"x\"","name":"shop.example","ttl":60,"type":"TXT"}"#,
+        );
+        let deletes = r#"{"id":"r7"},{"id":"r8"},{"id":"r9"}"#;
+        Several {
+            name: ProviderName::HostingDe,
+            zone: "z1",
+            make: &[&format!(
+                "{path}\n{{\"recordsToAdd\":[{adds}],\"zoneConfigId\":\"z1\"}}"
+            )],
+            ids: ["r7", "r8", "r9"],
+            delete: &[&format!(
+                "{path}\n{{\"recordsToDelete\":[{deletes}],\"zoneConfigId\":\"z1\"}}"
+            )],
+        }
+        .holds();
+    }
+
+    #[test]
     fn another_page_is_asked_for_in_the_body() {
         let by = Login {
             id: String::new(),
@@ -176,6 +219,7 @@ mod tests {
             by: &by,
             name: "shop.example",
             id: "z1",
+            about: &["_acme-challenge.www"],
         };
         let Some(Body::Json(body)) = HostingDe.records(&at, Some("2")).body else {
             panic!("it is asked without a body");

@@ -115,6 +115,7 @@ mod tests {
             by: &by,
             name: "shop.example",
             id: "shop.example",
+            about: &["_acme-challenge.www"],
         };
         let data = json!({ "data": [{ "id": 7, "source": ".", "type": "TXT", "target": "\"v\"" }] });
         let page = Infomaniak.read(&at, &data, None).unwrap();

@@ -8,6 +8,19 @@ use super::{Api, Ask, Found, Login, Page, TTL, Zone, encoded, found, full, is, n
 
 pub(super) struct Ionos;
 
+impl Ionos {
+    fn added(at: &Zone<'_>, records: &[(&str, &str)]) -> Ask {
+        let records = records.iter().map(|&(name, value)| {
+            let name = full(name, at.name);
+            // Quotation marks are put around the value there.
+            json!({ "name": name, "type": "TXT", "content": value, "ttl": TTL, "disabled": false })
+        });
+        let records: Vec<Value> = records.collect();
+        let path = format!("/dns/v1/zones/{}/records", encoded(at.id));
+        Ask::post(path, records.into())
+    }
+}
+
 impl Api for Ionos {
     fn host(&self) -> &'static str {
         "https://api.hosting.ionos.com"
@@ -42,13 +55,12 @@ impl Api for Ionos {
     }
 
     fn make(&self, at: &Zone<'_>, name: &str, value: &str) -> Ask {
-        let name = full(name, at.name);
-        // Quotation marks are put around the value there.
-        let record = json!({ "name": name, "type": "TXT", "content": value, "ttl": TTL, "disabled": false });
-        Ask::post(
-            format!("/dns/v1/zones/{}/records", encoded(at.id)),
-            json!([record]),
-        )
+        Self::added(at, &[(name, value)])
+    }
+
+    fn make_all(&self, at: &Zone<'_>, records: &[(&str, &str)]) -> Vec<Ask> {
+        // Deleted they are one by one: each has a path of its own.
+        vec![Self::added(at, records)]
     }
 
     fn delete(&self, at: &Zone<'_>, found: &Found) -> Ask {
@@ -60,7 +72,7 @@ impl Api for Ionos {
 #[cfg(test)]
 mod tests {
     use super::super::ProviderName;
-    use super::super::published::Published;
+    use super::super::published::{Published, Several};
     use super::*;
 
     #[test]
@@ -87,6 +99,26 @@ mod tests {
                    [{\"content\":\"v\",\"disabled\":false,\"name\":\"_acme-challenge.www.shop.example\",\"ttl\":60,\
                    \"type\":\"TXT\"}]",
             delete: "DELETE /dns/v1/zones/11af/records/7\nx-api-key: TOKEN",
+        }
+        .holds();
+    }
+
+    #[test]
+    fn several_go_by_one_request() {
+        let path = "/dns/v1/zones/11af/records";
+        let www = r#""disabled":false,"name":"_acme-challenge.www.shop.example","ttl":60,"type":"TXT"}"#;
+        let apex = r#""disabled":false,"name":"shop.example","ttl":60,"type":"TXT"}"#;
+        let (v, w, x) = (r#"{"content":"v","#, r#"{"content":"w","#, r#"{"content":"x","#);
+        Several {
+            name: ProviderName::Ionos,
+            zone: "11af",
+            make: &[&format!("POST {path}\n[{v}{www},{w}{www},{x}{apex}]")],
+            ids: ["7", "8", "9"],
+            delete: &[
+                &format!("DELETE {path}/7"),
+                &format!("DELETE {path}/8"),
+                &format!("DELETE {path}/9"),
+            ],
         }
         .holds();
     }

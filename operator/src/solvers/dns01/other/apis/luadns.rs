@@ -11,6 +11,11 @@ pub(super) struct LuaDns;
 impl LuaDns {
     /// The shortest TTL that it takes.
     const TTL: u32 = 300;
+
+    fn record(at: &Zone<'_>, name: &str, value: &str) -> Value {
+        let name = full(name, at.name) + ".";
+        json!({ "type": "TXT", "name": name, "content": value, "ttl": Self::TTL })
+    }
 }
 
 impl Api for LuaDns {
@@ -47,9 +52,20 @@ impl Api for LuaDns {
     }
 
     fn make(&self, at: &Zone<'_>, name: &str, value: &str) -> Ask {
-        let name = full(name, at.name) + ".";
-        let body = json!({ "type": "TXT", "name": name, "content": value, "ttl": Self::TTL });
+        let body = Self::record(at, name, value);
         Ask::post(format!("/v1/zones/{}/records", encoded(at.id)), body)
+    }
+
+    fn make_all(&self, at: &Zone<'_>, records: &[(&str, &str)]) -> Vec<Ask> {
+        if let [(name, value)] = records {
+            return vec![self.make(at, name, value)];
+        }
+        let records = records.iter();
+        let records: Vec<Value> = records
+            .map(|(name, value)| Self::record(at, name, value))
+            .collect();
+        let path = format!("/v1/zones/{}/records/create_many", encoded(at.id));
+        vec![Ask::post(path, records.into())]
     }
 
     fn delete(&self, at: &Zone<'_>, found: &Found) -> Ask {
@@ -61,7 +77,7 @@ impl Api for LuaDns {
 #[cfg(test)]
 mod tests {
     use super::super::ProviderName;
-    use super::super::published::Published;
+    use super::super::published::{Published, Several};
     use super::*;
 
     #[test]
@@ -98,6 +114,28 @@ mod tests {
                 r#"{"content":"v","name":"_acme-challenge.www.shop.example.","ttl":300,"type":"TXT"}"#
             ),
             delete: &format!("DELETE /v1/zones/42/records/7\n{let_in}"),
+        }
+        .holds();
+    }
+
+    #[test]
+    fn several_go_by_one_request() {
+        let created = concat!(
+            r#"{"content":"v","name":"_acme-challenge.www.shop.example.","ttl":300,"type":"TXT"},"#,
+            r#"{"content":"w","name":"_acme-challenge.www.shop.example.","ttl":300,"type":"TXT"},"#,
+            r#"{"content":"x","name":"shop.example.","ttl":300,"type":"TXT"}"#,
+        );
+        Several {
+            name: ProviderName::LuaDns,
+            zone: "42",
+            make: &[&format!("POST /v1/zones/42/records/create_many\n[{created}]")],
+            ids: ["7", "8", "9"],
+            // A list of what they are would pass over what is written down otherwise there.
+            delete: &[
+                "DELETE /v1/zones/42/records/7",
+                "DELETE /v1/zones/42/records/8",
+                "DELETE /v1/zones/42/records/9",
+            ],
         }
         .holds();
     }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::{Api, Ask, Found, Login, Page, Zone, encoded, is, text, unquoted};
+use super::{Api, Ask, Found, Login, Page, Zone, by_name, encoded, is, text, unquoted};
 
 pub(super) struct MythicBeasts;
 
@@ -19,6 +19,14 @@ impl MythicBeasts {
     fn path(at: &Zone<'_>, name: &str) -> String {
         let name = if name.is_empty() { "@" } else { name };
         format!("/dns/v2/zones/{}/records/{}/TXT", encoded(at.id), encoded(name))
+    }
+
+    fn added(at: &Zone<'_>, name: &str, values: &[&str]) -> Ask {
+        let records = values.iter();
+        let records: Vec<Value> = records
+            .map(|value| json!({ "host": name, "type": "TXT", "data": value, "ttl": Self::TTL }))
+            .collect();
+        Ask::post(Self::path(at, name), json!({ "records": records }))
     }
 }
 
@@ -70,8 +78,15 @@ impl Api for MythicBeasts {
     }
 
     fn make(&self, at: &Zone<'_>, name: &str, value: &str) -> Ask {
-        let record = json!({ "host": name, "type": "TXT", "data": value, "ttl": Self::TTL });
-        Ask::post(Self::path(at, name), json!({ "records": [record] }))
+        Self::added(at, name, &[value])
+    }
+
+    fn make_all(&self, at: &Zone<'_>, records: &[(&str, &str)]) -> Vec<Ask> {
+        // Not all by the path of the zone: a key that is for TXT records alone is refused there.
+        let names = by_name(records.iter().copied()).into_iter();
+        names
+            .map(|(name, values)| Self::added(at, name, &values))
+            .collect()
     }
 
     fn delete(&self, at: &Zone<'_>, found: &Found) -> Ask {
@@ -90,7 +105,7 @@ impl Api for MythicBeasts {
 
 #[cfg(test)]
 mod tests {
-    use super::super::published::Published;
+    use super::super::published::{Published, Several};
     use super::super::{Body, ProviderName};
     use super::*;
 
@@ -157,6 +172,31 @@ mod tests {
             delete: &format!(
                 "DELETE /dns/v2/zones/shop.example/records/_acme-challenge.www/TXT?data=v\n{bearer}"
             ),
+        }
+        .holds();
+    }
+
+    #[test]
+    fn several_go_by_one_request_per_name() {
+        let path = "/dns/v2/zones/shop.example/records";
+        let both = concat!(
+            r#"{"records":[{"data":"v","host":"_acme-challenge.www","ttl":300,"type":"TXT"},"#,
+            r#"{"data":"w","host":"_acme-challenge.www","ttl":300,"type":"TXT"}]}"#,
+        );
+        let apex = r#"{"records":[{"data":"x","host":"@","ttl":300,"type":"TXT"}]}"#;
+        Several {
+            name: ProviderName::MythicBeasts,
+            zone: "shop.example",
+            make: &[
+                &format!("POST {path}/%40/TXT\n{apex}"),
+                &format!("POST {path}/_acme-challenge.www/TXT\n{both}"),
+            ],
+            ids: ["v", "w", "x"],
+            delete: &[
+                &format!("DELETE {path}/_acme-challenge.www/TXT?data=v"),
+                &format!("DELETE {path}/_acme-challenge.www/TXT?data=w"),
+                &format!("DELETE {path}/%40/TXT?data=x"),
+            ],
         }
         .holds();
     }

@@ -160,6 +160,7 @@ mod tests {
             by: &by,
             name: "shop.example",
             id: "shop.example",
+            about: &["_acme-challenge.www"],
         };
         let one = json!({ "record_id": "1a2b", "type": "TXT", "host": "shop.example", "value": "v" });
         let answer = json!({ "reply": { "code": "300", "resource_record": one } });

@@ -11,6 +11,9 @@ use zeroize::Zeroizing;
 
 use super::{Api, Ask, Found, Login, Page, TTL, Zone, encoded, is, quoted, text, unquoted};
 
+/// So many records of a zone are read whatever they are.
+const FEW: usize = 10;
+
 pub(super) struct Ovh;
 
 impl Api for Ovh {
@@ -44,23 +47,55 @@ impl Api for Ovh {
         is(&answer["name"], zone).then(|| zone.to_owned())
     }
 
+    /// A page is `NUMBER|IDS`: the records that are left to be asked for, and the name whose list comes then.
     fn records(&self, at: &Zone<'_>, page: Option<&str>) -> Ask {
         let zone = encoded(at.id);
-        Ask::get(match page.and_then(|ids| ids.split(',').next()) {
-            None => format!("/v1/domain/zone/{zone}/record?fieldType=TXT"),
-            Some(id) => format!("/v1/domain/zone/{zone}/record/{}", encoded(id)),
-        })
+        let list = format!("/v1/domain/zone/{zone}/record?fieldType=TXT");
+        let Some((number, ids)) = page.and_then(|page| page.split_once('|')) else {
+            return Ask::get(list);
+        };
+        if let Some(id) = ids.split(',').find(|id| !id.is_empty()) {
+            return Ask::get(format!("/v1/domain/zone/{zone}/record/{}", encoded(id)));
+        }
+        let name = number.parse().ok().and_then(|number: usize| at.about.get(number));
+        let name = name.filter(|name| **name != "@").copied().unwrap_or_default();
+        Ask::get(format!("{list}&subDomain={}", encoded(name)))
     }
 
-    /// The first page is the list of IDs; each further one is a record, asked for by the IDs that are left.
-    fn read(&self, _: &Zone<'_>, answer: &Value, page: Option<&str>) -> Option<Page> {
-        let Some(ids) = page else {
-            let ids: Option<Vec<String>> = answer.as_array()?.iter().map(text).collect();
+    /// The first page is the list of all IDs. Of a zone with many more records than are asked about, the lists of single
+    /// names come then, and else what that list has.
+    fn read(&self, at: &Zone<'_>, answer: &Value, page: Option<&str>) -> Option<Page> {
+        let names = at.about.len();
+        let ids = |answer: &Value| {
+            answer
+                .as_array()?
+                .iter()
+                .map(text)
+                .collect::<Option<Vec<String>>>()
+        };
+        let next = |number: usize, ids: &str| {
+            let is_more = number < names || !ids.is_empty();
+            is_more.then(|| format!("{number}|{ids}"))
+        };
+        let Some(page) = page else {
+            let ids = ids(answer)?;
+            let is_many = ids.len() > FEW.max(2 * names);
             return Some(Page {
                 found: Vec::new(),
-                next: Some(ids?.join(",")).filter(|ids| !ids.is_empty()),
+                next: match is_many {
+                    true => next(0, ""),
+                    false => next(names, &ids.join(",")),
+                },
             });
         };
+        let (number, left) = page.split_once('|')?;
+        let number: usize = number.parse().ok()?;
+        if left.is_empty() {
+            return Some(Page {
+                found: Vec::new(),
+                next: next(number + 1, &ids(answer)?.join(",")),
+            });
+        }
         let mut found = Vec::new();
         if !is_gone(answer) {
             found.push(Found {
@@ -69,9 +104,10 @@ impl Api for Ovh {
                 value: unquoted(answer["target"].as_str()?).to_owned(),
             });
         }
+        let left = left.split_once(',').map_or("", |(_, left)| left);
         Some(Page {
             found,
-            next: ids.split_once(',').map(|(_, left)| left.to_owned()),
+            next: next(number, left),
         })
     }
 
@@ -173,6 +209,7 @@ mod tests {
             by: &by,
             name: "shop.example",
             id: "shop.example",
+            about: &["_acme-challenge.www"],
         };
         assert_eq!(asked(&Ovh.zone(&by, at.name)), "GET /v1/domain/zone/shop.example");
         let zone =
@@ -182,27 +219,39 @@ mod tests {
         let none = json!({ "class": "Client::NotFound", "message": "This service does not exist" });
         assert_eq!((Ovh.status(404, &none), Ovh.zone_id(&none, at.name)), (404, None));
 
-        let list = Ovh.records(&at, None);
-        assert_eq!(
-            asked(&list),
-            "GET /v1/domain/zone/shop.example/record?fieldType=TXT"
-        );
+        let list = "GET /v1/domain/zone/shop.example/record?fieldType=TXT";
+        let one = "GET /v1/domain/zone/shop.example/record/";
+        let asked_for = |page: Option<&str>| asked(&Ovh.records(&at, page));
+        assert_eq!(asked_for(None), list);
         assert_eq!(Ovh.read(&at, &json!([]), None), Some(Page::default()));
         assert_eq!(Ovh.read(&at, &json!({ "message": "?" }), None), None);
         let Page { found, next } = Ovh.read(&at, &json!([7, 8]), None).unwrap();
-        assert_eq!((found.len(), next.as_deref()), (0, Some("7,8")));
-        let first = Ovh.records(&at, next.as_deref());
-        assert_eq!(asked(&first), "GET /v1/domain/zone/shop.example/record/7");
+        assert_eq!((found.len(), next.as_deref()), (0, Some("1|7,8")));
+        assert_eq!(asked_for(next.as_deref()), format!("{one}7"));
         let record = json!({ "id": 7, "zone": "shop.example", "fieldType": "TXT",
             "subDomain": "_acme-challenge.www", "target": "\"v\"", "ttl": 60 });
-        let Page { found, next } = Ovh.read(&at, &record, Some("7,8")).unwrap();
+        let Page { found, next } = Ovh.read(&at, &record, next.as_deref()).unwrap();
         assert!(found[0].is("_acme-challenge.www"));
         assert_eq!((found[0].id.as_str(), found[0].value.as_str()), ("7", "v"));
-        assert_eq!(next.as_deref(), Some("8"));
+        assert_eq!(asked_for(next.as_deref()), format!("{one}8"));
         let gone =
             json!({ "class": "Client::NotFound", "message": "The requested object (id = 8) does not exist" });
         assert_eq!(Ovh.status(404, &gone), 200);
-        assert_eq!(Ovh.read(&at, &gone, Some("8")), Some(Page::default()));
+        assert_eq!(Ovh.read(&at, &gone, next.as_deref()), Some(Page::default()));
+
+        // Of many, those of the names alone.
+        let about = ["@", "_acme-challenge.www"];
+        let at = Zone { about: &about, ..at };
+        let asked_for = |page: &Option<String>| asked(&Ovh.records(&at, page.as_deref()));
+        let many: Vec<u32> = (1..=100).collect();
+        let Page { next, .. } = Ovh.read(&at, &json!(many), None).unwrap();
+        assert_eq!(asked_for(&next), format!("{list}&subDomain="));
+        let Page { next, .. } = Ovh.read(&at, &json!([]), next.as_deref()).unwrap();
+        assert_eq!(asked_for(&next), format!("{list}&subDomain=_acme-challenge.www"));
+        let Page { next, .. } = Ovh.read(&at, &json!([7]), next.as_deref()).unwrap();
+        assert_eq!(asked_for(&next), format!("{one}7"));
+        let last = Ovh.read(&at, &record, next.as_deref()).unwrap();
+        assert_eq!((last.found.len(), last.next), (1, None));
 
         assert_eq!(
             asked(&Ovh.make(&at, "_acme-challenge.www", "v")),

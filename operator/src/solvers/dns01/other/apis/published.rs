@@ -34,14 +34,65 @@ pub(super) struct Published<'a> {
     pub(super) delete: &'a str,
 }
 
+/// What is asked for three records at once in the zone `shop.example`: `v` and `w` of `_acme-challenge.www`,
+/// and `x` of the zone itself. A request is `METHOD PATH`, and a line for its body, without headers.
+pub(super) struct Several<'a> {
+    pub(super) name: ProviderName,
+    /// The zone's ID.
+    pub(super) zone: &'a str,
+    /// Makes them.
+    pub(super) make: &'a [&'a str],
+    /// The records' IDs.
+    pub(super) ids: [&'a str; 3],
+    /// Deletes them.
+    pub(super) delete: &'a [&'a str],
+}
+
+impl Several<'_> {
+    /// Holds the row to it.
+    pub(super) fn holds(self) {
+        let api = of(self.name);
+        let by = login("");
+        let at = Zone {
+            by: &by,
+            name: "shop.example",
+            id: self.zone,
+            about: &["_acme-challenge.www"],
+        };
+        let records = [
+            ("_acme-challenge.www", "v"),
+            ("_acme-challenge.www", "w"),
+            ("@", "x"),
+        ];
+        assert_eq!(bare(api.make_all(&at, &records)), self.make);
+        for (name, value) in records {
+            let one = api.make_all(&at, &[(name, value)]);
+            assert_eq!(bare(one), bare(vec![api.make(&at, name, value)]));
+        }
+
+        let found: Vec<Found> = records
+            .iter()
+            .zip(self.ids)
+            .map(|(&(name, value), id)| Found {
+                id: id.to_owned(),
+                name: name.to_owned(),
+                value: value.to_owned(),
+            })
+            .collect();
+        let all: Vec<&Found> = found.iter().collect();
+        assert_eq!(bare(api.delete_all(&at, &all)), self.delete);
+        for found in &found {
+            let one = api.delete_all(&at, &[found]);
+            assert_eq!(bare(one), bare(vec![api.delete(&at, found)]));
+        }
+    }
+}
+
 impl Published<'_> {
     /// Holds the row to it.
     pub(super) fn holds(self) {
         let api = of(self.name);
-        let by = Login {
-            id: self.account.to_owned(),
-            token: Zeroizing::new("TOKEN".to_owned()),
-        };
+        let by = login(self.account);
         let now = "2026-11-30T12:00:00Z".parse().unwrap();
         let asked = |ask: Ask| lines(&api.let_in(&by, ask, now));
         let (answer, id) = &self.is_zone;
@@ -49,6 +100,7 @@ impl Published<'_> {
             by: &by,
             name: "shop.example",
             id,
+            about: &["_acme-challenge.www"],
         };
         assert_eq!(asked(api.zone(&by, at.name)), self.zone);
         assert_eq!(api.zone_id(answer, at.name).as_deref(), Some(*id), "{answer}");
@@ -93,6 +145,22 @@ impl Published<'_> {
         assert_ne!(asked(api.make(&at, "@", "v")), make);
         assert_eq!(asked(api.delete(&at, &found[0])), self.delete);
     }
+}
+
+fn login(account: &str) -> Login {
+    Login {
+        id: account.to_owned(),
+        token: Zeroizing::new("TOKEN".to_owned()),
+    }
+}
+
+/// Requests without their headers.
+fn bare(asks: Vec<Ask>) -> Vec<String> {
+    let asks = asks.into_iter().map(|ask| Ask {
+        headers: Vec::new(),
+        ..ask
+    });
+    asks.map(|ask| lines(&ask)).collect()
 }
 
 fn lines(ask: &Ask) -> String {

@@ -13,15 +13,32 @@ impl Scaleway {
     /// The most records of a page.
     const PAGE: usize = 100;
 
-    fn changed(at: &Zone<'_>, change: &Value) -> Ask {
+    fn changed(at: &Zone<'_>, changes: &[Value]) -> Ask {
         // A name that is none of the zone's is not to become a zone.
         let body =
-            json!({ "changes": [change], "return_all_records": false, "disallow_new_zone_creation": true });
+            json!({ "changes": changes, "return_all_records": false, "disallow_new_zone_creation": true });
         Ask {
             method: Method::PATCH,
             body: Some(Body::Json(body)),
             ..Ask::get(format!("/domain/v2beta1/dns-zones/{}/records", encoded(at.id)))
         }
+    }
+
+    fn added(at: &Zone<'_>, records: &[(&str, &str)]) -> Ask {
+        let records = records.iter().map(|&(name, value)| {
+            let name = if name == "@" { "" } else { name };
+            json!({ "name": name, "type": "TXT", "data": quoted(value), "ttl": TTL })
+        });
+        let records: Vec<Value> = records.collect();
+        Self::changed(at, &[json!({ "add": { "records": records } })])
+    }
+
+    fn deleted(at: &Zone<'_>, found: &[&Found]) -> Ask {
+        let changes = found.iter();
+        let changes: Vec<Value> = changes
+            .map(|found| json!({ "delete": { "id": found.id } }))
+            .collect();
+        Self::changed(at, &changes)
     }
 }
 
@@ -71,20 +88,26 @@ impl Api for Scaleway {
     }
 
     fn make(&self, at: &Zone<'_>, name: &str, value: &str) -> Ask {
-        let name = if name == "@" { "" } else { name };
-        let record = json!({ "name": name, "type": "TXT", "data": quoted(value), "ttl": TTL });
-        Self::changed(at, &json!({ "add": { "records": [record] } }))
+        Self::added(at, &[(name, value)])
+    }
+
+    fn make_all(&self, at: &Zone<'_>, records: &[(&str, &str)]) -> Vec<Ask> {
+        vec![Self::added(at, records)]
     }
 
     fn delete(&self, at: &Zone<'_>, found: &Found) -> Ask {
-        Self::changed(at, &json!({ "delete": { "id": found.id } }))
+        Self::deleted(at, &[found])
+    }
+
+    fn delete_all(&self, at: &Zone<'_>, found: &[&Found]) -> Vec<Ask> {
+        vec![Self::deleted(at, found)]
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::ProviderName;
-    use super::super::published::Published;
+    use super::super::published::{Published, Several};
     use super::*;
 
     #[test]
@@ -117,6 +140,26 @@ mod tests {
             delete: "PATCH /domain/v2beta1/dns-zones/shop.example/records\nx-auth-token: TOKEN\n\
                      {\"changes\":[{\"delete\":{\"id\":\"7\"}}],\"disallow_new_zone_creation\":true,\
                      \"return_all_records\":false}",
+        }
+        .holds();
+    }
+
+    #[test]
+    fn several_go_by_one_request() {
+        let base = "PATCH /domain/v2beta1/dns-zones/shop.example/records";
+        let rest = r#""disallow_new_zone_creation":true,"return_all_records":false"#;
+        let adds = concat!(
+            r#"{"add":{"records":[{"data":"\"v\"","name":"_acme-challenge.www","ttl":60,"type":"TXT"},"#,
+            r#"{"data":"\"w\"","name":"_acme-challenge.www","ttl":60,"type":"TXT"},"#,
+            r#"{"data":"\"x\"","name":"","ttl":60,"type":"TXT"}]}}"#,
+        );
+        let deletes = r#"{"delete":{"id":"7"}},{"delete":{"id":"8"}},{"delete":{"id":"9"}}"#;
+        Several {
+            name: ProviderName::Scaleway,
+            zone: "shop.example",
+            make: &[&format!("{base}\n{{\"changes\":[{adds}],{rest}}}")],
+            ids: ["7", "8", "9"],
+            delete: &[&format!("{base}\n{{\"changes\":[{deletes}],{rest}}}")],
         }
         .holds();
     }

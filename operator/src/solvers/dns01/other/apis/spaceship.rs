@@ -16,6 +16,29 @@ impl Spaceship {
     fn path(at: &Zone<'_>) -> String {
         format!("/api/v1/dns/records/{}", encoded(at.id))
     }
+
+    fn added(at: &Zone<'_>, records: &[(&str, &str)]) -> Ask {
+        let items = records.iter();
+        let items: Vec<Value> = items
+            .map(|(name, value)| json!({ "type": "TXT", "name": name, "value": value, "ttl": TTL }))
+            .collect();
+        // They are put beside those that are there.
+        Ask {
+            method: Method::PUT,
+            ..Ask::post(Self::path(at), json!({ "items": items }))
+        }
+    }
+
+    fn deleted(at: &Zone<'_>, found: &[&Found]) -> Ask {
+        let items = found.iter();
+        let items: Vec<Value> = items
+            .map(|found| json!({ "type": "TXT", "name": found.name, "value": found.id }))
+            .collect();
+        Ask {
+            method: Method::DELETE,
+            ..Ask::post(Self::path(at), items.into())
+        }
+    }
 }
 
 impl Api for Spaceship {
@@ -64,27 +87,26 @@ impl Api for Spaceship {
     }
 
     fn make(&self, at: &Zone<'_>, name: &str, value: &str) -> Ask {
-        // It is put beside those that are there.
-        let body = json!({ "items": [{ "type": "TXT", "name": name, "value": value, "ttl": TTL }] });
-        Ask {
-            method: Method::PUT,
-            ..Ask::post(Self::path(at), body)
-        }
+        Self::added(at, &[(name, value)])
+    }
+
+    fn make_all(&self, at: &Zone<'_>, records: &[(&str, &str)]) -> Vec<Ask> {
+        vec![Self::added(at, records)]
     }
 
     fn delete(&self, at: &Zone<'_>, found: &Found) -> Ask {
-        let body = json!([{ "type": "TXT", "name": found.name, "value": found.id }]);
-        Ask {
-            method: Method::DELETE,
-            ..Ask::post(Self::path(at), body)
-        }
+        Self::deleted(at, &[found])
+    }
+
+    fn delete_all(&self, at: &Zone<'_>, found: &[&Found]) -> Vec<Ask> {
+        vec![Self::deleted(at, found)]
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::ProviderName;
-    use super::super::published::Published;
+    use super::super::published::{Published, Several};
     use super::*;
 
     #[test]
@@ -121,6 +143,29 @@ mod tests {
                 "DELETE /api/v1/dns/records/shop.example\n{keys}\n{}",
                 r#"[{"name":"_acme-challenge.www","type":"TXT","value":"v"}]"#
             ),
+        }
+        .holds();
+    }
+
+    #[test]
+    fn several_go_by_one_request() {
+        let path = "/api/v1/dns/records/shop.example";
+        let items = concat!(
+            r#"{"name":"_acme-challenge.www","ttl":60,"type":"TXT","value":"v"},"#,
+            r#"{"name":"_acme-challenge.www","ttl":60,"type":"TXT","value":"w"},"#,
+            r#"{"name":"@","ttl":60,"type":"TXT","value":"x"}"#,
+        );
+        let deleted = concat!(
+            r#"{"name":"_acme-challenge.www","type":"TXT","value":"v"},"#,
+            r#"{"name":"_acme-challenge.www","type":"TXT","value":"w"},"#,
+            r#"{"name":"@","type":"TXT","value":"x"}"#,
+        );
+        Several {
+            name: ProviderName::Spaceship,
+            zone: "shop.example",
+            make: &[&format!("PUT {path}\n{{\"items\":[{items}]}}")],
+            ids: ["v", "w", "x"],
+            delete: &[&format!("DELETE {path}\n[{deleted}]")],
         }
         .holds();
     }

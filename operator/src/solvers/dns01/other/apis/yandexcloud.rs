@@ -15,7 +15,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::{Api, Ask, Found, Login, Page, TTL, Zone, below, encoded, full, is, quoted, text, unquoted};
+use super::{
+    Api, Ask, Found, Login, Page, TTL, Zone, below, by_name, encoded, full, is, quoted, text, unquoted,
+};
 
 /// Where statements are exchanged for tokens.
 const IAM: &str = "https://iam.api.cloud.yandex.net";
@@ -56,15 +58,30 @@ fn statement(file: &str, now: Timestamp) -> Option<String> {
     Some(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
 }
 
-/// Has records added to a set or deleted from it, and leaves the others of the set.
-fn changed(at: &Zone<'_>, how: &str, name: &str, ttl: Option<u32>, value: &str) -> Ask {
-    let name = full(name, at.name) + ".";
-    let mut set = json!({ "name": name, "type": "TXT", "data": [value] });
-    if let Some(ttl) = ttl {
-        set["ttl"] = json!(ttl.to_string());
-    }
+/// Has sets changed.
+fn changed(at: &Zone<'_>, how: &str, sets: &[Value]) -> Ask {
     let path = format!("/dns/v1/zones/{}:upsertRecordSets", encoded(at.id));
-    Ask::post(path, json!({ how: [set] }))
+    Ask::post(path, json!({ how: sets }))
+}
+
+/// Has records added to their sets, and leaves the others of the sets. No set may stand twice.
+fn added(at: &Zone<'_>, records: &[(&str, &str)]) -> Ask {
+    let records = records.iter().map(|&(name, value)| (name, quoted(value)));
+    let sets = by_name(records).into_iter().map(|(name, data)| {
+        let name = full(name, at.name) + ".";
+        json!({ "name": name, "type": "TXT", "data": data, "ttl": TTL.to_string() })
+    });
+    changed(at, "merges", &sets.collect::<Vec<Value>>())
+}
+
+/// Has records deleted from their sets.
+fn deleted(at: &Zone<'_>, found: &[&Found]) -> Ask {
+    let found = found.iter().map(|found| (found.name.as_str(), &found.id));
+    let sets = by_name(found).into_iter().map(|(name, data)| {
+        let name = full(name, at.name) + ".";
+        json!({ "name": name, "type": "TXT", "data": data })
+    });
+    changed(at, "deletions", &sets.collect::<Vec<Value>>())
 }
 
 impl Api for YandexCloud {
@@ -148,11 +165,19 @@ impl Api for YandexCloud {
     }
 
     fn make(&self, at: &Zone<'_>, name: &str, value: &str) -> Ask {
-        changed(at, "merges", name, Some(TTL), &quoted(value))
+        added(at, &[(name, value)])
+    }
+
+    fn make_all(&self, at: &Zone<'_>, records: &[(&str, &str)]) -> Vec<Ask> {
+        vec![added(at, records)]
     }
 
     fn delete(&self, at: &Zone<'_>, found: &Found) -> Ask {
-        changed(at, "deletions", &found.name, None, &found.id)
+        deleted(at, &[found])
+    }
+
+    fn delete_all(&self, at: &Zone<'_>, found: &[&Found]) -> Vec<Ask> {
+        vec![deleted(at, found)]
     }
 
     fn status(&self, status: u16, answer: &Value) -> u16 {
@@ -177,7 +202,7 @@ mod tests {
     use base64::engine::general_purpose::STANDARD;
 
     use super::super::ProviderName;
-    use super::super::published::Published;
+    use super::super::published::{Published, Several};
     use super::*;
 
     #[test]
@@ -228,6 +253,22 @@ mod tests {
                 told
             );
         }
+    }
+
+    #[test]
+    fn several_go_by_one_request() {
+        let path = "POST /dns/v1/zones/dns00000000000000042:upsertRecordSets";
+        let apex = r#"{"data":["\"x\""],"name":"shop.example.""#;
+        let www = r#"{"data":["\"v\"","\"w\""],"name":"_acme-challenge.www.shop.example.""#;
+        let (ttl, rest) = (r#","ttl":"60","type":"TXT"}"#, r#","type":"TXT"}"#);
+        Several {
+            name: ProviderName::YandexCloud,
+            zone: "dns00000000000000042",
+            make: &[&format!("{path}\n{{\"merges\":[{apex}{ttl},{www}{ttl}]}}")],
+            ids: ["\"v\"", "\"w\"", "\"x\""],
+            delete: &[&format!("{path}\n{{\"deletions\":[{apex}{rest},{www}{rest}]}}")],
+        }
+        .holds();
     }
 
     #[test]

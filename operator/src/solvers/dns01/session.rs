@@ -1,0 +1,72 @@
+//! Sessions: what an API gives out for credentials, and lets in by for a while.
+//!
+//! # Guarantees
+//! - An account has one session in this process, whoever uses it.
+//! - One that the API ends before its time is begun anew, and what it was refused for is asked once more. One that is
+//!   refused right after its login is not: something else is wrong then.
+
+use std::time::Duration;
+
+use sancho_core::response::Response;
+use zeroize::Zeroizing;
+
+use super::api::Account;
+use super::fault::DnsFault;
+
+/// As what it is remembered.
+const SESSION: &str = "a session";
+
+/// What was given out.
+pub(super) struct Granted {
+    pub(super) token: Zeroizing<String>,
+    /// How long it is to be used.
+    pub(super) time: Duration,
+}
+
+impl Account {
+    /// Sends with a session and gives the answer back, whatever it is. `log_in` begins a session, `send` sends with its
+    /// token, and `is_ended` says whether an answer is that to a session that is none.
+    ///
+    /// # Errors
+    /// Those of `log_in` and `send`.
+    pub(super) async fn in_session<L, S>(
+        &self,
+        log_in: impl Fn() -> L + Send + Sync,
+        send: impl Fn(Zeroizing<String>) -> S + Send + Sync,
+        is_ended: impl Fn(&Response) -> bool + Send + Sync,
+    ) -> Result<Response, DnsFault>
+    where
+        L: Future<Output = Result<Granted, DnsFault>> + Send,
+        S: Future<Output = Result<Response, DnsFault>> + Send,
+    {
+        let (token, is_new) = self.session(&log_in).await?;
+        let response = send(token.clone()).await?;
+        if !is_ended(&response) {
+            return Ok(response);
+        }
+        self.forget_if(SESSION, &token);
+        if is_new {
+            return Ok(response);
+        }
+        let (token, _) = self.session(&log_in).await?;
+        let response = send(token.clone()).await?;
+        if is_ended(&response) {
+            self.forget_if(SESSION, &token);
+        }
+        Ok(response)
+    }
+
+    /// The session's token, and whether it was had for this request.
+    async fn session<L>(&self, log_in: impl Fn() -> L + Send) -> Result<(Zeroizing<String>, bool), DnsFault>
+    where
+        L: Future<Output = Result<Granted, DnsFault>> + Send,
+    {
+        let _turn = self.turn(SESSION).await?;
+        if let Some(token) = self.recall(SESSION) {
+            return Ok((token, false));
+        }
+        let Granted { token, time } = log_in().await?;
+        self.remember(SESSION, &token, time);
+        Ok((token, true))
+    }
+}
