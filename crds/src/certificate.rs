@@ -262,7 +262,7 @@ pub struct CertificateStatus {
     /// The `metadata.generation` that this status speaks of; -1 before the first look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`, and, while there is something to them: `Degraded`, `Reconciling`, `Stalled`, `Renewing`, `RateLimited`, `Revoking`.
+    /// `Ready`, `Degraded`, `Revoking`; `Reconciling`, `Stalled`, `Renewing` and `RateLimited` only while they are so.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

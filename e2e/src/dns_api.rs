@@ -18,6 +18,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -106,8 +107,10 @@ struct Shared {
     service: cloud_dns::Service,
     /// The values that acme-dns has, the oldest first.
     kept: Mutex<Vec<String>>,
-    /// Sessions that were given out, and for how many requests each still counts.
-    sessions: Mutex<HashMap<String, u32>>,
+    /// Sessions that were given out: by whom, and for how many requests each still counts.
+    sessions: Mutex<HashMap<String, (Provider, u32)>>,
+    /// Before the next request that deletes several records, somebody else has deleted one of them.
+    is_one_gone: AtomicBool,
     pace: Mutex<Pace>,
 }
 
@@ -150,6 +153,7 @@ impl DnsApi {
             service: cloud_dns::Service::new()?,
             kept: Mutex::default(),
             sessions: Mutex::default(),
+            is_one_gone: AtomicBool::new(false),
             pace: Mutex::default(),
         });
         let listen = async |provider: Option<Provider>| {
@@ -221,6 +225,11 @@ impl DnsApi {
         lock(&self.shared.sessions).keys().cloned().collect()
     }
 
+    /// Somebody else deletes one of the records that are deleted together next (Scaleway).
+    pub fn lose_one(&self) {
+        self.shared.is_one_gone.store(true, Ordering::Relaxed);
+    }
+
     /// What has arrived so far.
     pub fn asked(&self) -> Vec<Asked> {
         lock(&self.shared.asked).clone()
@@ -242,18 +251,18 @@ impl DnsApi {
 
 impl Shared {
     /// Gives out what lets in by `AUTHORIZATION: Bearer` in place of credentials.
-    fn new_session(&self) -> String {
+    fn new_session(&self, of: Provider) -> String {
         let mut sessions = lock(&self.sessions);
         let session = format!("session-{}-of-no-use-elsewhere", sessions.len());
-        sessions.insert(session.clone(), SESSION);
+        sessions.insert(session.clone(), (of, SESSION));
         session
     }
 
-    fn has_session(&self, head: &Parts) -> bool {
+    fn has_session(&self, of: Provider, head: &Parts) -> bool {
         let session = text(head, header::AUTHORIZATION).strip_prefix("Bearer ");
         let mut sessions = lock(&self.sessions);
         match session.and_then(|session| sessions.get_mut(session)) {
-            Some(left) if *left > 0 => {
+            Some((whose, left)) if *whose == of && *left > 0 => {
                 *left -= 1;
                 true
             }

@@ -86,6 +86,8 @@ pub enum ProviderName {
     NameDotCom,
     /// NameSilo.
     NameSilo,
+    /// netcup, domains of its CloudDNS.
+    Netcup,
     /// Netlify.
     Netlify,
     /// OVHcloud.
@@ -120,7 +122,7 @@ pub enum ProviderName {
 
 impl ProviderName {
     /// All of them.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::AliDns,
         Self::ArvanCloud,
         Self::AutoDns,
@@ -147,6 +149,7 @@ impl ProviderName {
         Self::MythicBeasts,
         Self::NameDotCom,
         Self::NameSilo,
+        Self::Netcup,
         Self::Netlify,
         Self::Ovh,
         Self::Porkbun,
@@ -194,6 +197,7 @@ impl ProviderName {
             Self::MythicBeasts => "mythicbeasts",
             Self::NameDotCom => "namedotcom",
             Self::NameSilo => "namesilo",
+            Self::Netcup => "netcup",
             Self::Netlify => "netlify",
             Self::Ovh => "ovh",
             Self::Porkbun => "porkbun",
@@ -242,6 +246,7 @@ impl ProviderName {
             Self::MythicBeasts => "Mythic Beasts",
             Self::NameDotCom => "Name.com",
             Self::NameSilo => "NameSilo",
+            Self::Netcup => "netcup",
             Self::Netlify => "Netlify",
             Self::Ovh => "OVHcloud",
             Self::Porkbun => "Porkbun",

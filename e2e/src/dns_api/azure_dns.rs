@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::zones::{Texts, ZoneTexts};
-use super::{Answer, Shared, decoded, parameter, text};
+use super::{Answer, Provider, Shared, decoded, parameter, text};
 
 /// The directory, and the application in it that may change all zones.
 pub const TENANT: &str = "11111111-1111-1111-1111-111111111111";
@@ -75,7 +75,7 @@ pub(super) fn token(shared: &Shared, head: &Parts, body: &[u8]) -> Answer {
     }
     written(
         200,
-        &json!({ "token_type": "Bearer", "expires_in": 3599, "access_token": shared.new_session() }),
+        &json!({ "token_type": "Bearer", "expires_in": 3599, "access_token": shared.new_session(Provider::AzureDns) }),
     )
 }
 
@@ -99,7 +99,7 @@ pub(super) fn throttled() -> Answer {
 }
 
 async fn result(shared: &Shared, head: &Parts, body: &[u8]) -> Result<(u16, Value), Refused> {
-    if !shared.has_session(head) {
+    if !shared.has_session(Provider::AzureDns, head) {
         return Err((
             401,
             "InvalidAuthenticationToken",

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::zones::{Texts, ZoneTexts};
-use super::{Answer, Shared, decoded, parameter, text};
+use super::{Answer, Provider, Shared, decoded, parameter, text};
 use crate::pki::rsa_key;
 
 /// The project that has the zones.
@@ -114,7 +114,7 @@ pub(super) fn token(shared: &Shared, head: &Parts, body: &[u8]) -> Answer {
     match shared.service.vouches(field("assertion")) {
         Ok(()) => written(
             200,
-            &json!({ "access_token": shared.new_session(), "expires_in": 3599, "token_type": "Bearer" }),
+            &json!({ "access_token": shared.new_session(Provider::CloudDns), "expires_in": 3599, "token_type": "Bearer" }),
         ),
         Err(error) => refused("invalid_grant", &format!("Invalid JWT: {error:#}")),
     }
@@ -132,7 +132,7 @@ pub(super) fn throttled() -> Answer {
 }
 
 async fn result(shared: &Shared, head: &Parts, body: &[u8]) -> Result<Value, Refused> {
-    if !shared.has_session(head) {
+    if !shared.has_session(Provider::CloudDns, head) {
         return Err((
             401,
             "authError",

@@ -28,6 +28,7 @@ mod luadns;
 mod mythicbeasts;
 mod namedotcom;
 mod namesilo;
+mod netcup;
 mod netlify;
 mod ovh;
 mod porkbun;
@@ -54,7 +55,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::zones::{Texts, ZoneTexts};
-use super::{Answer, Shared, decoded, parameter, text};
+use super::{Answer, Provider, Shared, decoded, parameter, text};
 
 /// The token that may edit all zones at this provider.
 pub fn token(name: ProviderName) -> String {
@@ -148,6 +149,7 @@ fn form(name: ProviderName) -> Form {
         ProviderName::MythicBeasts => mythicbeasts::FORM,
         ProviderName::NameDotCom => namedotcom::FORM,
         ProviderName::NameSilo => namesilo::FORM,
+        ProviderName::Netcup => netcup::FORM,
         ProviderName::Netlify => netlify::FORM,
         ProviderName::Ovh => ovh::FORM,
         ProviderName::Porkbun => porkbun::FORM,
@@ -194,6 +196,7 @@ async fn answered(name: ProviderName, of: &Of<'_>) -> Answered {
         ProviderName::MythicBeasts => mythicbeasts::answered(of).await,
         ProviderName::NameDotCom => namedotcom::answered(of).await,
         ProviderName::NameSilo => namesilo::answered(of).await,
+        ProviderName::Netcup => netcup::answered(of).await,
         ProviderName::Netlify => netlify::answered(of).await,
         ProviderName::Ovh => ovh::answered(of).await,
         ProviderName::Porkbun => porkbun::answered(of).await,
@@ -215,6 +218,7 @@ async fn answered(name: ProviderName, of: &Of<'_>) -> Answered {
 pub(super) async fn answer(shared: &Shared, name: ProviderName, head: &Parts, body: &[u8]) -> Answer {
     let of = Of {
         shared,
+        name,
         head,
         body,
         path: decoded(head.uri.path()),
@@ -258,6 +262,7 @@ pub(super) fn throttled(name: ProviderName) -> Answer {
 /// A request to one of them.
 struct Of<'a> {
     shared: &'a Shared,
+    name: ProviderName,
     head: &'a Parts,
     body: &'a [u8],
     /// Without percent-encoding.
@@ -279,11 +284,11 @@ impl Of<'_> {
 
     /// A session in place of the token.
     fn new_session(&self) -> String {
-        self.shared.new_session()
+        self.shared.new_session(Provider::Other(self.name))
     }
 
     fn has_session(&self) -> bool {
-        self.shared.has_session(self.head)
+        self.shared.has_session(Provider::Other(self.name), self.head)
     }
 
     /// The parts of the path below this one.

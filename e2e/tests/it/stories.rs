@@ -15,7 +15,7 @@ use sancho_e2e::checker::{Bounds, judge};
 use sancho_e2e::front::{FrontOptions, RateLimit};
 use sancho_e2e::manifests::{Budget, certificate, cluster_issuer};
 use sancho_e2e::process::wait_for;
-use sancho_e2e::replica::NAMESPACE;
+use sancho_e2e::replica::{NAMESPACE, ReplicaOptions};
 use sancho_e2e::world::{CaOptions, World, WorldOptions};
 
 /// A CA that bears 5 requests a second and not one more.
@@ -33,6 +33,11 @@ pub const FAST: Budget = Budget {
 
 /// A world whose CA bears exactly `budget`.
 pub async fn world(replicas: usize, budget: Budget, ca: CaOptions) -> World {
+    world_of(replicas, ReplicaOptions::default(), budget, ca).await
+}
+
+/// The same, of replicas of this kind.
+pub async fn world_of(replicas: usize, replica: ReplicaOptions, budget: Budget, ca: CaOptions) -> World {
     let front = FrontOptions {
         rate: Some(RateLimit {
             per_second: budget.rate,
@@ -44,6 +49,7 @@ pub async fn world(replicas: usize, budget: Budget, ca: CaOptions) -> World {
     World::start(WorldOptions {
         ca,
         replicas,
+        replica,
         ..WorldOptions::default()
     })
     .await

@@ -74,7 +74,9 @@ pub(super) fn refused(certificate: &Certificate, refused: &Refused, now: Timesta
     let Refused { reason, message } = refused;
     let conditions = &mut status.conditions;
     set_condition(conditions, "Ready", false, reason, message, generation, &now);
-    unset_condition(conditions, "Reconciling");
+    for kind in ["Reconciling", "RateLimited"] {
+        unset_condition(conditions, kind);
+    }
     set_condition(conditions, "Stalled", true, reason, message, generation, &now);
     status
 }

@@ -17,7 +17,7 @@ pub(super) type Key = Arc<str>;
 
 /// A store keeps so many objects as they are. Those that come after are packed: that takes less memory, and a moment for each
 /// look at one.
-const FEW: usize = 500;
+const FEW: usize = 100;
 
 /// Objects whose JSON is longer than this, in bytes, are always kept as they are: there are few of them, and each is slow to
 /// unpack.

@@ -1,5 +1,7 @@
 //! Scaleway: <https://www.scaleway.com/en/developers/api/domains-and-dns/>.
 
+use std::sync::atomic::Ordering;
+
 use hyper::Method;
 use hyper::header::HeaderName;
 use serde_json::{Value, json};
@@ -33,6 +35,15 @@ pub(super) async fn answered(of: &Of<'_>) -> Answered {
             let (zone, body) = (of.zone(zone)?, of.json()?);
             if body["disallow_new_zone_creation"] != json!(true) {
                 return Err((400, "a zone would be made of a name that is in none".into()));
+            }
+            let changes = body["changes"].as_array().into_iter().flatten();
+            let deleted: Vec<&str> = changes
+                .filter_map(|change| change["delete"]["id"].as_str())
+                .collect();
+            if let [first, _, ..] = deleted.as_slice()
+                && of.shared.is_one_gone.swap(false, Ordering::Relaxed)
+            {
+                of.delete(zone, first).await?;
             }
             for change in body["changes"].as_array().into_iter().flatten() {
                 let (added, deleted) = (&change["add"]["records"], &change["delete"]["id"]);

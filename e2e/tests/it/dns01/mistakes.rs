@@ -42,7 +42,7 @@ async fn each_mistake_is_told_with_its_mend_before_the_ca_is_asked() {
     let looping =
         "_acme-challenge.one CNAME _acme-challenge.two\n_acme-challenge.two CNAME _acme-challenge.one";
     options.bind.as_mut().unwrap().fixed_zones = vec![("fixed.example".to_owned(), looping.to_owned())];
-    let world = traced(1, options).await;
+    let world = traced(1, FAST, options).await;
     let bind = world.bind().unwrap();
     apply_key(&world, "tsig", KEY).await;
     apply_key(&world, "wrong", "d3Jvbmc=").await;

@@ -37,7 +37,7 @@ const REFUSING: [ProviderName; 4] = [
 async fn providers_by_one_form_write_under_the_same_names_at_once_and_keep_each_others_values() {
     let mut options = by_api();
     options.bind.as_mut().unwrap().fixed_zones = vec![("other.example".to_owned(), String::new())];
-    let world = traced(2, options).await;
+    let world = traced(2, FAST, options).await;
     apply_key(&world, "wrong", "wrong-but-secret").await;
     for provider in ProviderName::ALL {
         let name = provider.word();
@@ -130,4 +130,20 @@ async fn a_shards_values_go_by_one_request_where_the_api_has_it() {
         // The zone is found, and listed before each of two changes; sessions end after some requests.
         assert!((5..=8).contains(&its.len()), "{provider:?}: {its:#?}");
     }
+}
+
+#[tokio::test]
+async fn a_value_that_somebody_else_deletes_meanwhile_does_not_keep_the_others_there() {
+    let world = world(1, FAST, by_api()).await;
+    let provider = ProviderName::Scaleway;
+    let (name, api) = (provider.word(), world.dns_api().unwrap());
+    apply_key(&world, name, &token(provider)).await;
+    api.lose_one();
+    let names: Vec<String> = (1..=6).map(|number| format!("host-{number}.{SHOP}")).collect();
+    apply(&world, name, other(provider, name), &names).await;
+    ready(&world, name, Duration::from_secs(120)).await;
+    no_record_left(&world).await;
+    let asked = api.asked();
+    let gone = asked.iter().filter(|one| one.status == 404).count();
+    assert_eq!(gone, 1, "{asked:#?}");
 }

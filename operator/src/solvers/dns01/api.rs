@@ -438,8 +438,8 @@ fn outcome(
 fn no_answer(name: &str, error: &SendError) -> String {
     if let SendError::Lost(Lost::TooLong { limit, .. }) = error {
         return format!(
-            "the API of {name} answers with more than the {limit} bytes that are read: have a CNAME at _acme-challenge of \
-             the name lead to a zone with fewer records"
+            "the API of {name} answers with more than the {limit} bytes that are read: use credentials that show fewer \
+             zones and records"
         );
     }
     let what = match error {

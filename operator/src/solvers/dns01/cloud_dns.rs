@@ -231,7 +231,8 @@ impl CloudDns {
         match response.status {
             401 => self.account.refused(
                 &words,
-                "put the key file (JSON) of a service account into the Secret of dns01.cloudDNS.serviceAccountSecretRef",
+                "Google has given this service account a token just now, so see that it is not disabled, and that the Cloud \
+                 DNS API is enabled in dns01.cloudDNS.project",
             ),
             403 => DnsFault::new(
                 UPDATE_REFUSED,

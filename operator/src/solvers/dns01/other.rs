@@ -27,7 +27,7 @@ const REMEMBERED: Duration = Duration::from_secs(600);
 /// The most pages of a zone's records that are read.
 const MOST_PAGES: usize = 500;
 /// The most records that are changed by one request, of an API that has several by one.
-const MOST_AT_ONCE: usize = 50;
+const MOST_AT_ONCE: usize = 100;
 
 /// An account at a provider.
 pub(super) struct Other {
@@ -112,8 +112,15 @@ impl Other {
             Wish::Gone => {
                 let is_unwanted = |found: &&Found| records.iter().any(|record| is(found, record, zone));
                 let unwanted: Vec<&Found> = there.iter().filter(is_unwanted).collect();
+                let mut is_one_gone = false;
                 for some in unwanted.chunks(MOST_AT_ONCE) {
-                    self.delete(&at, some).await?;
+                    is_one_gone |= self.delete(&at, some).await?;
+                }
+                if is_one_gone {
+                    let there = self.records(&at).await?;
+                    for found in there.iter().filter(is_unwanted) {
+                        self.deleted(&at, self.api.delete(&at, found)).await?;
+                    }
                 }
             }
         }
@@ -125,21 +132,15 @@ impl Other {
         Ok(())
     }
 
-    /// Deletes these records. One that is gone already is as good as deleted.
-    async fn delete(&self, at: &Zone<'_>, found: &[&Found]) -> Result<(), DnsFault> {
+    /// Deletes these records. Was one of several gone already, so that the others may be there still?
+    async fn delete(&self, at: &Zone<'_>, found: &[&Found]) -> Result<bool, DnsFault> {
         let asks = self.api.delete_all(at, found);
         let is_several = asks.len() < found.len();
         let mut is_one_gone = false;
         for ask in asks {
             is_one_gone |= self.deleted(at, ask).await?;
         }
-        if is_several && is_one_gone {
-            // The others may be there still.
-            for found in found {
-                self.deleted(at, self.api.delete(at, found)).await?;
-            }
-        }
-        Ok(())
+        Ok(is_several && is_one_gone)
     }
 
     /// Asks for something to be deleted. Was it gone already?

@@ -2,7 +2,7 @@
 //!
 //! # Guarantees
 //! - An account has one session in this process, whoever uses it.
-//! - One that the API ends before its time is begun anew, and what it was refused for is asked once more. One that is
+//! - One that the API ends before its time is begun anew, and what it was refused for is asked again. One that is
 //!   refused right after its login is not: something else is wrong then.
 
 use std::time::Duration;
@@ -15,6 +15,8 @@ use super::fault::DnsFault;
 
 /// As what it is remembered.
 const SESSION: &str = "a session";
+/// Others may begin sessions meanwhile, which end as well.
+const MOST_TRIES: u32 = 3;
 
 /// What was given out.
 pub(super) struct Granted {
@@ -39,21 +41,19 @@ impl Account {
         L: Future<Output = Result<Granted, DnsFault>> + Send,
         S: Future<Output = Result<Response, DnsFault>> + Send,
     {
-        let (token, is_new) = self.session(&log_in).await?;
-        let response = send(token.clone()).await?;
-        if !is_ended(&response) {
-            return Ok(response);
-        }
-        self.forget_if(SESSION, &token);
-        if is_new {
-            return Ok(response);
-        }
-        let (token, _) = self.session(&log_in).await?;
-        let response = send(token.clone()).await?;
-        if is_ended(&response) {
+        let mut left = MOST_TRIES;
+        loop {
+            let (token, is_new) = self.session(&log_in).await?;
+            let response = send(token.clone()).await?;
+            if !is_ended(&response) {
+                return Ok(response);
+            }
             self.forget_if(SESSION, &token);
+            left -= 1;
+            if is_new || left == 0 {
+                return Ok(response);
+            }
         }
-        Ok(response)
     }
 
     /// The session's token, and whether it was had for this request.

@@ -27,6 +27,7 @@ mod luadns;
 mod mythicbeasts;
 mod namedotcom;
 mod namesilo;
+mod netcup;
 mod netlify;
 mod ovh;
 mod porkbun;
@@ -92,6 +93,7 @@ pub(super) fn of(name: ProviderName) -> &'static dyn Api {
         ProviderName::MythicBeasts => &mythicbeasts::MythicBeasts,
         ProviderName::NameDotCom => &namedotcom::NameDotCom,
         ProviderName::NameSilo => &namesilo::NameSilo,
+        ProviderName::Netcup => &netcup::Netcup,
         ProviderName::Netlify => &netlify::Netlify,
         ProviderName::Ovh => &ovh::Ovh,
         ProviderName::Porkbun => &porkbun::Porkbun,
