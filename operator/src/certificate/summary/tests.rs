@@ -462,3 +462,22 @@ fn a_plan_that_published_quotas_stretch_says_how_long() {
     assert!(ready.ends_with(&message), "{ready}");
     assert_eq!(said(SERVER).0, None);
 }
+
+#[test]
+fn what_is_refused_waits_for_an_edit_and_no_longer_for_the_budget() {
+    let mut certificate = certificate();
+    let mut status = CertificateStatus::default();
+    for kind in ["Reconciling", "RateLimited"] {
+        let conditions = &mut status.conditions;
+        set_condition(conditions, kind, true, "Some", "", Some(1), &clock::time(at(50)));
+    }
+    certificate.status = Some(status);
+    let no = Refused {
+        reason: "InvalidName",
+        message: "it is none".into(),
+    };
+    let status = refused(&certificate, &no, at(100));
+    let kinds: Vec<&str> = status.conditions.iter().map(|c| c.type_.as_str()).collect();
+    assert_eq!(kinds, ["Ready", "Stalled"]);
+    assert_eq!(says(&status, "Stalled").0, "True");
+}

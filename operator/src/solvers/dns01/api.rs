@@ -143,6 +143,7 @@ pub(super) struct Account {
 }
 
 /// One request.
+#[derive(Clone)]
 pub(super) struct ApiRequest<'a> {
     /// What kind of request it is, for logs and metrics: one of a fixed few words.
     pub(super) kind: &'static str,

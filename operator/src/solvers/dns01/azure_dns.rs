@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use hyper::Method;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use sancho_core::response::Response;
 use sancho_core::shown::shown_within;
 use sancho_crds::{AzureDns as Settings, AzureEnvironment};
@@ -212,29 +212,9 @@ impl AzureDns {
         condition: Option<(HeaderName, &str)>,
         body: Option<&Value>,
     ) -> Result<Response, DnsFault> {
-        let send = |token| self.send_as(token, kind, method.clone(), path.clone(), condition.clone(), body);
-        self.account
-            .in_session(|| self.token(), send, |response| response.status == 401)
-            .await
-    }
-
-    /// Sends with this token.
-    async fn send_as(
-        &self,
-        token: Zeroizing<String>,
-        kind: &'static str,
-        method: Method,
-        path: String,
-        condition: Option<(HeaderName, &str)>,
-        body: Option<&Value>,
-    ) -> Result<Response, DnsFault> {
-        let bearer = Zeroizing::new(format!("Bearer {}", *token));
-        let mut headers = vec![(AUTHORIZATION, header(&bearer)?)];
+        let mut headers = Vec::new();
         if let Some((name, value)) = condition {
             headers.push((name, header(value)?));
-        }
-        if body.is_some() {
-            headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
         }
         let request = ApiRequest {
             kind,
@@ -244,7 +224,9 @@ impl AzureDns {
             headers,
             body: body.map(Value::to_string).unwrap_or_default().into(),
         };
-        self.account.send(request, |_| false).await
+        self.account
+            .send_as_bearer(|| self.token(), request, |_| false)
+            .await
     }
 
     fn fault(&self, response: &Response, zone: &str) -> DnsFault {

@@ -9,17 +9,15 @@ mod token;
 use std::time::Duration;
 
 use hyper::Method;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use sancho_core::response::Response;
 use sancho_core::shown::shown_within;
 use sancho_crds::CloudDns as Settings;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use zeroize::Zeroizing;
 
 use self::token::ServiceAccount;
 use super::TxtRecord;
-use super::api::{Account, ApiRequest, encoded, header};
+use super::api::{Account, ApiRequest, encoded};
 use super::credentials::Credentials;
 use super::fault::{DnsFault, UPDATE_REFUSED, ZONE_REFUSED};
 use super::sets::{Applied, Set, SetChange, Wish, Zone, bring_about};
@@ -191,36 +189,16 @@ impl CloudDns {
         path: String,
         body: Option<&Value>,
     ) -> Result<Response, DnsFault> {
-        let log_in = || self.service.token(&self.account);
-        let send = |token| self.send_as(token, kind, method.clone(), path.clone(), body);
-        self.account
-            .in_session(log_in, send, |response| response.status == 401)
-            .await
-    }
-
-    /// Sends with this token.
-    async fn send_as(
-        &self,
-        token: Zeroizing<String>,
-        kind: &'static str,
-        method: Method,
-        path: String,
-        body: Option<&Value>,
-    ) -> Result<Response, DnsFault> {
-        let bearer = Zeroizing::new(format!("Bearer {}", *token));
-        let mut headers = vec![(AUTHORIZATION, header(&bearer)?)];
-        if body.is_some() {
-            headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
-        }
         let request = ApiRequest {
             kind,
             method,
             host: HOST,
             path,
-            headers,
+            headers: Vec::new(),
             body: body.map(Value::to_string).unwrap_or_default().into(),
         };
-        self.account.send(request, is_throttle).await
+        let log_in = || self.service.token(&self.account);
+        self.account.send_as_bearer(log_in, request, is_throttle).await
     }
 
     fn fault(&self, response: &Response, zone: &str) -> DnsFault {

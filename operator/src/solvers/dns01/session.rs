@@ -7,10 +7,11 @@
 
 use std::time::Duration;
 
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use sancho_core::response::Response;
 use zeroize::Zeroizing;
 
-use super::api::Account;
+use super::api::{Account, ApiRequest, header};
 use super::fault::DnsFault;
 
 /// As what it is remembered.
@@ -54,6 +55,35 @@ impl Account {
                 return Ok(response);
             }
         }
+    }
+
+    /// Sends a request whose body, if it has one, is JSON, and that the session's token lets in as a bearer (RFC 6750).
+    ///
+    /// # Errors
+    /// Those of `log_in` and [`Account::send`].
+    pub(super) async fn send_as_bearer<L>(
+        &self,
+        log_in: impl Fn() -> L + Send + Sync,
+        mut request: ApiRequest<'_>,
+        is_throttle: impl Fn(&Response) -> bool + Copy + Send + Sync + 'static,
+    ) -> Result<Response, DnsFault>
+    where
+        L: Future<Output = Result<Granted, DnsFault>> + Send,
+    {
+        if !request.body.is_empty() {
+            let json = HeaderValue::from_static("application/json");
+            request.headers.push((CONTENT_TYPE, json));
+        }
+        let send = |token: Zeroizing<String>| {
+            let mut request = request.clone();
+            async move {
+                let bearer = Zeroizing::new(format!("Bearer {}", *token));
+                request.headers.push((AUTHORIZATION, header(&bearer)?));
+                self.send(request, is_throttle).await
+            }
+        };
+        self.in_session(log_in, send, |response| response.status == 401)
+            .await
     }
 
     /// The session's token, and whether it was had for this request.
