@@ -78,9 +78,6 @@ pub struct Asked {
     pub throttled: bool,
 }
 
-/// A session ends after so many requests, long before its time: who is asked with one that has ended says so.
-const SESSION: u32 = 5;
-
 /// What is refused.
 #[derive(Debug, Clone, Copy)]
 struct Limit {
@@ -250,11 +247,12 @@ impl DnsApi {
 }
 
 impl Shared {
-    /// Gives out what lets in by `AUTHORIZATION: Bearer` in place of credentials.
-    fn new_session(&self, of: Provider) -> String {
+    /// Gives out what lets in by `AUTHORIZATION: Bearer` in place of credentials. It ends after so many `requests`, long before
+    /// its time: who is asked with one that has ended says so.
+    fn new_session(&self, of: Provider, requests: u32) -> String {
         let mut sessions = lock(&self.sessions);
         let session = format!("session-{}-of-no-use-elsewhere", sessions.len());
-        sessions.insert(session.clone(), (of, SESSION));
+        sessions.insert(session.clone(), (of, requests));
         session
     }
 

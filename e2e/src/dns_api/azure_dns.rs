@@ -75,7 +75,7 @@ pub(super) fn token(shared: &Shared, head: &Parts, body: &[u8]) -> Answer {
     }
     written(
         200,
-        &json!({ "token_type": "Bearer", "expires_in": 3599, "access_token": shared.new_session(Provider::AzureDns) }),
+        &json!({ "token_type": "Bearer", "expires_in": 3599, "access_token": shared.new_session(Provider::AzureDns, 3) }),
     )
 }
 

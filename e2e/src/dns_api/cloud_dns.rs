@@ -114,7 +114,7 @@ pub(super) fn token(shared: &Shared, head: &Parts, body: &[u8]) -> Answer {
     match shared.service.vouches(field("assertion")) {
         Ok(()) => written(
             200,
-            &json!({ "access_token": shared.new_session(Provider::CloudDns), "expires_in": 3599, "token_type": "Bearer" }),
+            &json!({ "access_token": shared.new_session(Provider::CloudDns, 3), "expires_in": 3599, "token_type": "Bearer" }),
         ),
         Err(error) => refused("invalid_grant", &format!("Invalid JWT: {error:#}")),
     }

@@ -284,7 +284,7 @@ impl Of<'_> {
 
     /// A session in place of the token.
     fn new_session(&self) -> String {
-        self.shared.new_session(Provider::Other(self.name))
+        self.shared.new_session(Provider::Other(self.name), 5)
     }
 
     fn has_session(&self) -> bool {
