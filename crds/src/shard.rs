@@ -72,6 +72,10 @@ pub struct CertificateShardSpec {
     #[schemars(length(max = 100), inner(length(min = 1, max = 45)))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ip_addresses: Vec<String>,
+    /// Names that its certificate serves and that other shards are to have: it keeps them until those serve them.
+    #[schemars(length(max = 100), inner(length(min = 1, max = 253)))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept_names: Vec<String>,
     /// How long its certificate is to be valid, as a Go duration.
     #[schemars(schema_with = "crate::rules::duration")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -124,12 +128,19 @@ pub struct CertificateShardSpec {
 }
 
 impl CertificateShardSpec {
-    /// All its names: DNS names, then addresses. No text is both.
+    /// All names that its certificate is to have: its own, and those that it keeps. No text stands there twice.
     pub fn names(&self) -> Vec<String> {
+        let mut names = self.own_names();
+        names.extend(self.kept_names.iter().cloned());
+        names
+    }
+
+    /// The names that the plan gives it: DNS names, then addresses.
+    pub fn own_names(&self) -> Vec<String> {
         self.dns_names.iter().chain(&self.ip_addresses).cloned().collect()
     }
 
-    /// How many names it has.
+    /// How many names the plan gives it; none once it is only there for those that it keeps.
     pub fn name_count(&self) -> usize {
         self.dns_names.len() + self.ip_addresses.len()
     }

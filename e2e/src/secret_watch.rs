@@ -1,9 +1,9 @@
 //! The TLS Secrets of a namespace, watched through a whole run: no moment without one that was there once, none with a
-//! key that is not its certificate's.
+//! key that is not its certificate's; and which names were in none of them for a while.
 //!
 //! A watch shows every version, as long as it is not begun anew; then the list that it begins with is compared.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +29,10 @@ struct Seen {
     has_begun: bool,
     /// The TLS Secrets that are there.
     present: BTreeSet<String>,
+    /// The names of the certificates in them.
+    served: BTreeMap<String, Vec<String>>,
+    /// The names that were in one and then in none, and what was written when that began.
+    lost: BTreeMap<String, String>,
     /// Those of a list that is not complete yet.
     listed: BTreeSet<String>,
     versions: usize,
@@ -68,6 +72,13 @@ impl SecretWatch {
         lock(&self.seen).violations.clone()
     }
 
+    /// Which of these names were in a Secret and then in none, be it for a moment, and since when.
+    pub fn lost(&self, names: &[String]) -> Vec<String> {
+        let seen = lock(&self.seen);
+        let lost = names.iter().filter_map(|name| seen.lost.get(name));
+        lost.cloned().collect()
+    }
+
     /// How many versions of TLS Secrets were seen.
     pub fn versions(&self) -> usize {
         lock(&self.seen).versions
@@ -99,6 +110,7 @@ impl Seen {
                 let gone: Vec<String> = self.present.difference(&self.listed).cloned().collect();
                 for name in gone {
                     self.violated(&name, "is gone");
+                    self.serves(&name, Vec::new());
                 }
                 self.present = std::mem::take(&mut self.listed);
             }
@@ -111,6 +123,7 @@ impl Seen {
             Event::Delete(secret) => {
                 if self.present.remove(&secret.name_any()) {
                     self.violated(&secret.name_any(), "is gone");
+                    self.serves(&secret.name_any(), Vec::new());
                 }
             }
         }
@@ -121,8 +134,20 @@ impl Seen {
             return;
         }
         self.versions += 1;
-        if let Err(error) = fits(secret) {
-            self.violated(&secret.name_any(), &format!("{error:#}"));
+        match fits(secret) {
+            Ok(leaf) => self.serves(&secret.name_any(), leaf.dns_names),
+            Err(error) => self.violated(&secret.name_any(), &format!("{error:#}")),
+        }
+    }
+
+    /// From now on the Secret serves these names.
+    fn serves(&mut self, secret: &str, names: Vec<String>) {
+        let before = self.served.insert(secret.to_owned(), names).unwrap_or_default();
+        for name in before {
+            if !self.served.values().any(|names| names.contains(&name)) {
+                let words = format!("{}: no Secret has {name}, as {secret} had", Timestamp::now());
+                self.lost.entry(name).or_insert(words);
+            }
         }
     }
 
@@ -136,8 +161,8 @@ fn is_tls(secret: &Secret) -> bool {
     secret.type_.as_deref() == Some("kubernetes.io/tls")
 }
 
-/// Does a TLS Secret hold a certificate and its own key?
-fn fits(secret: &Secret) -> Result<()> {
+/// The certificate that a TLS Secret holds with its own key.
+fn fits(secret: &Secret) -> Result<Leaf> {
     let data = secret.data.as_ref().context("holds nothing")?;
     let chain = data.get("tls.crt").context("has no tls.crt")?;
     let key = data.get("tls.key").context("has no tls.key")?;
@@ -146,7 +171,7 @@ fn fits(secret: &Secret) -> Result<()> {
         leaf.is_of_key(&key.0).context("holds no key")?,
         "holds a key that is not its certificate's"
     );
-    Ok(())
+    Ok(leaf)
 }
 
 #[cfg(test)]
@@ -194,6 +219,28 @@ mod tests {
             seen.violations
         );
         assert!(seen.violations[0].ends_with("Secret a holds a key that is not its certificate's"));
+    }
+
+    #[test]
+    fn a_name_is_lost_once_no_secret_has_it() {
+        let ((chain, key), (other, other_key)) = (pair(), {
+            let pair = rcgen::generate_simple_self_signed(["shop.example".to_owned()]).unwrap();
+            (pair.cert.pem(), pair.signing_key.serialize_pem())
+        });
+        let mut seen = Seen::default();
+        for name in ["a", "b"] {
+            seen.note(&Event::Apply(secret(name, &chain, &key)));
+        }
+        seen.note(&Event::Apply(secret("a", &other, &other_key)));
+        assert!(seen.lost.is_empty(), "b has it");
+        seen.note(&Event::Delete(secret("b", &chain, &key)));
+        assert_eq!(seen.lost.keys().collect::<Vec<_>>(), ["www.example"]);
+        // That it comes back does not undo it.
+        seen.note(&Event::Apply(secret("a", &chain, &key)));
+        assert_eq!(
+            seen.lost.keys().collect::<Vec<_>>(),
+            ["shop.example", "www.example"]
+        );
     }
 
     #[test]

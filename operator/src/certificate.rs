@@ -7,6 +7,7 @@
 mod cap;
 mod commit;
 mod controller;
+mod hand_over;
 pub mod preview;
 mod rebuild;
 mod revoked;

@@ -17,7 +17,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
-use sancho_crds::CertificateShard;
+use sancho_crds::{CertificateShard, RevocationReason};
 use zeroize::Zeroizing;
 
 use self::keystore::Asked;
@@ -34,6 +34,8 @@ pub const TARGET_ANNOTATION: &str = "sancho.dev/target";
 pub const GROUP_ANNOTATION: &str = "sancho.dev/group";
 /// The shard's number, for the same purpose.
 pub const INDEX_ANNOTATION: &str = "sancho.dev/index";
+/// The fingerprint of a chain in it that was revoked, and the reason: a shard's status, which knows it too, can be deleted.
+pub const REVOKED_ANNOTATION: &str = "sancho.dev/revoked";
 /// The field manager of all that Sancho applies.
 pub const FIELD_MANAGER: &str = "sancho";
 
@@ -316,6 +318,35 @@ pub async fn label(api: &Api<Secret>, shard: &CertificateShard) -> Result<(), Se
         .patch(name, &PatchParams::default(), &Patch::Merge(patch))
         .await;
     written.map(drop).map_err(|error| failed(name, &error))
+}
+
+/// Writes at a Secret that the chain with this fingerprint was revoked, which may be in it no longer.
+///
+/// # Errors
+/// [`SecretError::Api`] if the API server refused or did not answer.
+pub async fn mark_revoked(
+    api: &Api<Secret>,
+    name: &str,
+    fingerprint: &str,
+    reason: RevocationReason,
+) -> Result<(), SecretError> {
+    let value = format!("{fingerprint} {reason}");
+    let patch = serde_json::json!({ "metadata": { "annotations": { REVOKED_ANNOTATION: value } } });
+    let written = api
+        .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+        .await;
+    match written {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        written => written.map(drop).map_err(|error| failed(name, &error)),
+    }
+}
+
+/// Why the chain in a Secret was revoked, if the Secret says that it was.
+#[must_use]
+pub fn revoked(secret: &Secret) -> Option<RevocationReason> {
+    let (fingerprint, reason) = secret.annotations().get(REVOKED_ANNOTATION)?.split_once(' ')?;
+    let is_its = crate::chain::fingerprint(chain(secret)?) == fingerprint;
+    RevocationReason::parse(reason).ok().filter(|_| is_its)
 }
 
 /// Removes an annotation of a Secret, if it still has this value.

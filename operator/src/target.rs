@@ -16,8 +16,8 @@ pub fn target(shard: &CertificateShardSpec, server: &str) -> String {
         IssuerKind::Issuer => "Issuer",
         IssuerKind::ClusterIssuer => "ClusterIssuer",
     };
-    let all = shard.dns_names.iter().chain(&shard.ip_addresses);
-    let mut names: Vec<&str> = all.map(String::as_str).collect();
+    let all = [&shard.dns_names, &shard.ip_addresses, &shard.kept_names];
+    let mut names: Vec<&str> = all.into_iter().flatten().map(String::as_str).collect();
     names.sort_unstable();
     let parts = [kind, issuer.name.as_str(), server].into_iter().chain(names);
     // No DNS name has a colon in it and no address a letter after f, so that none of these is taken for one.

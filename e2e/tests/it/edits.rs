@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
+use anyhow::ensure;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
+use sancho_crds::CertificateShard;
 use sancho_e2e::manifests::{certificate, names};
 use sancho_e2e::process::wait_for;
-use sancho_e2e::world::CaOptions;
+use sancho_e2e::secret_watch::SecretWatch;
+use sancho_e2e::world::{CaOptions, World};
+use serde_json::json;
 
-use crate::stories::{FAST, apply_certificate, apply_issuer, orders, ready, secrets, world};
+use crate::stories::{FAST, apply_certificate, apply_issuer, orders, ready, secrets, shards, world};
 
 #[tokio::test]
 async fn an_edit_reissues_only_its_shard_and_a_deleted_secret_comes_back() {
@@ -55,6 +59,70 @@ async fn an_edit_reissues_only_its_shard_and_a_deleted_secret_comes_back() {
     .await
     .unwrap();
     assert_eq!(secrets(&world).await["shop-tls-1"].0, third["shop-tls-1"].0);
+}
+
+/// Splits and groups names that are served, and waits until all is as asked: each with its shards' Secrets.
+async fn regrouped(world: &World, sharding: serde_json::Value, expected: &[&str]) -> Vec<CertificateShard> {
+    let mut manifest = certificate("shop", "ca", &names(6), 6);
+    manifest["spec"]["sharding"] = sharding;
+    manifest["spec"]["secretDeletionPolicy"] = "Delete".into();
+    world.cluster.apply_yaml(&manifest.to_string()).await.unwrap();
+    ready(world, "shop", Duration::from_secs(60)).await;
+    wait_for("nothing to be kept", Duration::from_secs(60), &[], async || {
+        let shards = shards(world).await;
+        let mut present: Vec<&str> = shards
+            .iter()
+            .map(|shard| shard.spec.secret_name.as_str())
+            .collect();
+        present.sort_unstable();
+        ensure!(present == expected, "{present:?}");
+        let is_one_kept = shards.iter().any(|shard| !shard.spec.kept_names.is_empty());
+        Ok((!is_one_kept).then_some(shards))
+    })
+    .await
+    .unwrap()
+}
+
+/// What has a name goes on serving it until another Secret does, though Secrets are deleted with their shards.
+#[tokio::test]
+async fn names_that_move_to_other_secrets_are_served_all_the_time() {
+    let mut options = sancho_e2e::world::WorldOptions {
+        replicas: 2,
+        ..Default::default()
+    };
+    options.cluster.controller_manager = true;
+    let world = World::start(options).await.unwrap();
+    apply_issuer(&world, FAST).await;
+    regrouped(&world, json!({ "maxNames": 6 }), &["shop-tls"]).await;
+    let api: Api<Secret> = Api::namespaced(world.cluster.client(), "default");
+    let watch = SecretWatch::start(api).await.unwrap();
+    assert_eq!(orders(&world).await, 1);
+
+    let split = regrouped(
+        &world,
+        json!({ "maxNames": 2 }),
+        &["shop-tls", "shop-tls-1", "shop-tls-2"],
+    )
+    .await;
+    assert_eq!(watch.lost(&names(6)), Vec::<String>::new());
+    // One for each, and none to keep anything.
+    assert_eq!(orders(&world).await, 4);
+
+    // All that the last one has becomes a group's: its Secret goes once the group's is there.
+    let last = split.iter().find(|shard| shard.spec.index == 2).unwrap();
+    let group = json!([{ "name": "front", "dnsNames": last.spec.dns_names }]);
+    let sharding = json!({ "maxNames": 2, "groups": group });
+    regrouped(&world, sharding, &["shop-tls", "shop-tls-1", "shop-tls-front"]).await;
+    assert_eq!(orders(&world).await, 5);
+    wait_for(
+        "the Secret that nothing needs to be deleted",
+        Duration::from_secs(60),
+        &[],
+        async || Ok(secrets(&world).await.get("shop-tls-2").is_none().then_some(())),
+    )
+    .await
+    .unwrap();
+    assert_eq!(watch.lost(&names(6)), Vec::<String>::new());
 }
 
 /// The Secret that it had before still holds the certificate of that time.

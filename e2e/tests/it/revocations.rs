@@ -162,6 +162,41 @@ async fn a_certificate_is_revoked_in_all_its_secrets_and_issued_anew_with_other_
     judged(&world, FAST);
 }
 
+/// Nothing but its Secret is left of a Certificate that is deleted: neither its revoked certificate nor the key that is not
+/// safe comes back with it.
+#[tokio::test]
+async fn what_was_revoked_is_not_used_again_by_who_comes_after() {
+    let world = two_shards(2).await;
+    let before = leaves(&world).await;
+    annotate(&world, &["scert", "shop"], "sancho.dev/paused=true").await;
+    annotate(&world, &["scert", "shop"], "sancho.dev/revoke=keyCompromise").await;
+    wait_for("all to be revoked", PATIENCE, &[], async || {
+        let shards = shards(&world).await;
+        let revoked = shards.iter().filter_map(revocation);
+        Ok((revoked.filter(|revocation| revocation.revoked.is_some()).count() == 2).then_some(()))
+    })
+    .await
+    .unwrap();
+    assert_eq!(leaves(&world).await, before, "paused");
+    world.cluster.kubectl(&["delete", "scert", "shop"]).await.unwrap();
+    // No garbage collector runs here.
+    world
+        .cluster
+        .kubectl(&["delete", "certificateshards", "--all"])
+        .await
+        .unwrap();
+    let mut manifest = certificate("shop", "ca", &names(2), 1);
+    manifest["spec"]["privateKey"] = json!({ "rotationPolicy": "Never" });
+    world.cluster.apply_yaml(&manifest.to_string()).await.unwrap();
+    ready(&world, "shop", PATIENCE).await;
+    let after = leaves(&world).await;
+    for (secret, old) in &before {
+        assert_ne!(after[secret].serial, old.serial, "{secret}");
+        assert_ne!(after[secret].public_key, old.public_key, "{secret}");
+        assert_eq!(status(&world, &after[secret]).await, "Valid", "{secret}");
+    }
+}
+
 #[tokio::test]
 async fn a_bad_reason_is_told_and_one_secret_alone_is_revoked_by_its_own_annotation() {
     let world = two_shards(1).await;

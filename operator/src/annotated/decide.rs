@@ -178,7 +178,7 @@ fn written<'a>(
             .map(|shard| {
                 (
                     shard.spec.secret_name.clone(),
-                    shard.spec.names().into_iter().collect(),
+                    shard.spec.own_names().into_iter().collect(),
                 )
             })
             .collect()

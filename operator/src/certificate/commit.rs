@@ -12,7 +12,7 @@
 //! create shards of the plan that it lost. A name can then stand in two shards until the next look,
 //! which that write itself brings about, mends it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams, Preconditions};
@@ -20,8 +20,10 @@ use kube::{Api, Resource, ResourceExt};
 use sancho_crds::{Certificate, CertificateShard, CertificateShardSpec, CertificateShardStatus, PlanStatus};
 
 use super::cap::IssuerCap;
+use super::hand_over::{self, Today, has_secret};
 use super::rebuild;
 use super::wanted::{Refused, Wanted, assignment, is_owned, wanted};
+use crate::clock;
 use crate::context::{Context, full_name};
 use crate::found_by;
 use crate::secrets::ties;
@@ -83,6 +85,7 @@ pub(super) async fn commit(
         Ok(planned) => planned,
         Err(refused) => return Ok(Committed::Refused(refused)),
     };
+    let planned = with_kept(context, planned, &present, cap, server).await?;
     let generation = certificate.metadata.generation.unwrap_or_default();
     if let Some(plan) = &old_plan
         && !plan.settled
@@ -160,6 +163,36 @@ async fn owned_shards(
         .filter(|shard| is_owned(shard, certificate))
         .map(|shard| (shard.name_any(), shard))
         .collect())
+}
+
+/// `planned`, with what shards have to keep, from live reads of the Secrets that matter.
+async fn with_kept(
+    context: &Context,
+    planned: Wanted,
+    present: &HashMap<String, CertificateShard>,
+    cap: IssuerCap,
+    server: Option<&str>,
+) -> Result<Wanted, kube::Error> {
+    let now = clock::now();
+    let mut certified = HashMap::new();
+    for shard in hand_over::losing(&planned, present.values(), now) {
+        let secrets = context.secrets(&shard.namespace().unwrap_or_default());
+        let secret = secrets.get_opt(&shard.spec.secret_name).await?;
+        let chain = secret.as_ref().and_then(crate::secrets::chain);
+        // What holds no certificate serves nothing.
+        let names = chain.and_then(|chain| crate::chain::names(chain).ok());
+        let names: BTreeSet<String> = names.unwrap_or_default().into_iter().collect();
+        certified.insert(shard.name_any(), names);
+    }
+    let today = Today {
+        shards: present.values().collect(),
+        certified,
+        has_secret: &|shard| has_secret(context, shard),
+        server,
+        most_names: cap.with(None),
+        now,
+    };
+    Ok(hand_over::with_kept(planned, &today))
 }
 
 /// What is to be written and what is to be deleted; nothing if all is as planned.

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::CertificateKey;
 use super::cap::{IssuerCap, told};
 use super::commit::{Committed, PATIENCE, commit, is_as_planned};
+use super::hand_over::{self, Today, has_secret};
 use super::summary::{BudgetWait, IssuerState, refused, summary};
 use super::wanted::{Refused, Wanted, assignment, clash, is_owned, not_allowed, wanted};
 use super::{revoked, tie};
@@ -225,6 +226,16 @@ async fn reconcile(
         // The other one may go away without a word to this one.
         return Ok(Some(PATIENCE));
     }
+    let today = Today {
+        shards: own.clone(),
+        // Who loses names differs from its plan anyway.
+        certified: HashMap::new(),
+        has_secret: &|shard| has_secret(context, shard),
+        server: issuer.server(),
+        most_names: cap.with(None),
+        now: clock::now(),
+    };
+    let planned = hand_over::with_kept(planned, &today);
     let generation = certificate.metadata.generation.unwrap_or_default();
     let is_settled = plan
         .as_ref()
@@ -261,7 +272,8 @@ async fn reconcile(
             return Ok(Some(AGAIN));
         }
         let estimate = (!is_ready).then_some(ESTIMATE_AGAIN);
-        return Ok([again, expiry, estimate].into_iter().flatten().min());
+        let renewal = hand_over::next_look(&own, now);
+        return Ok([again, expiry, estimate, renewal].into_iter().flatten().min());
     }
     let head_start = context.head_start(certificate.metadata.uid.as_deref().unwrap_or_default());
     if let Some(wait) = wait_for_more_edits(memory, generation, plan.is_some(), head_start) {

@@ -1,5 +1,6 @@
 //! What an edit would do, before it is applied: today's shards beside those that are to be. Pure.
 
+use jiff::Timestamp;
 use kube::ResourceExt;
 use sancho_core::plan::PlannedShard;
 use sancho_crds::{Acme, Allowed, Certificate, CertificateShard, CertificateShardSpec, IssuerStatus};
@@ -8,7 +9,7 @@ use sancho_limiter::Cost;
 use super::cap::IssuerCap;
 use super::wanted::{assignment, clash, is_owned, not_allowed, wanted};
 use crate::queue::Priority;
-use crate::quotas::published::{Stretch, stretch};
+use crate::quotas::published::{Stretch, granted, stretch};
 use crate::shard::decide::{cost, is_renewed_by_hand};
 use crate::shard::quarantine::is_wanted;
 use crate::shard::revocation;
@@ -85,11 +86,11 @@ pub struct Around<'a> {
     pub issuer: Option<&'a IssuerStatus>,
 }
 
-/// What applying `certificate` would do. It has the metadata of the one that is there today, if one is.
+/// What applying `certificate` would do, as things are `now`. It has the metadata of the one that is there today, if one is.
 ///
 /// # Errors
 /// Why the operator would refuse it, and how to mend that.
-pub fn preview(certificate: &Certificate, around: &Around<'_>) -> Result<Preview, String> {
+pub fn preview(certificate: &Certificate, around: &Around<'_>, now: Timestamp) -> Result<Preview, String> {
     let server = around.acme.server.as_str();
     let spec = &certificate.spec;
     if let Some(words) = not_allowed(certificate, around.allowed) {
@@ -134,7 +135,12 @@ pub fn preview(certificate: &Certificate, around: &Around<'_>) -> Result<Preview
         });
     Ok(Preview {
         retired: retired.collect(),
-        stretch: stretch(server, first_orders.iter().map(Vec::as_slice)),
+        stretch: stretch(
+            server,
+            first_orders.iter().map(Vec::as_slice),
+            granted(own.iter().copied()),
+            now,
+        ),
         cost: sum,
         shards,
     })
@@ -163,8 +169,8 @@ fn previewed(
     };
     let old = before.map(|shard| &shard.spec);
     let missing = |from: &CertificateShardSpec, others: &CertificateShardSpec| -> Vec<String> {
-        let others = others.names();
-        from.names()
+        let others = others.own_names();
+        from.own_names()
             .into_iter()
             .filter(|name| !others.contains(name))
             .collect()
@@ -208,7 +214,6 @@ fn previewed(
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use kube::Resource;
     use sancho_crds::{CertificateShardStatus, CertificateSpec, IssuedStatus, IssuerRef, Sharding};
@@ -255,7 +260,7 @@ mod tests {
             allowed: None,
             issuer: None,
         };
-        preview(certificate, &around).unwrap()
+        preview(certificate, &around, Timestamp::UNIX_EPOCH).unwrap()
     }
 
     /// Its shards, all issued.
@@ -350,7 +355,7 @@ mod tests {
             allowed: None,
             issuer: None,
         };
-        let refused = preview(&bad, &around).unwrap_err();
+        let refused = preview(&bad, &around, Timestamp::UNIX_EPOCH).unwrap_err();
         assert!(refused.starts_with("spec.renewBefore: "), "{refused}");
         let allowed = Allowed {
             namespaces: Vec::new(),
@@ -360,7 +365,7 @@ mod tests {
             allowed: Some(&allowed),
             ..around
         };
-        let refused = preview(&certificate(&["a.example"]), &around).unwrap_err();
+        let refused = preview(&certificate(&["a.example"]), &around, Timestamp::UNIX_EPOCH).unwrap_err();
         assert!(
             refused.contains("does not allow a.example: it allows other.example"),
             "{refused}"

@@ -16,7 +16,7 @@ use super::revoked::revoking;
 use super::wanted::Refused;
 use crate::clock;
 use crate::quotas::HeldBack;
-use crate::quotas::published::{Stretch, stretch};
+use crate::quotas::published::{Stretch, granted, stretch};
 use crate::shard::quarantine;
 use crate::shard::reform::KEYSTORE_LACKING;
 use crate::shard::revocation::REVOKING;
@@ -130,7 +130,11 @@ pub(super) fn summary(
 
     let stretched = issuer
         .server()
-        .and_then(|server| stretch(server, tally.to_be_made.iter().map(Vec::as_slice)));
+        .filter(|_| !tally.to_be_made.is_empty())
+        .and_then(|server| {
+            let open = tally.to_be_made.iter().map(Vec::as_slice);
+            stretch(server, open, granted(shards.iter().copied()), now)
+        });
     let stretched = stretched.map(|Stretch { at_least, why }| {
         let long = rounded(at_least);
         format!("{long} or more until the last one, since {why}; fewer orders with more names each take less")
@@ -236,6 +240,7 @@ fn to_be_named(certificate: &Certificate, shards: &[&CertificateShard]) -> Optio
     }
     let secrets: Vec<&str> = shards
         .iter()
+        .filter(|shard| shard.spec.name_count() > 0)
         .take(SECRETS_SHOWN)
         .map(|shard| shard.spec.secret_name.as_str())
         .collect();

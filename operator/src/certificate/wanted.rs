@@ -126,6 +126,8 @@ pub(super) fn wanted(
                 issuer_ref: issuer_ref.clone(),
                 dns_names: names.into_iter().map(String::from).collect(),
                 ip_addresses: addresses.into_iter().map(String::from).collect(),
+                // What it keeps follows from what today's shards serve.
+                kept_names: Vec::new(),
                 duration: duration.clone(),
                 renew_before: renew_before.clone(),
                 renew_before_percentage: *renew_before_percentage,
@@ -240,12 +242,14 @@ fn hash(shards: &[(String, CertificateShardSpec)]) -> String {
 
 /// Today's assignment, as the shards hold it.
 pub(super) fn assignment<'a>(shards: impl IntoIterator<Item = &'a CertificateShard>) -> Vec<PlannedShard> {
-    let assigned = shards.into_iter().map(|shard| PlannedShard {
+    // Those without names of their own are left for what they keep alone.
+    let shards = shards.into_iter().filter(|shard| shard.spec.name_count() > 0);
+    let assigned = shards.map(|shard| PlannedShard {
         group: shard.spec.group.clone(),
         index: shard.spec.index,
         names: shard
             .spec
-            .names()
+            .own_names()
             .iter()
             .filter_map(|name| Name::parse(name).ok())
             .collect(),

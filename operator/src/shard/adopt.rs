@@ -40,6 +40,9 @@ pub(super) enum Unfit {
     /// Another key than the Certificate asks for.
     #[error("its key is not the one that spec.privateKey asks for: write there what it is, or leave it out")]
     Key,
+    /// Nobody is to trust it any more.
+    #[error("its certificate was revoked: delete it, and another one is issued")]
+    Revoked,
 }
 
 /// Makes the Secret that `shard` writes its own, if it may. `target`: what the certificate is for.
@@ -94,6 +97,9 @@ fn fit(secret: &Secret, shard: &CertificateShard, now: Timestamp) -> Result<Issu
     }
     let (chain, key) = secrets::contents(secret).ok_or(Unfit::Empty)?;
     let facts = chain::check(&chain, &key, &shard.spec.names(), now)?;
+    if secrets::revoked(secret).is_some() {
+        return Err(Unfit::Revoked);
+    }
     let wanted = shard.spec.private_key.as_ref();
     let is_wanted = wanted.is_none_or(|wanted| {
         let key = ShardKey::from_pem(&key).ok().and_then(|key| key.kind());

@@ -296,8 +296,10 @@ fn is_outside(shard: &CertificateShard, terms: &IssuerTerms) -> bool {
         return false;
     }
     let namespace = shard.namespace().unwrap_or_default();
-    let names = shard.spec.dns_names.iter().chain(&shard.spec.ip_addresses);
-    outside(terms.allowed.as_ref(), "", &namespace, names.map(String::as_str)).is_some()
+    let spec = &shard.spec;
+    let names = [&spec.dns_names, &spec.ip_addresses, &spec.kept_names];
+    let names = names.into_iter().flatten().map(String::as_str);
+    outside(terms.allowed.as_ref(), "", &namespace, names).is_some()
 }
 
 /// Has it more names than the CA turned out to take?
@@ -312,7 +314,8 @@ fn is_refused_for_number(spec: &CertificateShardSpec, failure: &ShardFailure) ->
 }
 
 fn exceeds(spec: &CertificateShardSpec, most: u32) -> bool {
-    u32::try_from(spec.name_count()).is_ok_and(|names| names > most)
+    let names = spec.name_count() + spec.kept_names.len();
+    u32::try_from(names).is_ok_and(|names| names > most)
 }
 
 /// When the CA is to be asked about the renewal of what is issued, if it is at all. Not if somebody has written

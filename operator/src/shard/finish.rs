@@ -202,7 +202,7 @@ pub(super) fn held(
     let (chain, key) = secrets::contents(secret)?;
     let facts = chain::check(&chain, &key, &order_names(shard), now).ok()?;
     let issued = shard.status.as_ref().and_then(|status| status.issued.as_ref());
-    if revocation::is_revoked(shard, &facts.fingerprint) {
+    if revocation::is_revoked(shard, &facts.fingerprint) || secrets::revoked(secret).is_some() {
         return None;
     }
     if is_renewed_by_hand(shard) && issued.is_some_and(|issued| issued.fingerprint == facts.fingerprint) {

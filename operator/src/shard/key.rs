@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
-use sancho_crds::{CertificateShard, RotationPolicy};
+use sancho_crds::{CertificateShard, RevocationReason, RotationPolicy};
 use zeroize::Zeroizing;
 
 use super::finish::FinishError;
@@ -65,6 +65,9 @@ fn in_use(secret: &Secret, kind: KeyKind) -> Option<Zeroizing<String>> {
 
 /// Was the certificate in the Secret revoked because somebody else has its key?
 fn is_compromised(shard: &CertificateShard, secret: &Secret) -> bool {
+    if secrets::revoked(secret) == Some(RevocationReason::KeyCompromise) {
+        return true;
+    }
     let chain = secrets::chain(secret).map(crate::chain::fingerprint);
     chain.is_some_and(|fingerprint| revocation::is_compromised(shard, &fingerprint))
 }
@@ -79,7 +82,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use k8s_openapi::ByteString;
-    use sancho_crds::{CertificateShardStatus, RevocationAskedBy, RevocationReason, RevocationStatus};
+    use sancho_crds::{CertificateShardStatus, RevocationAskedBy, RevocationStatus};
 
     use super::*;
 
@@ -112,10 +115,31 @@ mod tests {
         };
         assert!(revoked_for(RevocationReason::KeyCompromise));
         assert!(!revoked_for(RevocationReason::Superseded));
-        assert!(!is_compromised(
-            &CertificateShard::new("shop-0", Default::default()),
-            &secret
-        ));
+        let other = CertificateShard::new("shop-0", Default::default());
+        assert!(!is_compromised(&other, &secret));
+        // A shard that was made anew knows it by the Secret, as long as the same chain is in it.
+        let annotated = |value: String| {
+            let mut secret = secret.clone();
+            let annotations = [(secrets::REVOKED_ANNOTATION.to_owned(), value)];
+            secret.metadata.annotations = Some(annotations.into());
+            secret
+        };
+        let fingerprint = crate::chain::fingerprint(&chain);
+        let compromised = annotated(format!("{fingerprint} keyCompromise"));
+        assert!(is_compromised(&other, &compromised));
+        for (value, expected) in [
+            (
+                format!("{fingerprint} superseded"),
+                Some(RevocationReason::Superseded),
+            ),
+            (format!("{fingerprint} whatever"), None),
+            (fingerprint.clone(), None),
+            ("00 keyCompromise".to_owned(), None),
+        ] {
+            let secret = annotated(value);
+            assert!(!is_compromised(&other, &secret), "{:?}", secret.metadata);
+            assert_eq!(secrets::revoked(&secret), expected);
+        }
     }
 
     #[test]

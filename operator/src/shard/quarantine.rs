@@ -102,7 +102,10 @@ pub fn entries(shard: &CertificateShard) -> Vec<&QuarantinedName> {
     let status = shard.status.as_ref().filter(|_| !is_strict(shard));
     let recorded = status.map_or(&[][..], |status| &status.quarantine);
     let spec = &shard.spec;
-    let is_its = |name: &String| spec.dns_names.contains(name) || spec.ip_addresses.contains(name);
+    let is_its = |name: &String| {
+        let mut all = [&spec.dns_names, &spec.ip_addresses, &spec.kept_names].into_iter();
+        all.any(|names| names.contains(name))
+    };
     recorded.iter().filter(|entry| is_its(&entry.name)).collect()
 }
 
@@ -146,6 +149,7 @@ pub(super) fn target_of(shard: &CertificateShard, names: Vec<String>, server: &s
     let spec = CertificateShardSpec {
         dns_names: names,
         ip_addresses: Vec::new(),
+        kept_names: Vec::new(),
         ..shard.spec.clone()
     };
     target(&spec, server)
@@ -158,6 +162,15 @@ pub fn is_wanted(shard: &CertificateShard, server: &str, issued: &str) -> bool {
     let is_for_it =
         issued == order_target(shard, server) || issued == target_of(shard, rest_names(shard), server);
     is_for_it && !is_elsewhere(shard)
+}
+
+/// The names of a certificate that was issued for `issued`, if that is what is asked for, save for names that come back
+/// just now.
+#[must_use]
+pub fn names_issued(shard: &CertificateShard, server: &str, issued: &str) -> Option<Vec<String>> {
+    let all = [order_names(shard), rest_names(shard)];
+    all.into_iter()
+        .find(|names| issued == target_of(shard, names.clone(), server))
 }
 
 /// When the next of the shard's names is to be tried again or comes back.

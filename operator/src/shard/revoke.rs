@@ -183,6 +183,12 @@ async fn ask(
     let seed = seed(recorder.shard());
     match heard(&reply, before.unwrap_or_default(), clock::now(), &seed) {
         Outcome::Revoked => {
+            // First: a CA that is asked once more says that it is revoked already.
+            let (name, namespace) = (&recorder.shard().spec.secret_name, recorder.shard().namespace());
+            let api = context.secrets(&namespace.unwrap_or_default());
+            secrets::mark_revoked(&api, name, &served.fingerprint, request.0)
+                .await
+                .map_err(Stop::Secret)?;
             let status = revocation::revoked(recorder.shard());
             recorder.record(status).await?;
             let (name, serial) = (full_name(recorder.shard()), &served.leaf.serial);

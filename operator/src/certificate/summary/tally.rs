@@ -31,6 +31,9 @@ pub(super) struct Tally {
     pub(super) quarantined: Vec<QuarantinedName>,
 }
 
+/// The reason of `Ready` while a certificate is kept until others serve names of it.
+const HANDING_OVER: &str = "HandingOver";
+
 /// How many shards' words a condition's message takes.
 const SHOWN: usize = 3;
 
@@ -84,7 +87,10 @@ impl Tally {
         }
         if let Some(issued) = issued.filter(|issued| is_wanted(&issued.target)) {
             self.ready_shards += 1;
-            self.ready_names += u32::try_from(quarantine::rest_names(shard).len()).unwrap_or_default();
+            // What it keeps for others is theirs.
+            let mut own = quarantine::rest_names(shard);
+            own.retain(|name| !shard.spec.kept_names.contains(name));
+            self.ready_names += u32::try_from(own.len()).unwrap_or_default();
             if let Some(renewing) = says("Renewing")
                 && self.renewing.len() < SHOWN
             {
@@ -130,6 +136,11 @@ impl Tally {
             (None, None, _) if shard.spec.paused == Some(true) => {
                 self.failure.get_or_insert_with(|| "Paused".to_owned());
                 format!("the annotation {PAUSED_ANNOTATION} to be removed")
+            }
+            (None, None, _) if !shard.spec.kept_names.is_empty() => {
+                let count = shard.spec.kept_names.len();
+                self.failure.get_or_insert_with(|| HANDING_OVER.to_owned());
+                format!("{HANDING_OVER}: {count} of its names to be served by other Secrets first")
             }
             (None, None, _) => {
                 let is_renewal = status
