@@ -125,7 +125,11 @@ struct Pace {
 struct Answer {
     status: u16,
     kind: &'static str,
+    /// What `Set-Cookie` says.
+    cookie: Option<String>,
     body: String,
+    /// What the next page is asked for by, where a header says so.
+    next_page: Option<String>,
 }
 
 impl DnsApi {
@@ -247,8 +251,8 @@ impl DnsApi {
 }
 
 impl Shared {
-    /// Gives out what lets in by `AUTHORIZATION: Bearer` in place of credentials. It ends after so many `requests`, long before
-    /// its time: who is asked with one that has ended says so.
+    /// Gives out what lets in in place of credentials, by `AUTHORIZATION: Bearer` mostly. It ends after so many `requests`, long
+    /// before its time: who is asked with one that has ended says so.
     fn new_session(&self, of: Provider, requests: u32) -> String {
         let mut sessions = lock(&self.sessions);
         let session = format!("session-{}-of-no-use-elsewhere", sessions.len());
@@ -258,8 +262,13 @@ impl Shared {
 
     fn has_session(&self, of: Provider, head: &Parts) -> bool {
         let session = text(head, header::AUTHORIZATION).strip_prefix("Bearer ");
+        session.is_some_and(|session| self.is_session(of, session))
+    }
+
+    /// Does this session still count? For one request less from now on.
+    fn is_session(&self, of: Provider, session: &str) -> bool {
         let mut sessions = lock(&self.sessions);
-        match session.and_then(|session| sessions.get_mut(session)) {
+        match sessions.get_mut(session) {
             Some((whose, left)) if *whose == of && *left > 0 => {
                 *left -= 1;
                 true
@@ -361,6 +370,12 @@ async fn carry_through(
         .header(header::CONTENT_TYPE, answered.kind);
     if let Some(wait) = wait.filter(|_| !matches!(provider, Provider::Route53 | Provider::CloudDns)) {
         response = response.header(header::RETRY_AFTER, wait.as_secs_f64().ceil().to_string());
+    }
+    if let Some(page) = answered.next_page {
+        response = response.header("opc-next-page", page);
+    }
+    if let Some(cookie) = answered.cookie {
+        response = response.header(header::SET_COOKIE, cookie);
     }
     response.body(Full::new(answered.body.into())).unwrap_or_default()
 }

@@ -10,10 +10,12 @@ use super::SecretKeySelector;
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.account) == (self.name in ['alidns', 'autodns', 'baiducloud', 'cloudns', 'dnsimple', 'dnsmadeeasy', 'domeneshop', 'exoscale', 'glesys', 'ibmcloud', 'lightsail', 'luadns', 'mythicbeasts', 'namedotcom', 'ovh', 'porkbun', 'simply', 'spaceship', 'tencentcloud', 'transip', 'vercel', 'volcengine', 'websupport', 'yandexcloud', 'zoneee'])")
+    validation = Rule::new("has(self.account) == (self.name in ['alidns', 'autodns', 'baiducloud', 'cloudns', 'dnsimple', 'dnsmadeeasy', 'domeneshop', 'easydns', 'exoscale', 'glesys', 'ibmcloud', 'inwx', 'lightsail', 'luadns', 'mythicbeasts', 'namedotcom', 'oraclecloud', 'ovh', 'porkbun', 'simply', 'spaceship', 'tencentcloud', 'transip', 'vercel', 'volcengine', 'websupport', 'yandexcloud', 'zoneee'])")
         .message("account goes with the names that need one, and with no other: write what docs/solvers.md has for this name, or take it out"),
     validation = Rule::new("self.name != 'dnsimple' || !has(self.account) || self.account.matches('^[0-9]+$')")
-        .message("account is not the ID of one at DNSimple: write the number that follows /a/ in the address of its pages, as in '1010'")
+        .message("account is not the ID of one at DNSimple: write the number that follows /a/ in the address of its pages, as in '1010'"),
+    validation = Rule::new("self.name != 'oraclecloud' || !has(self.account) || self.account.matches('^[a-z0-9-]+/ocid1[.]tenancy[.]oc1[.][0-9A-Za-z._-]+/ocid1[.]user[.]oc1[.][0-9A-Za-z._-]+/[0-9A-Fa-f]{32}$')")
+        .message("account is none at Oracle Cloud: write REGION/TENANCY/USER/FINGERPRINT, with the OCIDs of tenancy and user, and the key's fingerprint without its colons")
 )]
 pub struct OtherProvider {
     /// Which one.
@@ -58,6 +60,8 @@ pub enum ProviderName {
     DreamHost,
     /// Dynu.
     Dynu,
+    /// easyDNS.
+    EasyDns,
     /// Exoscale.
     Exoscale,
     /// GleSYS.
@@ -70,6 +74,8 @@ pub enum ProviderName {
     IbmCloud,
     /// Infomaniak.
     Infomaniak,
+    /// INWX.
+    Inwx,
     /// IONOS.
     Ionos,
     /// IPv64.net.
@@ -90,6 +96,8 @@ pub enum ProviderName {
     Netcup,
     /// Netlify.
     Netlify,
+    /// Oracle Cloud.
+    OracleCloud,
     /// OVHcloud.
     Ovh,
     /// Porkbun.
@@ -122,7 +130,7 @@ pub enum ProviderName {
 
 impl ProviderName {
     /// All of them.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 45] = [
         Self::AliDns,
         Self::ArvanCloud,
         Self::AutoDns,
@@ -135,12 +143,14 @@ impl ProviderName {
         Self::Domeneshop,
         Self::DreamHost,
         Self::Dynu,
+        Self::EasyDns,
         Self::Exoscale,
         Self::Glesys,
         Self::Hetzner,
         Self::HostingDe,
         Self::IbmCloud,
         Self::Infomaniak,
+        Self::Inwx,
         Self::Ionos,
         Self::Ipv64,
         Self::Lightsail,
@@ -151,6 +161,7 @@ impl ProviderName {
         Self::NameSilo,
         Self::Netcup,
         Self::Netlify,
+        Self::OracleCloud,
         Self::Ovh,
         Self::Porkbun,
         Self::SafeDns,
@@ -183,12 +194,14 @@ impl ProviderName {
             Self::Domeneshop => "domeneshop",
             Self::DreamHost => "dreamhost",
             Self::Dynu => "dynu",
+            Self::EasyDns => "easydns",
             Self::Exoscale => "exoscale",
             Self::Glesys => "glesys",
             Self::Hetzner => "hetzner",
             Self::HostingDe => "hostingde",
             Self::IbmCloud => "ibmcloud",
             Self::Infomaniak => "infomaniak",
+            Self::Inwx => "inwx",
             Self::Ionos => "ionos",
             Self::Ipv64 => "ipv64",
             Self::Lightsail => "lightsail",
@@ -199,6 +212,7 @@ impl ProviderName {
             Self::NameSilo => "namesilo",
             Self::Netcup => "netcup",
             Self::Netlify => "netlify",
+            Self::OracleCloud => "oraclecloud",
             Self::Ovh => "ovh",
             Self::Porkbun => "porkbun",
             Self::SafeDns => "safedns",
@@ -232,12 +246,14 @@ impl ProviderName {
             Self::Domeneshop => "Domeneshop",
             Self::DreamHost => "DreamHost",
             Self::Dynu => "Dynu",
+            Self::EasyDns => "easyDNS",
             Self::Exoscale => "Exoscale",
             Self::Glesys => "GleSYS",
             Self::Hetzner => "Hetzner",
             Self::HostingDe => "hosting.de",
             Self::IbmCloud => "IBM Cloud (classic infrastructure)",
             Self::Infomaniak => "Infomaniak",
+            Self::Inwx => "INWX",
             Self::Ionos => "IONOS",
             Self::Ipv64 => "IPv64.net",
             Self::Lightsail => "Amazon Lightsail",
@@ -248,6 +264,7 @@ impl ProviderName {
             Self::NameSilo => "NameSilo",
             Self::Netcup => "netcup",
             Self::Netlify => "Netlify",
+            Self::OracleCloud => "Oracle Cloud",
             Self::Ovh => "OVHcloud",
             Self::Porkbun => "Porkbun",
             Self::SafeDns => "ANS SafeDNS",

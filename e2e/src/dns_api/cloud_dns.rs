@@ -266,6 +266,8 @@ fn written(status: u16, body: &Value) -> Answer {
     Answer {
         status,
         kind: "application/json; charset=UTF-8",
+        cookie: None,
         body: body.to_string(),
+        next_page: None,
     }
 }

@@ -14,12 +14,14 @@ mod dnsmadeeasy;
 mod domeneshop;
 mod dreamhost;
 mod dynu;
+mod easydns;
 mod exoscale;
 mod glesys;
 mod hetzner;
 mod hostingde;
 mod ibmcloud;
 mod infomaniak;
+mod inwx;
 mod ionos;
 mod ipv64;
 mod lightsail;
@@ -30,6 +32,7 @@ mod namedotcom;
 mod namesilo;
 mod netcup;
 mod netlify;
+mod oraclecloud;
 mod ovh;
 mod porkbun;
 mod safedns;
@@ -45,10 +48,12 @@ mod websupport;
 mod yandexcloud;
 mod zoneee;
 
+use std::sync::OnceLock;
+
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE};
 use hyper::http::request::Parts;
 use sancho_crds::ProviderName;
 use serde_json::{Map, Value, json};
@@ -60,6 +65,7 @@ use super::{Answer, Provider, Shared, decoded, parameter, text};
 /// The token that may edit all zones at this provider.
 pub fn token(name: ProviderName) -> String {
     match name {
+        ProviderName::OracleCloud => oraclecloud::key(),
         ProviderName::TransIp => transip::key(),
         ProviderName::YandexCloud => yandexcloud::key_file(),
         name => format!("token-of-{}-of-no-use-elsewhere", name.word()),
@@ -135,12 +141,14 @@ fn form(name: ProviderName) -> Form {
         ProviderName::Domeneshop => domeneshop::FORM,
         ProviderName::DreamHost => dreamhost::FORM,
         ProviderName::Dynu => dynu::FORM,
+        ProviderName::EasyDns => easydns::FORM,
         ProviderName::Exoscale => exoscale::FORM,
         ProviderName::Glesys => glesys::FORM,
         ProviderName::Hetzner => hetzner::FORM,
         ProviderName::HostingDe => hostingde::FORM,
         ProviderName::IbmCloud => ibmcloud::FORM,
         ProviderName::Infomaniak => infomaniak::FORM,
+        ProviderName::Inwx => inwx::FORM,
         ProviderName::Ionos => ionos::FORM,
         ProviderName::Ipv64 => ipv64::FORM,
         ProviderName::Lightsail => lightsail::FORM,
@@ -151,6 +159,7 @@ fn form(name: ProviderName) -> Form {
         ProviderName::NameSilo => namesilo::FORM,
         ProviderName::Netcup => netcup::FORM,
         ProviderName::Netlify => netlify::FORM,
+        ProviderName::OracleCloud => oraclecloud::FORM,
         ProviderName::Ovh => ovh::FORM,
         ProviderName::Porkbun => porkbun::FORM,
         ProviderName::SafeDns => safedns::FORM,
@@ -182,12 +191,14 @@ async fn answered(name: ProviderName, of: &Of<'_>) -> Answered {
         ProviderName::Domeneshop => domeneshop::answered(of).await,
         ProviderName::DreamHost => dreamhost::answered(of).await,
         ProviderName::Dynu => dynu::answered(of).await,
+        ProviderName::EasyDns => easydns::answered(of).await,
         ProviderName::Exoscale => exoscale::answered(of).await,
         ProviderName::Glesys => glesys::answered(of).await,
         ProviderName::Hetzner => hetzner::answered(of).await,
         ProviderName::HostingDe => hostingde::answered(of).await,
         ProviderName::IbmCloud => ibmcloud::answered(of).await,
         ProviderName::Infomaniak => infomaniak::answered(of).await,
+        ProviderName::Inwx => inwx::answered(of).await,
         ProviderName::Ionos => ionos::answered(of).await,
         ProviderName::Ipv64 => ipv64::answered(of).await,
         ProviderName::Lightsail => lightsail::answered(of).await,
@@ -198,6 +209,7 @@ async fn answered(name: ProviderName, of: &Of<'_>) -> Answered {
         ProviderName::NameSilo => namesilo::answered(of).await,
         ProviderName::Netcup => netcup::answered(of).await,
         ProviderName::Netlify => netlify::answered(of).await,
+        ProviderName::OracleCloud => oraclecloud::answered(of).await,
         ProviderName::Ovh => ovh::answered(of).await,
         ProviderName::Porkbun => porkbun::answered(of).await,
         ProviderName::SafeDns => safedns::answered(of).await,
@@ -224,6 +236,7 @@ pub(super) async fn answer(shared: &Shared, name: ProviderName, head: &Parts, bo
         path: decoded(head.uri.path()),
         token: token(name),
         form: form(name),
+        cookie: OnceLock::new(),
     };
     let kind = text(head, CONTENT_TYPE);
     let is_taken = body.is_empty() || kind == FORM || kind == of.form.content_type;
@@ -232,7 +245,13 @@ pub(super) async fn answer(shared: &Shared, name: ProviderName, head: &Parts, bo
         (true, false) => Err((415, format!("the body must be {}", of.form.content_type))),
         (true, true) => answered(name, &of).await,
     };
-    let (status, body) = result.unwrap_or_else(|(status, words)| (status, (of.form.refusal)(status, &words)));
+    let (status, mut body) =
+        result.unwrap_or_else(|(status, words)| (status, (of.form.refusal)(status, &words)));
+    // What leads to the next page at Oracle Cloud is no field, but a header.
+    let next_page = body
+        .as_object_mut()
+        .and_then(|fields| fields.remove("opc-next-page"));
+    let next_page = next_page.as_ref().and_then(Value::as_str).map(str::to_owned);
     let body = match body.is_null() {
         true => String::new(),
         false => body.to_string(),
@@ -240,7 +259,9 @@ pub(super) async fn answer(shared: &Shared, name: ProviderName, head: &Parts, bo
     Answer {
         status: (of.form.status)(status),
         kind: "application/json",
+        cookie: of.cookie.into_inner(),
         body,
+        next_page,
     }
 }
 
@@ -255,7 +276,9 @@ pub(super) fn throttled(name: ProviderName) -> Answer {
     Answer {
         status: 429,
         kind: "application/json",
+        cookie: None,
         body: (form(name).refusal)(429, "too many requests").to_string(),
+        next_page: None,
     }
 }
 
@@ -269,6 +292,8 @@ struct Of<'a> {
     path: String,
     token: String,
     form: Form,
+    /// What `Set-Cookie` of the answer says.
+    cookie: OnceLock<String>,
 }
 
 impl Of<'_> {
@@ -280,6 +305,18 @@ impl Of<'_> {
     fn has_basic(&self) -> bool {
         let pair = format!("{}:{}", self.form.account, self.token);
         text(self.head, AUTHORIZATION) == format!("Basic {}", STANDARD.encode(pair))
+    }
+
+    /// A session in place of the password, as a cookie of this name (RFC 6265).
+    fn set_cookie(&self, name: &str) {
+        let cookie = || format!("{name}={}; path=/; HttpOnly; Secure", self.new_session());
+        self.cookie.get_or_init(cookie);
+    }
+
+    fn has_cookie(&self, name: &str) -> bool {
+        let pairs = text(self.head, COOKIE).split("; ");
+        let mut values = pairs.filter_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+        values.any(|session| self.shared.is_session(Provider::Other(self.name), session))
     }
 
     /// A session in place of the token.

@@ -375,6 +375,8 @@ fn written(status: u16, body: &str) -> Answer {
     Answer {
         status,
         kind: "text/xml",
+        cookie: None,
         body: format!("<?xml version=\"1.0\"?>\n{body}"),
+        next_page: None,
     }
 }

@@ -123,6 +123,8 @@ fn written(status: u16, body: &Value) -> Answer {
     Answer {
         status,
         kind: "application/json",
+        cookie: None,
         body: body.to_string(),
+        next_page: None,
     }
 }

@@ -37,6 +37,8 @@ pub struct Response {
     pub content_type: Option<String>,
     /// `Location`: the URL of what was made.
     pub location: Option<String>,
+    /// `NAME=VALUE` of each `Set-Cookie`: a session at a DNS provider.
+    pub cookies: Vec<String>,
     /// `Retry-After`: seconds or an HTTP date.
     pub retry_after: Option<String>,
     /// `Date`: the CA's own clock.
@@ -45,6 +47,8 @@ pub struct Response {
     pub replay_nonce: Option<String>,
     /// The URLs of `Link` headers with `rel="alternate"` (RFC 8555 §7.4.2).
     pub alternates: Vec<String>,
+    /// `opc-next-page`: what the next page of a list is asked for by (Oracle Cloud's DNS).
+    pub next_page: Option<String>,
     /// The body.
     pub body: Vec<u8>,
 }

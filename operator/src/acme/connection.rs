@@ -11,7 +11,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, LINK, LOCATION, RETRY_AFTER};
+use hyper::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, LINK, LOCATION, RETRY_AFTER, SET_COOKIE};
 use hyper::{Request, Response as HttpResponse};
 use hyper_util::rt::TokioIo;
 use sancho_core::response::{LONGEST_URL, Response};
@@ -32,6 +32,12 @@ pub const LONGEST_BODY: usize = 1024 * 1024;
 /// More chains than this no CA offers.
 const MOST_ALTERNATES: usize = 16;
 
+/// More cookies than this no session has.
+const MOST_COOKIES: usize = 16;
+
+/// The longest cookie that is kept: more no user agent needs to keep (RFC 6265 §6.1).
+const LONGEST_COOKIE: usize = 4096;
+
 /// How long an unused connection is kept. Servers close them after a minute or so; one that is
 /// closed just as it is used again costs a request.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -40,6 +46,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 const GOODBYE: Duration = Duration::from_millis(250);
 
 const REPLAY_NONCE: HeaderName = HeaderName::from_static("replay-nonce");
+const NEXT_PAGE: HeaderName = HeaderName::from_static("opc-next-page");
 
 /// The connections to one CA. Cheap to clone.
 ///
@@ -198,10 +205,12 @@ impl Connections {
             status,
             content_type: text(&CONTENT_TYPE),
             location: text(&LOCATION),
+            cookies: cookies(&head.headers),
             retry_after: text(&RETRY_AFTER),
             date: text(&DATE),
             replay_nonce: text(&REPLAY_NONCE),
             alternates: alternates(&head.headers),
+            next_page: text(&NEXT_PAGE),
             body: body.to_bytes().to_vec(),
         })
     }
@@ -348,6 +357,20 @@ fn alternates(headers: &HeaderMap) -> Vec<String> {
         .collect()
 }
 
+/// `NAME=VALUE` of `Set-Cookie` fields (RFC 6265 §4.1), without what stands behind it.
+fn cookies(headers: &HeaderMap) -> Vec<String> {
+    let fields = headers
+        .get_all(SET_COOKIE)
+        .iter()
+        .filter_map(|field| field.to_str().ok());
+    fields
+        .map(|field| field.split(';').next().unwrap_or_default().trim())
+        .filter(|cookie| cookie.contains('=') && cookie.len() <= LONGEST_COOKIE)
+        .take(MOST_COOKIES)
+        .map(str::to_owned)
+        .collect()
+}
+
 fn alternate(link: &str) -> Option<String> {
     let (url, parameters) = link.split_once('>')?;
     let alternate = parameters.split([';', ',']).any(|parameter| {
@@ -365,6 +388,27 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn cookies_are_kept_without_what_stands_behind_them() {
+        let mut headers = HeaderMap::new();
+        let long = format!("a={}", "b".repeat(LONGEST_COOKIE));
+        let fields = [
+            "domrobot=1f; path=/; HttpOnly; Secure",
+            "none",
+            " a = b=c ;Max-Age=1",
+            &long,
+            "z=",
+        ];
+        for field in fields {
+            headers.append(SET_COOKIE, field.parse().unwrap());
+        }
+        assert_eq!(cookies(&headers), ["domrobot=1f", "a = b=c", "z="]);
+        for _ in 0..MOST_COOKIES {
+            headers.append(SET_COOKIE, HeaderValue::from_static("a=b"));
+        }
+        assert_eq!(cookies(&headers).len(), MOST_COOKIES);
+    }
 
     proptest! {
         #[test]

@@ -97,10 +97,11 @@ async fn providers_by_one_form_write_under_the_same_names_at_once_and_keep_each_
 }
 
 /// Those that take all values of a change by one request.
-const SEVERAL: [ProviderName; 6] = [
+const SEVERAL: [ProviderName; 7] = [
     ProviderName::AutoDns,
     ProviderName::DnsMadeEasy,
     ProviderName::HostingDe,
+    ProviderName::OracleCloud,
     ProviderName::Scaleway,
     ProviderName::Spaceship,
     ProviderName::YandexCloud,

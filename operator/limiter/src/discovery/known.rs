@@ -59,7 +59,7 @@ const fn provider(
 }
 
 /// As of 2026-11. Of all but Route 53's a tenth or more is left to others.
-static PROVIDERS: [Provider; 15] = [
+static PROVIDERS: [Provider; 16] = [
     // 5 requests a second for an AWS account: https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/DNSLimitations.html
     provider("dns:route53:", 5.0, 0, 2),
     // 1,200 in five minutes for a user, over all of its tokens: https://developers.cloudflare.com/fundamentals/api/reference/limits/
@@ -72,6 +72,8 @@ static PROVIDERS: [Provider; 15] = [
     provider("dns:dnsimple:", 0.55, 60, 2),
     // 150 in five minutes for an API key: https://api-docs.dnsmadeeasy.com/
     provider("dns:dnsmadeeasy:", 0.3, 44, 2),
+    // 1 a second; the 500 a day beside it are not kept to: https://docs.sandbox.rest.easydns.net/
+    provider("dns:easydns:", 0.9, 0, 2),
     // 3,600 an hour for a project: https://docs.hetzner.cloud/reference/cloud#rate-limiting
     provider("dns:hetzner:", 0.85, 60, 2),
     // 60 a minute: https://developer.infomaniak.com/getting-started
@@ -140,6 +142,7 @@ mod tests {
             ("dns:cloudns:a", 1.0, 20.0),
             ("dns:cloudns:a", 60.0, 600.0),
             ("dns:dnsmadeeasy:a", 300.0, 150.0),
+            ("dns:easydns:a", 1.0, 1.0),
             ("dns:infomaniak:a", 60.0, 60.0),
             ("dns:linode:a", 60.0, 100.0),
             ("dns:luadns:a", 300.0, 1200.0),

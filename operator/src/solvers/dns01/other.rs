@@ -181,7 +181,7 @@ impl Other {
             let read = self.api.read(at, &answer, page.as_deref());
             let Page { found, next } = read.ok_or_else(|| self.account.unreadable(&response))?;
             records.extend(found);
-            page = next;
+            page = next.or(response.next_page);
             if page.is_none() {
                 return Ok(records);
             }
@@ -221,7 +221,7 @@ impl Other {
         if !(200..300).contains(&status(self.api, &response)) {
             return Err(self.refused(&answer));
         }
-        let session = self.api.session(&answer);
+        let session = self.api.session_with(&answer, &response.cookies);
         let (token, time) = session.ok_or_else(|| self.account.unreadable(&response))?;
         Ok(Granted {
             token,
@@ -254,17 +254,24 @@ impl Other {
         {
             headers.push((CONTENT_TYPE, HeaderValue::from_static(kind_of_body)));
         }
+        let own = self.api.host_of(&self.by);
         let request = ApiRequest {
             kind,
             method,
-            host: host.unwrap_or(self.api.host()),
+            host: host.or(own.as_deref()).unwrap_or(self.api.host()),
             path,
             headers,
             body,
         };
         let api = self.api;
         let is_throttle = move |response: &Response| status(api, response) == 429;
-        self.account.send(request, is_throttle).await
+        let sent = self.account.send(request, is_throttle).await;
+        sent.map_err(|fault| match api.besides_haste() {
+            Some(words) if fault.is_of_pace() => {
+                DnsFault::new(fault.reason, &format!("{} ({words})", fault.words))
+            }
+            _ => fault,
+        })
     }
 
     /// What the API says, if it did what was asked; null if it says nothing.

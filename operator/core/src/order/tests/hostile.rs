@@ -139,10 +139,12 @@ fn response() -> impl Strategy<Value = Response> {
             status,
             content_type: header(),
             location: header(),
+            cookies: Vec::new(),
             retry_after: header(),
             date: header(),
             replay_nonce: header(),
             alternates: Vec::new(),
+            next_page: None,
             body,
         }
     })

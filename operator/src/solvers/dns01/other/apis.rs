@@ -13,12 +13,14 @@ mod dnsmadeeasy;
 mod domeneshop;
 mod dreamhost;
 mod dynu;
+mod easydns;
 mod exoscale;
 mod glesys;
 mod hetzner;
 mod hostingde;
 mod ibmcloud;
 mod infomaniak;
+mod inwx;
 mod ionos;
 mod ipv64;
 mod lightsail;
@@ -29,6 +31,7 @@ mod namedotcom;
 mod namesilo;
 mod netcup;
 mod netlify;
+mod oraclecloud;
 mod ovh;
 mod porkbun;
 mod safedns;
@@ -79,12 +82,14 @@ pub(super) fn of(name: ProviderName) -> &'static dyn Api {
         ProviderName::Domeneshop => &domeneshop::Domeneshop,
         ProviderName::DreamHost => &dreamhost::DreamHost,
         ProviderName::Dynu => &dynu::Dynu,
+        ProviderName::EasyDns => &easydns::EasyDns,
         ProviderName::Exoscale => &exoscale::Exoscale,
         ProviderName::Glesys => &glesys::Glesys,
         ProviderName::Hetzner => &hetzner::Hetzner,
         ProviderName::HostingDe => &hostingde::HostingDe,
         ProviderName::IbmCloud => &ibmcloud::IbmCloud,
         ProviderName::Infomaniak => &infomaniak::Infomaniak,
+        ProviderName::Inwx => &inwx::Inwx,
         ProviderName::Ionos => &ionos::Ionos,
         ProviderName::Ipv64 => &ipv64::Ipv64,
         ProviderName::Lightsail => &lightsail::Lightsail,
@@ -95,6 +100,7 @@ pub(super) fn of(name: ProviderName) -> &'static dyn Api {
         ProviderName::NameSilo => &namesilo::NameSilo,
         ProviderName::Netcup => &netcup::Netcup,
         ProviderName::Netlify => &netlify::Netlify,
+        ProviderName::OracleCloud => &oraclecloud::OracleCloud,
         ProviderName::Ovh => &ovh::Ovh,
         ProviderName::Porkbun => &porkbun::Porkbun,
         ProviderName::SafeDns => &safedns::SafeDns,
@@ -116,6 +122,12 @@ pub(super) fn of(name: ProviderName) -> &'static dyn Api {
 pub(super) trait Api: Sync {
     /// The provider's own host.
     fn host(&self) -> &'static str;
+
+    /// The host that an account is asked at, of an API that has one for each region.
+    fn host_of(&self, by: &Login) -> Option<String> {
+        let _ = by;
+        None
+    }
 
     /// Could this be what lets in? What could not is never sent.
     fn is_usable(&self, by: &Login) -> bool {
@@ -142,6 +154,12 @@ pub(super) trait Api: Sync {
         None
     }
 
+    /// The same, of an API that gives it out as a cookie. Each is `NAME=VALUE`, in the order of the answer.
+    fn session_with(&self, answer: &Value, cookies: &[String]) -> Option<(Zeroizing<String>, Duration)> {
+        let _ = cookies;
+        self.session(answer)
+    }
+
     /// Asks for a zone.
     fn zone(&self, by: &Login, zone: &str) -> Ask;
 
@@ -151,7 +169,7 @@ pub(super) trait Api: Sync {
     /// Asks for the TXT records of a zone: the first page, or another one.
     fn records(&self, at: &Zone<'_>, page: Option<&str>) -> Ask;
 
-    /// What the answer has to this page; nothing if it is none.
+    /// What the answer has to this page; nothing if it is none. A header may lead to the next one as well.
     fn read(&self, at: &Zone<'_>, answer: &Value, page: Option<&str>) -> Option<Page>;
 
     /// Makes a record of this value under a name below the zone; `@` is the zone itself.
@@ -182,6 +200,11 @@ pub(super) trait Api: Sync {
     fn status(&self, status: u16, answer: &Value) -> u16 {
         let _ = answer;
         status
+    }
+
+    /// What else an answer may mean that says that it is asked too fast, of an API that does not tell the two apart.
+    fn besides_haste(&self) -> Option<&'static str> {
+        None
     }
 }
 
@@ -378,6 +401,9 @@ pub(super) fn said(answer: &Value) -> String {
         &answer["exception"]["message"],
         &answer["reason"],
         &answer["data"],
+        // The second factor that a login asks for, which has no other words.
+        &answer["resData"]["tfa"],
+        &answer["msg"],
     ];
     let words = places.into_iter().find_map(Value::as_str);
     shown_within(words.unwrap_or("it does not say why"), 160)
