@@ -40,6 +40,7 @@ mod quiet;
 mod quotas;
 mod renewal_info;
 mod renewals;
+mod request_log;
 mod retries;
 mod revocations;
 mod router_routes;

@@ -14,6 +14,7 @@ use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, http};
 use jiff::Timestamp;
 use sancho_core::response::{Response, Throttle, kind};
+use sancho_core::shown::shown_within;
 use sancho_limiter::{Endpoint, Unreachable};
 use tokio::time::Instant;
 use tracing::field::Empty;
@@ -31,6 +32,9 @@ use crate::traces::TARGET;
 
 /// How often a request is sent again after `badNonce`.
 const NONCE_RETRIES: u32 = 5;
+
+/// The most characters of a `Retry-After` that are logged: a date has 29.
+const RETRY_AFTER_LOGGED: usize = 64;
 
 /// What a [`Transport`] is made of.
 #[derive(Clone)]
@@ -346,15 +350,34 @@ async fn sent(
     let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     let ca = shared.origin.to_string();
     match &answer {
-        Ok(Response { status, .. }) => {
-            tracing::debug!(request = id, %method, path, kind, status, milliseconds, "the CA answered");
+        Ok(Response {
+            status,
+            replay_nonce,
+            retry_after,
+            ..
+        }) => {
+            tracing::debug!(
+                request = id,
+                ca,
+                %method,
+                path,
+                kind,
+                status,
+                milliseconds,
+                replay_nonce = replay_nonce.is_some(),
+                retry_after = retry_after
+                    .as_deref()
+                    .map(|value| shown_within(value, RETRY_AFTER_LOGGED)),
+                "the CA answered"
+            );
             shared.metrics.requested(&ca, kind, &status.to_string(), took);
             Span::current().record("http.response.status_code", status);
         }
         Err(error) => {
-            tracing::warn!(request = id, %method, path, kind, reason = error.reason(), milliseconds, "{error}");
-            shared.metrics.requested(&ca, kind, error.reason(), took);
-            Span::current().record("error.type", error.reason());
+            let reason = error.reason();
+            tracing::warn!(request = id, ca, %method, path, kind, reason, milliseconds, "{error}");
+            shared.metrics.requested(&ca, kind, reason, took);
+            Span::current().record("error.type", reason);
             Span::current().record("otel.status_code", "ERROR");
         }
     }
