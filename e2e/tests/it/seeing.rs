@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use sancho_e2e::ca::PebbleOptions;
 use sancho_e2e::manifests::names;
 use sancho_e2e::process::wait_for;
 use sancho_e2e::prometheus::{Prometheus, promtool};
@@ -23,7 +24,16 @@ async fn value(prometheus: &Prometheus, query: &str) -> Result<f64> {
 
 #[tokio::test]
 async fn every_panel_of_the_dashboard_shows_something_of_what_there_is() {
-    let world = world(2, FAST, CaOptions::default()).await;
+    // Each certificate ends within 24 hours from its first moment on, and is to be renewed long before.
+    let pebble = PebbleOptions {
+        validity: Duration::from_secs(24 * 3600),
+        ..PebbleOptions::default()
+    };
+    let ca = CaOptions {
+        pebble,
+        ..CaOptions::default()
+    };
+    let world = world(2, FAST, ca).await;
     let targets: Vec<(&str, SocketAddr)> = world
         .replicas
         .iter()
@@ -43,6 +53,7 @@ async fn every_panel_of_the_dashboard_shows_something_of_what_there_is() {
         (r#"max(sancho_names{state="ready"})"#, 4.0),
         (r#"max(sancho_shards{state="ready"})"#, 2.0),
         (r#"max(sancho_expiring_shards{within="24h"})"#, 0.0),
+        ("max(sancho_overdue_renewals)", 0.0),
         (r#"sum(sancho_orders_total{result="Issued"})"#, 2.0),
         ("sum(sancho_order_duration_seconds_count)", 2.0),
     ] {
@@ -155,12 +166,14 @@ const CASES: [Case; 12] = [
     },
     Case {
         alert: "SanchoCertificatesExpire",
-        fires: &[(r#"sancho_expiring_shards{within="24h",pod="a"}"#, "2x120")],
+        // Of a certificate of six hours this is the last one.
+        fires: &[(r#"sancho_expiring_shards{within="24h",pod="a"}"#, "0x9 2x120")],
         rests: &[
-            (r#"sancho_expiring_shards{within="24h",pod="a"}"#, "0x120"),
+            // Not for long enough.
+            (r#"sancho_expiring_shards{within="24h",pod="a"}"#, "0x19 2x100"),
             (r#"sancho_expiring_shards{within="168h",pod="a"}"#, "2x120"),
         ],
-        after: "70m",
+        after: "30m",
     },
     Case {
         alert: "SanchoRenewalsOverdue",

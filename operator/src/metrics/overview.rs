@@ -9,7 +9,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use sancho_crds::{Certificate, CertificateShard, condition};
+use sancho_crds::{Certificate, CertificateShard, IssuedStatus, condition};
 
 /// Within how many hours certificates end, for the label `within` in hours; 0: they have ended.
 const WITHIN_HOURS: [i64; 4] = [0, 24, 168, 720];
@@ -28,7 +28,7 @@ pub struct Overview {
     names: BTreeMap<&'static str, i64>,
     /// Shards by [`SHARD_STATES`].
     shards: BTreeMap<&'static str, i64>,
-    /// Shards whose certificates end within so many hours.
+    /// Shards whose certificates end within so many hours and should have been renewed, as [`is_late`] says.
     ending: BTreeMap<i64, i64>,
     /// Shards whose certificate was to be renewed by now.
     overdue: i64,
@@ -87,8 +87,9 @@ impl Overview {
         };
         let ends = issued.not_after.0.as_second();
         let left = ends - now.as_second();
+        let is_late = is_late(issued, now);
         for hours in WITHIN_HOURS {
-            if left <= hours * 3600 {
+            if is_late && left <= hours * 3600 {
                 *self.ending.entry(hours).or_default() += 1;
             }
         }
@@ -97,6 +98,16 @@ impl Overview {
         }
         self.earliest = Some(self.earliest.map_or(ends, |earliest| earliest.min(ends)));
     }
+}
+
+/// Is half of the time over that was planned for the renewal, from its moment to the end of the certificate?
+///
+/// One that lives for a day ends within 24 hours from its first moment on, and one of many is always being renewed just
+/// now: neither is cause for concern.
+fn is_late(issued: &IssuedStatus, now: Timestamp) -> bool {
+    let ends = issued.not_after.0.as_second();
+    let planned = (ends - issued.renewal_time.0.as_second()).max(0);
+    ends - now.as_second() <= planned / 2
 }
 
 fn says(certificate: &Certificate, kind: &str) -> bool {
@@ -184,7 +195,7 @@ impl Gauges {
         );
         registry.register(
             "expiring_shards",
-            "Shards whose certificate ends within so many hours; 0h: it has ended",
+            "Shards whose certificate ends within so many hours, though half of the time from its planned renewal to its end is over; 0h: it has ended",
             gauges.ending.clone(),
         );
         registry.register(
@@ -362,6 +373,44 @@ mod tests {
             assert!(told.contains(line), "no {line} in\n{told}");
         }
         assert!(!text(&of(false)).contains("certificate_ready{"));
+    }
+
+    #[test]
+    fn a_certificate_expires_once_half_of_the_time_for_its_renewal_is_over_however_long_it_lives() {
+        const HOUR: i64 = 3600;
+        let at = |seconds: i64| Timestamp::from_second(seconds).unwrap();
+        // Renewed so long before the end, and from when on it counts as ending within 24 hours.
+        for (what, renewed_before, counts_from) in [
+            ("6 hours", 2 * HOUR, HOUR),
+            ("24 hours", 8 * HOUR, 4 * HOUR),
+            ("24 hours, renewed early", 23 * HOUR, 23 * HOUR / 2),
+            ("160 hours", 53 * HOUR, 24 * HOUR),
+            ("90 days", 30 * 24 * HOUR, 24 * HOUR),
+            ("90 days, renewed on the last", 24 * HOUR, 12 * HOUR),
+            ("398 days", 132 * 24 * HOUR, 24 * HOUR),
+            ("no time at all", 0, 0),
+        ] {
+            let ends: Timestamp = NOW.parse().unwrap();
+            let renewal = at(ends.as_second() - renewed_before);
+            let shard = shard(&json!({ "issued": issued(NOW, &renewal.to_string()) }));
+            let counted = |left: i64, within: i64| {
+                let now = at(ends.as_second() - left);
+                let figures = Overview::of([].iter(), std::iter::once(&shard), false, now);
+                figures.ending.get(&within).copied().unwrap_or_default()
+            };
+            assert_eq!(
+                counted(renewed_before, 24),
+                i64::from(renewed_before == 0),
+                "{what}"
+            );
+            assert_eq!(counted(counts_from + 1, 24), 0, "{what}");
+            assert_eq!(counted(counts_from, 24), 1, "{what}");
+            assert_eq!(
+                (counted(1, 0), counted(0, 0), counted(-1, 0)),
+                (0, 1, 1),
+                "{what}"
+            );
+        }
     }
 
     #[test]
