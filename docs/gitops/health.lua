@@ -18,7 +18,7 @@ elseif is_true("Ready") then
   -- Names that cannot be validated are left out, and the others are served.
   health.status = is_true("Degraded") and "Degraded" or "Healthy"
   health.message = is_true("Degraded") and said.Degraded.message or said.Ready.message
-elseif obj.metadata.annotations ~= nil and obj.metadata.annotations["sancho.dev/paused"] ~= nil then
+elseif obj.metadata.annotations ~= nil and obj.metadata.annotations["sancho.dev/paused"] == "true" then
   health.status = "Suspended"
   health.message = "paused by the annotation sancho.dev/paused"
 elseif said.Ready ~= nil then

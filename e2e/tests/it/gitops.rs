@@ -7,12 +7,14 @@ use anyhow::{Result, ensure};
 use hyper::Request;
 use mlua::serde::SerializeOptions;
 use mlua::{Lua, LuaSerdeExt};
-use sancho_e2e::manifests::{certificate, names};
+use sancho_e2e::manifests::{certificate, cluster_issuer, names};
 use sancho_e2e::process::wait_for;
 use sancho_e2e::world::{CaOptions, World, repository};
 use serde_json::{Value, json};
 
 use crate::stories::{FAST, apply_certificate, apply_issuer, issuer_ready, ready, world};
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Status and message that Argo CD shows of `object`.
 fn health(object: &Value) -> (String, String) {
@@ -44,7 +46,7 @@ async fn object(world: &World, what: &str) -> Result<Value> {
 /// Waits until Argo CD shows an object so, with these words.
 async fn shows(world: &World, what: &str, status: &str, words: &str) {
     let description = format!("Argo CD to show {what} as {status}: … {words} …");
-    wait_for(&description, Duration::from_secs(60), &[], async || {
+    wait_for(&description, PATIENCE, &[], async || {
         let found = health(&object(world, what).await?);
         ensure!(found.0 == status && found.1.contains(words), "it shows {found:?}");
         Ok(Some(()))
@@ -94,12 +96,34 @@ async fn argo_cd_shows_each_kind_as_it_is() {
     paused["metadata"]["annotations"] = json!({ "sancho.dev/paused": "true" });
     apply(&world, &paused).await;
     shows(&world, "certificates/paused", "Suspended", "paused").await;
+    // Any other word pauses nothing.
+    let mut recorded = object(&world, "certificates/paused").await.unwrap();
+    for word in ["false", "", "True"] {
+        recorded["metadata"]["annotations"]["sancho.dev/paused"] = word.into();
+        assert_eq!(health(&recorded).0, "Progressing", "{word:?}");
+    }
+
+    let front = world.front().unwrap();
+    let own = |roots: &str| {
+        let mut issuer = cluster_issuer("own", &front.directory_url(), roots, None);
+        issuer["kind"] = "Issuer".into();
+        issuer["metadata"]["namespace"] = "default".into();
+        issuer
+    };
+    apply(&world, &own("no root")).await;
+    shows(&world, "issuers/own", "Degraded", "spec.acme.caBundle").await;
+    apply(&world, &own(front.ca_pem())).await;
+    shows(&world, "issuers/own", "Healthy", "is ready").await;
 }
 
 #[tokio::test]
 async fn what_was_applied_stays_as_it_was_applied() {
     let world = world(1, FAST, CaOptions::default()).await;
-    apply_issuer(&world, FAST).await;
+    let front = world.front().unwrap();
+    let mut issuer = cluster_issuer("ca", &front.directory_url(), front.ca_pem(), FAST);
+    // The API server keeps a whole number as one.
+    issuer["spec"]["budget"]["requestsPerSecond"] = 40.into();
+    apply(&world, &issuer).await;
     issuer_ready(&world).await;
     let mut manifest = certificate("shop", "ca", &names(4), 2);
     manifest["spec"]["privateKey"] = json!({ "algorithm": "ECDSA" });
@@ -107,40 +131,56 @@ async fn what_was_applied_stays_as_it_was_applied() {
     manifest["spec"]["secretTemplate"] = json!({ "labels": { "team": "shop" } });
     manifest["spec"]["additionalOutputFormats"] = json!([{ "type": "CombinedPEM" }]);
     apply(&world, &manifest).await;
-    ready(&world, "shop", Duration::from_secs(60)).await;
+    ready(&world, "shop", PATIENCE).await;
 
-    // Neither a default nor a word of the operator's has come into what the user wrote.
-    let before = object(&world, "certificates/shop").await.unwrap();
-    assert_eq!(before["spec"], manifest["spec"]);
-    assert_eq!(before["metadata"]["generation"], 1);
-    apply(&world, &manifest).await;
-    let after = object(&world, "certificates/shop").await.unwrap();
-    assert_eq!(
-        after["metadata"]["resourceVersion"],
-        before["metadata"]["resourceVersion"]
-    );
-    let diff = ["diff", "--server-side", "-f", "-"];
-    let told = world
-        .cluster
-        .kubectl_with_input(&diff, &manifest.to_string())
-        .await;
-    assert_eq!(told.unwrap(), "", "kubectl diff exits with 0 and says nothing");
-    let issuer = object(&world, "clusterissuers/ca").await.unwrap();
-    assert_eq!(issuer["metadata"]["generation"], 1);
+    for (what, manifest) in [("certificates/shop", &manifest), ("clusterissuers/ca", &issuer)] {
+        // What a replica writes of its own accord, such as what the Lease says by now, is no matter of the second apply.
+        let (before, after) = wait_for("an apply that nobody wrote in", PATIENCE, &[], async || {
+            let before = object(&world, what).await?;
+            apply(&world, manifest).await;
+            let after = object(&world, what).await?;
+            Ok((before["status"] == after["status"]).then_some((before, after)))
+        })
+        .await
+        .unwrap();
+        // Neither a default nor a word of the operator's has come into what the user wrote.
+        assert_eq!(before["spec"], manifest["spec"]);
+        assert_eq!(before["metadata"]["generation"], 1);
+        assert_eq!(
+            after["metadata"]["resourceVersion"],
+            before["metadata"]["resourceVersion"]
+        );
+        wait_for(
+            "kubectl diff to exit with 0 and say nothing",
+            PATIENCE,
+            &[],
+            async || {
+                let diff = ["diff", "--server-side", "-f", "-"];
+                let told = world
+                    .cluster
+                    .kubectl_with_input(&diff, &manifest.to_string())
+                    .await?;
+                ensure!(told.is_empty(), "it says {told}");
+                Ok(Some(()))
+            },
+        )
+        .await
+        .unwrap();
+    }
 }
 
 #[tokio::test]
-async fn helm_waits_by_kstatus_until_a_certificate_is_ready() {
+async fn helm_waits_by_kstatus_until_a_certificate_is_ready_or_needs_an_edit() {
     let world = world(1, FAST, CaOptions::default()).await;
     apply_issuer(&world, FAST).await;
     issuer_ready(&world).await;
     let dir = tempfile::tempdir().unwrap();
-    let install = async |name: &str, dns_name: &str, timeout: &str| {
+    let of = |name: &str| certificate(name, "ca", &[format!("{name}.demo.example")], 20);
+    let install = async |name: &str, manifest: Value, timeout: &str| {
         let chart = dir.path().join(name);
         std::fs::create_dir_all(chart.join("templates")).unwrap();
         let about = format!("apiVersion: v2\nname: {name}\nversion: 1.0.0\n");
         std::fs::write(chart.join("Chart.yaml"), about).unwrap();
-        let manifest = certificate(name, "ca", &[dns_name.to_owned()], 20);
         std::fs::write(chart.join("templates/certificate.yaml"), manifest.to_string()).unwrap();
         let chart = chart.display().to_string();
         world
@@ -157,7 +197,7 @@ async fn helm_waits_by_kstatus_until_a_certificate_is_ready() {
             ])
             .await
     };
-    install("good", "good.demo.example", "60s").await.unwrap();
+    install("good", of("good"), "60s").await.unwrap();
     let good = object(&world, "certificates/good").await.unwrap();
     assert_eq!(good["status"]["ready"], "1/1");
 
@@ -167,7 +207,18 @@ async fn helm_waits_by_kstatus_until_a_certificate_is_ready() {
         .break_name("bad.demo.example")
         .await
         .unwrap();
-    let told = install("bad", "bad.demo.example", "6s").await.unwrap_err();
+    let told = install("bad", of("bad"), "6s").await.unwrap_err();
     let told = format!("{told:#}");
-    assert!(told.contains("bad"), "{told}");
+    assert!(
+        told.contains("default/bad not ready. status: InProgress"),
+        "{told}"
+    );
+
+    // What needs an edit is not waited for.
+    let mut clash = of("clash");
+    clash["spec"]["secretName"] = "good-tls".into();
+    let told = install("clash", clash, "40s").await.unwrap_err();
+    let told = format!("{told:#}");
+    assert!(told.contains("default/clash not ready. status: Failed"), "{told}");
+    assert!(told.contains("choose another spec.secretName"), "{told}");
 }
