@@ -14,6 +14,31 @@ capabilities:
   drop: [ALL]
 {{- end }}
 
+{{/* What holds for every Pod, the Job's too, as lines of its spec. */}}
+{{- define "sancho.everyPod" -}}
+securityContext:
+  {{- include "sancho.podSecurity" . | nindent 2 }}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
 {{/*
 The Pod template of a Deployment, as (dict "root" "component" "container" "account" "args" "resources").
 */}}
@@ -35,15 +60,7 @@ spec:
   serviceAccountName: {{ .account }}
   automountServiceAccountToken: true
   terminationGracePeriodSeconds: {{ $values.terminationGracePeriodSeconds }}
-  {{- with $values.imagePullSecrets }}
-  imagePullSecrets:
-    {{- toYaml . | nindent 4 }}
-  {{- end }}
-  {{- with $values.priorityClassName }}
-  priorityClassName: {{ . }}
-  {{- end }}
-  securityContext:
-    {{- include "sancho.podSecurity" . | nindent 4 }}
+  {{- include "sancho.everyPod" .root | nindent 2 }}
   containers:
     - name: {{ .container }}
       image: {{ include "sancho.image" .root | quote }}
@@ -110,18 +127,6 @@ spec:
       {{- end }}
   {{- with $values.extraVolumes }}
   volumes:
-    {{- toYaml . | nindent 4 }}
-  {{- end }}
-  {{- with $values.nodeSelector }}
-  nodeSelector:
-    {{- toYaml . | nindent 4 }}
-  {{- end }}
-  {{- with $values.tolerations }}
-  tolerations:
-    {{- toYaml . | nindent 4 }}
-  {{- end }}
-  {{- with $values.affinity }}
-  affinity:
     {{- toYaml . | nindent 4 }}
   {{- end }}
   {{- with $values.topologySpreadConstraints }}

@@ -47,6 +47,48 @@ async fn the_api_server_takes_all_that_the_chart_renders() {
 }
 
 #[tokio::test]
+async fn what_is_said_of_all_pods_holds_for_replicas_responders_and_the_job() {
+    let dir = tempfile::tempdir().unwrap();
+    let all = matrix()
+        .into_iter()
+        .find(|(what, ..)| *what == "all that belongs to Pods");
+    let (_, mut values, _) = all.unwrap();
+    values["responder"] = json!({ "enabled": true });
+    let text = rendered(dir.path(), &values).await.unwrap();
+    let objects = objects(&text);
+    let pods: Vec<(&Value, &Value)> = objects
+        .iter()
+        .filter_map(|object| Some((&object["metadata"]["name"], object["spec"].get("template")?)))
+        .collect();
+    let mut names: Vec<&str> = pods.iter().map(|(name, _)| name.as_str().unwrap()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["sancho", "sancho-cluster-issuers", "sancho-responder"]);
+    for (name, pod) in pods {
+        let (metadata, spec) = (&pod["metadata"], &pod["spec"]);
+        assert_eq!(metadata["annotations"], values["podAnnotations"], "{name}");
+        assert_eq!(metadata["labels"]["team"], values["podLabels"]["team"], "{name}");
+        for field in [
+            "imagePullSecrets",
+            "priorityClassName",
+            "nodeSelector",
+            "tolerations",
+            "affinity",
+        ] {
+            assert_eq!(spec[field], values[field], "{field} of {name}");
+        }
+        let container = &spec["containers"][0];
+        for (list, value) in [
+            (&container["env"], "extraEnv"),
+            (&container["volumeMounts"], "extraVolumeMounts"),
+            (&spec["volumes"], "extraVolumes"),
+        ] {
+            let has = list.as_array().unwrap().contains(&values[value][0]);
+            assert!(has, "{value} of {name}: {list}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn without_ingress_annotations_there_is_no_right_to_objects_of_users() {
     let dir = tempfile::tempdir().unwrap();
     for namespaces in [json!([]), json!(["shop"])] {
