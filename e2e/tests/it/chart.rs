@@ -1,5 +1,6 @@
 //! The chart, by the real Helm and the real API server.
 
+mod arguments;
 mod issuers;
 mod lifecycle;
 mod matrix;

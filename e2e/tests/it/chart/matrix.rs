@@ -125,7 +125,7 @@ async fn without_ingress_annotations_there_is_no_right_to_objects_of_users() {
 }
 
 /// What is tried, its values, and kinds that must be there for it.
-fn matrix() -> Vec<(&'static str, Value, &'static [&'static str])> {
+pub(super) fn matrix() -> Vec<(&'static str, Value, &'static [&'static str])> {
     let issuer = json!({ "acme": {
         "server": "https://ca.example/directory",
         "privateKeySecretRef": { "name": "account" },
@@ -265,7 +265,7 @@ async fn prepared(dir: &Path) -> Cluster {
     cluster
 }
 
-fn objects(text: &str) -> Vec<Value> {
+pub(super) fn objects(text: &str) -> Vec<Value> {
     serde_yaml::Deserializer::from_str(text)
         .map(|document| Value::deserialize(document).unwrap())
         .filter(|object| !object.is_null())
