@@ -6,8 +6,8 @@
 mod api_server;
 mod overview;
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -64,6 +64,8 @@ struct Inner {
     errors: Family<ErrorLabels, Counter>,
     api_server: api_server::Counters,
     overview: overview::Gauges,
+    /// Held while `overview` is set and told.
+    told: Mutex<()>,
 }
 
 type Figure = Gauge<f64, AtomicU64>;
@@ -237,6 +239,7 @@ impl Default for Metrics {
             errors,
             api_server,
             overview,
+            told: Mutex::default(),
         };
         Self {
             inner: Arc::new(inner),
@@ -252,6 +255,14 @@ impl Metrics {
         // Only the writer can fail, and a String does not.
         let _ = encode(&mut text, &self.inner.registry);
         text
+    }
+
+    /// The same, with what there is. Who asks at the same time waits: series are taken away and made anew for each.
+    #[must_use]
+    pub fn text_with(&self, overview: &Overview) -> String {
+        let _alone = self.inner.told.lock().unwrap_or_else(PoisonError::into_inner);
+        self.inner.overview.set(overview);
+        self.text()
     }
 
     /// A request waited so long for its permit, and has it.
@@ -307,11 +318,6 @@ impl Metrics {
     /// A request to the API server was answered with this HTTP status, or `error` where it was not.
     pub fn api_requested(&self, request: ApiRequest, code: String, took: Duration) {
         self.inner.api_server.count(request, code, took);
-    }
-
-    /// What there is, from now on.
-    pub fn show(&self, overview: &Overview) {
-        self.inner.overview.set(overview);
     }
 
     /// A request may have left after its slot had ended.
@@ -381,6 +387,8 @@ const SOURCES: [&str; 3] = ["given", "published", "discovered"];
 
 #[cfg(test)]
 mod tests {
+    use sancho_crds::Certificate;
+
     use super::*;
 
     fn listed() -> ApiRequest {
@@ -436,6 +444,33 @@ mod tests {
     }
 
     #[test]
+    fn those_who_ask_at_once_are_each_told_of_every_certificate() {
+        const MANY: usize = 300;
+        let of = |number: usize| -> Certificate {
+            serde_json::from_value(serde_json::json!({
+                "metadata": { "name": format!("shop-{number}"), "namespace": "shop" },
+                "spec": { "secretName": "a", "issuerRef": { "name": "ca" }, "dnsNames": ["a.example"] },
+            }))
+            .unwrap()
+        };
+        let certificates: Vec<Certificate> = (0..MANY).map(of).collect();
+        let overview = Overview::of(certificates.iter(), [].iter(), true, jiff::Timestamp::UNIX_EPOCH);
+        let metrics = Metrics::default();
+        let fewest = || {
+            let asked = (0..20).map(|_| metrics.text_with(&overview));
+            asked
+                .map(|text| text.matches("sancho_certificate_ready{").count())
+                .min()
+        };
+        std::thread::scope(|scope| {
+            let all: Vec<_> = (0..4).map(|_| scope.spawn(fewest)).collect();
+            for one in all {
+                assert_eq!(one.join().unwrap(), Some(MANY));
+            }
+        });
+    }
+
+    #[test]
     fn the_charts_alerts_and_dashboard_speak_of_metrics_that_exist() {
         let metrics = Metrics::default();
         let ca = "https://ca";
@@ -455,9 +490,8 @@ mod tests {
             } },
         }))
         .unwrap();
-        metrics.show(&Overview::of([].iter(), [shard].iter(), false, now));
         metrics.budget(ca, &BudgetView::default(), 0);
-        let text = metrics.text();
+        let text = metrics.text_with(&Overview::of([].iter(), [shard].iter(), false, now));
         let exist: Vec<&str> = text
             .lines()
             .filter(|line| !line.starts_with('#'))

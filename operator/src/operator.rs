@@ -150,8 +150,7 @@ pub async fn run(
     let (seen, each) = (context.seen.clone(), settings.metrics_per_certificate);
     let told_metrics = move || {
         let (certificates, shards) = (seen.certificates.each(), seen.shards.each());
-        metrics.show(&Overview::of(certificates, shards, each, clock::now()));
-        metrics.text()
+        metrics.text_with(&Overview::of(certificates, shards, each, clock::now()))
     };
     tasks.spawn(health::serve(probes, health.clone(), told_metrics, over()));
     tasks.spawn(until(over(), tell_budgets(leases, context.budgets.clone())));
