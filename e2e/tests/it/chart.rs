@@ -5,6 +5,7 @@ mod issuers;
 mod lifecycle;
 mod matrix;
 mod namespaces;
+mod people;
 mod rights;
 mod values;
 
