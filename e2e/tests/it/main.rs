@@ -26,6 +26,7 @@ mod gitops;
 mod history;
 mod ip_addresses;
 mod keys;
+mod krew;
 mod limiter_faults;
 mod main_job;
 mod manifests;
