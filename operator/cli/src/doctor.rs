@@ -3,6 +3,8 @@
 //! `survey (asks the API server) -> Facts -> checks (pure) -> findings -> text`
 
 mod checks;
+mod deployed;
+mod rights;
 mod schema;
 mod survey;
 

@@ -17,6 +17,7 @@ use super::helm;
 use super::rights::{
     needed_everywhere, no_more_than_needed, nothing_elsewhere, the_responder_sees_no_secret,
 };
+use crate::plugin::{said, sancho};
 use crate::stories::{FAST, apply_issuer, is_ready};
 
 #[tokio::test]
@@ -68,6 +69,13 @@ async fn only_the_given_namespaces_are_served_and_the_responder_reads_no_secret(
             "{account}"
         );
     }
+
+    // Rights in one namespace are all that the operator needs then.
+    let doctor = said(&sancho(&world, &["doctor"]).await, 1);
+    assert!(
+        doctor.contains("fine      the operator's rights: all 8"),
+        "{doctor}"
+    );
 
     without_an_api_server(&world, &mut responder).await;
     responder.process().terminate().unwrap();

@@ -15,8 +15,9 @@ use sancho_crds::{
 use sancho_limiter::Record;
 
 use super::Weight::{Broken, Doubtful};
+use super::rights::{Held, Place};
 use super::schema::fields;
-use super::survey::{Clocks, Facts, Right};
+use super::survey::{Clocks, Facts};
 use super::{Finding, Weight};
 use crate::span;
 
@@ -30,16 +31,8 @@ pub fn findings(facts: &Facts, now: Timestamp) -> Vec<Finding> {
     let mut found = kinds(facts);
     if !facts.kinds.is_empty() {
         found.extend(crds(facts));
-        found.extend(rights(
-            "your rights",
-            &facts.user,
-            "ask for the ClusterRole sancho-view or sancho-edit",
-        ));
-        found.extend(rights(
-            "the operator's rights",
-            &facts.operator,
-            "install the chart again: its Roles have been changed, or its service account is not called sancho",
-        ));
+        found.extend(rights_of_user(facts));
+        found.extend(rights_of_operator(facts));
         found.extend(routes(facts));
         found.extend(deployments(facts));
         found.extend(leases(facts));
@@ -129,21 +122,79 @@ fn crds(facts: &Facts) -> Vec<Finding> {
     found
 }
 
-fn rights(about: &str, rights: &Result<Vec<(Right, bool)>>, next_step: &str) -> Vec<Finding> {
+/// Who may not read Certificates where they look can have nothing told of them. All else is a matter of single commands.
+fn rights_of_user(facts: &Facts) -> Vec<Finding> {
+    let is_blind =
+        |held: &Held| !held.is_allowed && held.right.place == Place::LookedAt && held.right.verb == "list";
+    let (weight, next_step) = match &facts.user {
+        Ok(user) if user.iter().any(is_blind) => (
+            Broken,
+            "ask for the ClusterRole sancho-view or sancho-edit, or name a namespace by -n where you have it"
+                .to_owned(),
+        ),
+        Ok(_) | Err(_) => (
+            Doubtful,
+            format!(
+                "nothing, if you do not need these commands; else ask for the ClusterRole sancho-edit, for sancho-view in \
+                 the whole cluster, or for the right to list Leases in {}",
+                facts.operator_namespace
+            ),
+        ),
+    };
+    rights("your rights", &facts.user, weight, &next_step)
+}
+
+/// Where the operator looks its Deployment tells. Without that a right in single namespaces may be all that is needed.
+fn rights_of_operator(facts: &Facts) -> Vec<Finding> {
+    let is_known = facts
+        .deployments
+        .as_ref()
+        .is_ok_and(|deployments| !deployments.is_empty());
+    let (weight, next_step) = match is_known {
+        true => (
+            Broken,
+            "install the chart again: its Roles have been changed, or a namespace that it is to watch was made anew",
+        ),
+        false => (
+            Doubtful,
+            "let somebody run this who may read the operator's Deployment: it says which namespaces are watched, and by \
+             which service account",
+        ),
+    };
+    rights("the operator's rights", &facts.operator, weight, next_step)
+}
+
+/// What is missing, each right once with the namespaces that it is missing in.
+fn rights(about: &str, rights: &Result<Vec<Held>>, weight: Weight, next_step: &str) -> Vec<Finding> {
     let rights = match rights {
         Ok(rights) => rights,
         Err(error) => return vec![unseen(about, error)],
     };
     let missing: Vec<String> = rights
-        .iter()
-        .filter(|(_, is_allowed)| !is_allowed)
-        .map(|(right, _)| format!("{} {} ({})", right.verb, right.resource, right.why))
+        .chunk_by(|one, next| one.right == next.right)
+        .filter_map(|places| {
+            let missing: Vec<&Held> = places.iter().filter(|held| !held.is_allowed).collect();
+            let right = missing.first()?.right;
+            let namespaces: Vec<&str> = missing
+                .iter()
+                .filter_map(|held| held.namespace.as_deref())
+                .collect();
+            let place = match namespaces.len() {
+                0 => String::new(),
+                count if count > SHOWN => format!(" in {} and more", namespaces[..SHOWN].join(", ")),
+                _ => format!(" in {}", namespaces.join(", ")),
+            };
+            Some(format!(
+                "{} {}{place} ({})",
+                right.verb, right.resource, right.why
+            ))
+        })
         .collect();
     vec![if missing.is_empty() {
         Finding::fine(about, format!("all {} that are needed", rights.len()))
     } else {
         Finding::trouble(
-            Broken,
+            weight,
             about,
             format!("missing: {}", missing.join(", ")),
             next_step,
@@ -195,10 +246,11 @@ fn routes(facts: &Facts) -> Vec<Finding> {
     };
     let known = known
         .iter()
-        .filter(|(right, _)| asked.contains(&right.resource))
-        .copied()
+        .filter(|held| asked.contains(&held.right.resource))
+        .cloned()
         .collect();
-    rights(about, &Ok(known), "install the chart with routes.enabled=true")
+    let next_step = "install the chart with routes.enabled=true";
+    rights(about, &Ok(known), Broken, next_step)
 }
 
 fn deployments(facts: &Facts) -> Vec<Finding> {

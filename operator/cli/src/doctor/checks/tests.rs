@@ -4,6 +4,7 @@ use anyhow::anyhow;
 use serde_json::json;
 
 use super::*;
+use crate::doctor::rights::Right;
 use crate::doctor::text;
 use crate::status::tests::{NOW, at, certificate};
 
@@ -112,16 +113,19 @@ fn routes_that_cannot_be_written_are_told_if_an_issuer_asks_for_them() {
         });
         serde_json::from_value(manifest).unwrap()
     };
-    let right = |resource| Right {
-        verb: "create",
-        group: "",
-        resource,
-        beside_operator: true,
-        why: "for a solver",
+    let route = |resource, is_allowed| {
+        let right = Right {
+            verb: "create",
+            group: "",
+            resource,
+            place: Place::BesideOperator,
+            why: "for a solver",
+        };
+        held(right, Some("sancho-system"), is_allowed)
     };
     let facts = |solver: serde_json::Value, has_http_routes| Facts {
         cluster_issuers: Ok(vec![issuer(json!([{ "http01": solver }]))]),
-        routes: Ok(vec![(right("ingresses"), false), (right("httproutes"), true)]),
+        routes: Ok(vec![route("ingresses", false), route("httproutes", true)]),
         has_http_routes: Ok(has_http_routes),
         ..sound()
     };
@@ -162,23 +166,101 @@ fn older_and_newer_crds_are_told_with_their_fields() {
     only(&newer, Doubtful, &["newer", "spec.colour"]);
 }
 
+fn held(right: Right, namespace: Option<&str>, is_allowed: bool) -> Held {
+    Held {
+        right,
+        namespace: namespace.map(str::to_owned),
+        is_allowed,
+    }
+}
+
+fn right(verb: &'static str, resource: &'static str, place: Place) -> Right {
+    Right {
+        verb,
+        group: GROUP,
+        resource,
+        place,
+        why: "status",
+    }
+}
+
 #[test]
 fn a_missing_right_is_told_with_what_it_is_for() {
-    let right = Right {
-        verb: "list",
-        group: GROUP,
-        resource: "certificates",
-        beside_operator: false,
-        why: "status",
-    };
+    let list = right("list", "certificates", Place::LookedAt);
     let facts = Facts {
-        user: Ok(vec![(right, false)]),
+        user: Ok(vec![held(list, None, false)]),
         ..sound()
     };
     only(
         &facts,
         Broken,
         &["your rights", "list certificates (status)", "sancho-view"],
+    );
+}
+
+#[test]
+fn who_may_do_all_but_single_commands_has_no_broken_installation() {
+    let mut user = vec![held(
+        right("list", "certificates", Place::LookedAt),
+        Some("shop"),
+        true,
+    )];
+    for (verb, resource, place, namespace) in [
+        ("patch", "certificates", Place::LookedAt, Some("shop")),
+        ("list", "clusterissuers", Place::Cluster, None),
+        ("list", "leases", Place::BesideOperator, Some("sancho-system")),
+    ] {
+        user.push(held(right(verb, resource, place), namespace, false));
+    }
+    let facts = Facts {
+        user: Ok(user),
+        ..sound()
+    };
+    only(
+        &facts,
+        Doubtful,
+        &[
+            "missing: patch certificates in shop (status), list clusterissuers (status), list leases in sancho-system",
+            "list Leases in sancho-system",
+        ],
+    );
+}
+
+#[test]
+fn rights_that_the_operator_lacks_are_told_with_the_namespaces() {
+    let watch = right("watch", "certificates", Place::LookedAt);
+    let operator = || {
+        let places = [("bank", false), ("blog", false), ("shop", true)];
+        Ok(places
+            .map(|(namespace, is_allowed)| held(watch, Some(namespace), is_allowed))
+            .to_vec())
+    };
+    let facts = Facts {
+        operator: operator(),
+        ..sound()
+    };
+    only(
+        &facts,
+        Broken,
+        &[
+            "missing: watch certificates in bank, blog (status)",
+            "install the chart again",
+        ],
+    );
+    // Where it looks is not known.
+    let facts = Facts {
+        operator: operator(),
+        deployments: Err(anyhow!("forbidden")),
+        ..sound()
+    };
+    let troubles = troubles(&facts);
+    assert!(
+        troubles.iter().all(|(weight, _)| *weight == Doubtful),
+        "{troubles:?}"
+    );
+    assert!(
+        troubles[0].1.contains("who may read the operator's Deployment"),
+        "{troubles:?}"
     );
 }
 
