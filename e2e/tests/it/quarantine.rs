@@ -13,6 +13,7 @@ use sancho_e2e::process::wait_for;
 use sancho_e2e::replica::Replica;
 use sancho_e2e::world::{CaOptions, World};
 
+use crate::plugin::{said, sancho};
 use crate::stories::{
     FAST, apply_certificate, apply_issuer, is_ready, not_ready, orders, ready, secrets, shards, world,
 };
@@ -91,6 +92,14 @@ async fn one_bad_name_of_42_is_left_out_costs_the_ca_nothing_and_joins_once_it_i
         (left_out[0].place, left_out[0].found_by),
         (QuarantinePlace::Out, FoundBy::Check)
     );
+    let doctor = said(&sancho(&world, &["doctor"]).await, 1);
+    for words in [
+        "fine      Certificates: 1 of 1 are ready",
+        &format!("broken    name {bad} of Certificate default/shop: left out for "),
+        "found by a look at its DNS and its path",
+    ] {
+        assert!(doctor.contains(words), "no {words} in {doctor}");
+    }
 
     world.pebble().unwrap().mend_name(bad).await.unwrap();
     let (joined, _) = degraded(&world, "shop", "False", "AllNamesPass").await;

@@ -10,6 +10,7 @@ use sancho_e2e::front::Fault;
 use sancho_e2e::process::wait_for;
 use sancho_e2e::world::{CaOptions, World};
 
+use crate::plugin::{said, sancho};
 use crate::stories::{
     FAST, apply_certificate, apply_issuer, is_ready, issuer_ready, not_ready, ready, shards, world,
 };
@@ -82,6 +83,9 @@ async fn a_domain_whose_quota_is_used_up_waits_and_others_do_not() {
     // It counts as no failed attempt.
     let failure = shards(&world).await[0].status.clone().unwrap().failure.unwrap();
     assert_eq!(failure.count, 0);
+    let doctor = said(&sancho(&world, &["doctor"]).await, 1);
+    let quota = "doubtful  quota of the CA for the registered domain limited.example: used up until ";
+    assert!(doctor.contains(quota), "{doctor}");
 
     // The same domain is not asked for, another is issued meanwhile.
     apply_certificate(&world, "second", &["shop.limited.example".into()], 20).await;

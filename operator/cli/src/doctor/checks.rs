@@ -1,5 +1,7 @@
 //! Facts → findings. Pure.
 
+mod held_back;
+
 use std::collections::BTreeSet;
 
 use anyhow::Result;
@@ -398,6 +400,8 @@ fn certificates(facts: &Facts, now: Timestamp) -> Vec<Finding> {
             "kubectl sancho status -A",
         ));
     }
+    found.extend(held_back::names(shards, now));
+    found.extend(held_back::quotas(shards, now));
     found
 }
 

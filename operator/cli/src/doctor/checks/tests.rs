@@ -1,12 +1,17 @@
 //! Facts as the API server tells them, and what is found in them.
 
 use anyhow::anyhow;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use sancho_crds::{
+    CertificateShardStatus, CertificateStatus, FoundBy, QuarantinePlace, QuarantinedName, QuotaScope,
+    ShardFailure, ShardQuota, set_condition,
+};
 use serde_json::json;
 
 use super::*;
 use crate::doctor::rights::Right;
 use crate::doctor::text;
-use crate::status::tests::{NOW, at, certificate};
+use crate::status::tests::{NOW, at, certificate, issued_shard, new_shard};
 
 /// An installation where all is well, without issuers and Certificates.
 fn sound() -> Facts {
@@ -325,6 +330,132 @@ fn a_damaged_lease_and_an_unseen_certificate_are_told() {
             "Certificate default/shop: Unseen",
             "see whether the operator runs",
         ],
+    );
+}
+
+/// All is ready: one Certificate, with this shard.
+fn ready_with(shard: CertificateShard) -> Facts {
+    let mut status = CertificateStatus {
+        observed_generation: Some(2),
+        ..Default::default()
+    };
+    let now = Time(at(NOW));
+    set_condition(&mut status.conditions, "Ready", true, "Issued", "", Some(2), &now);
+    Facts {
+        certificates: Ok(vec![certificate(Some(status))]),
+        shards: Ok(vec![shard]),
+        ..sound()
+    }
+}
+
+#[test]
+fn a_name_in_quarantine_of_a_ready_certificate_is_told() {
+    let with = |place, found_by| {
+        let mut shard = issued_shard("shop-0", &["a.example", "b.example"], 90);
+        shard.status.as_mut().unwrap().quarantine = vec![QuarantinedName {
+            name: "b.example".into(),
+            place,
+            found_by,
+            reason: "NameNotFound".into(),
+            message: "make its record".into(),
+            since: Time(at(NOW - 120)),
+            count: 2,
+            next_try: Time(at(NOW + 300)),
+        }];
+        ready_with(shard)
+    };
+    only(
+        &with(QuarantinePlace::Out, FoundBy::Check),
+        Broken,
+        &[
+            "name b.example of Certificate default/shop: left out for 2m: NameNotFound: make its record (found by a look at \
+             its DNS",
+            "tried again by itself in 5m; kubectl sancho status shop -n default",
+        ],
+    );
+    let served = with(QuarantinePlace::Served, FoundBy::Ca);
+    only(
+        &served,
+        Doubtful,
+        &["holds the renewal up for 2m", "(found by the CA)"],
+    );
+    let passing = with(QuarantinePlace::Passing, FoundBy::Check);
+    only(
+        &passing,
+        Doubtful,
+        &["can be validated again", "comes back by itself in 5m"],
+    );
+    let joining = with(QuarantinePlace::Joining, FoundBy::Check);
+    only(&joining, Doubtful, &["is part of the next order"]);
+}
+
+#[test]
+fn of_many_names_in_quarantine_the_first_are_told_and_how_many_more() {
+    let names: Vec<String> = (0..SHOWN + 5)
+        .map(|number| format!("n{number}.example"))
+        .collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut shard = issued_shard("shop-0", &names, 90);
+    let entry = |name: &&str| QuarantinedName {
+        name: (*name).to_owned(),
+        place: QuarantinePlace::Out,
+        found_by: FoundBy::Ca,
+        reason: "CAAForbids".into(),
+        message: String::new(),
+        since: Time(at(NOW)),
+        count: 1,
+        next_try: Time(at(NOW + 60)),
+    };
+    shard.status.as_mut().unwrap().quarantine = names.iter().map(entry).collect();
+    let troubles = troubles(&ready_with(shard));
+    assert_eq!(troubles.len(), SHOWN + 1);
+    assert!(
+        troubles[SHOWN].1.contains("5 more cannot be validated"),
+        "{troubles:?}"
+    );
+}
+
+#[test]
+fn a_quota_that_is_used_up_is_told_once_until_it_is_over() {
+    let told = |name: &str, until: i64| {
+        let mut shard = new_shard(name, &["a.example.com"]);
+        shard.status = Some(CertificateShardStatus {
+            failure: Some(ShardFailure {
+                reason: "RateLimited".into(),
+                message: "too many certificates".into(),
+                target: "t".into(),
+                count: 0,
+                retry_time: Time(at(until)),
+                generation: None,
+                profile: None,
+                most_names: None,
+                quota: Some(ShardQuota {
+                    account: "https://ca.example/acct/1".into(),
+                    scope: QuotaScope::RegisteredDomain,
+                    names: vec!["example.com".into()],
+                }),
+            }),
+            ..Default::default()
+        });
+        shard
+    };
+    let facts = |shards| Facts {
+        shards: Ok(shards),
+        ..sound()
+    };
+    let (one, two) = (told("shop-0", NOW + 600), told("shop-1", NOW + 7200));
+    only(
+        &facts(vec![one.clone(), two]),
+        Doubtful,
+        &[
+            "quota of the CA for the registered domain example.com: used up until 2027-01-15T10:00:00Z: too many",
+            "said to shard default/shop-1",
+            "in 2h",
+        ],
+    );
+    assert_eq!(
+        findings(&facts(vec![told("shop-0", NOW)]), at(NOW)),
+        findings(&sound(), at(NOW))
     );
 }
 
