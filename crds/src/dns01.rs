@@ -11,14 +11,18 @@ pub use self::providers::{
     AcmeDns, AzureDns, AzureEnvironment, CloudDns, Cloudflare, HttpReq, Route53, Webhook, WebhookConfig,
 };
 
-/// By a TXT record at `_acme-challenge.NAME` (RFC 8555 §8.4): the way for wildcards, and for hosts that no CA reaches. A
-/// CNAME that stands there is followed, and the record is written where it leads.
+/// By a TXT record at `_acme-challenge.NAME` (RFC 8555 §8.4): the way for wildcards, and for hosts that no CA reaches. Where
+/// a CNAME stands there, the record is written where it leads.
 ///
 /// Credentials are in Secrets: in the namespace of an Issuer, beside a ClusterIssuer in the operator's own.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[x_kube(validation = Rule::new("[has(self.rfc2136), has(self.cloudflare), has(self.route53), has(self.cloudDNS), has(self.azureDNS), has(self.httpreq), has(self.acmeDNS), has(self.provider), has(self.webhook)].filter(way, way).size() == 1")
     .message("say in one way how records are written: rfc2136: { nameserver: 192.0.2.53, tsigKeyName: …, tsigSecretSecretRef: … }, cloudflare: { apiTokenSecretRef: … }, route53: { accessKeyIDSecretRef: …, secretAccessKeySecretRef: … }, cloudDNS, azureDNS, provider: { name: digitalocean, tokenSecretRef: … }, httpreq, acmeDNS or webhook"))]
 pub struct Dns01 {
+    /// Whether a CNAME at `_acme-challenge.NAME` is followed. If this is left out, one that was written there is, and one that a
+    /// wildcard (`*.example.com CNAME …`) makes for the name is not.
+    #[serde(default, rename = "cnameStrategy", skip_serializing_if = "Option::is_none")]
+    pub cname_strategy: Option<CnameStrategy>,
     /// By dynamic updates (RFC 2136), as BIND, Knot, PowerDNS and others take them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rfc2136: Option<Rfc2136>,
@@ -46,6 +50,18 @@ pub struct Dns01 {
     /// By a webhook that was written for cert-manager.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<Webhook>,
+}
+
+/// Whether a CNAME at the name of a record is followed.
+#[derive(
+    schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord,
+)]
+pub enum CnameStrategy {
+    /// None is: the record is written at the name itself.
+    #[serde(rename = "None")]
+    Never,
+    /// Each one is, that of a wildcard too.
+    Follow,
 }
 
 /// Dynamic updates of a DNS server (RFC 2136).

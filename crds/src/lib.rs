@@ -34,8 +34,8 @@ pub use certificate::{
 pub use condition::{condition, set_condition, unset_condition};
 pub use dns_persist01::DnsPersist01;
 pub use dns01::{
-    AcmeDns, AzureDns, AzureEnvironment, CloudDns, Cloudflare, Dns01, HttpReq, OtherProvider, ProviderName,
-    Rfc2136, Route53, SecretKeySelector, TsigAlgorithm, UpdateProtocol, Webhook, WebhookConfig,
+    AcmeDns, AzureDns, AzureEnvironment, CloudDns, Cloudflare, CnameStrategy, Dns01, HttpReq, OtherProvider,
+    ProviderName, Rfc2136, Route53, SecretKeySelector, TsigAlgorithm, UpdateProtocol, Webhook, WebhookConfig,
 };
 pub use issuer::{
     Acme, Budget, ClusterIssuer, ClusterIssuerSpec, ExternalAccountBinding, Issuer, IssuerSpec, IssuerStatus,

@@ -47,6 +47,9 @@ pub const THIRD: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
 pub struct BindOptions {
     /// Zones that the key may update. Every name in them has the address 127.0.0.1.
     pub zones: Vec<String>,
+    /// Zones that the key may update as well, in which no name has an address but those of these records, in the master file's
+    /// syntax.
+    pub bare_zones: Vec<(String, String)>,
     /// Zones that nobody may update, with further records in the master file's syntax.
     pub fixed_zones: Vec<(String, String)>,
     /// The secondary is told nothing and looks for news this often, in whole seconds. `None`: it is told at once.
@@ -79,7 +82,8 @@ impl Bind {
     pub async fn start(dir: &Path, log_dir: &Path, options: &BindOptions) -> Result<Self> {
         let named = programs::find("named", "bind9")?;
         let port = free_port()?;
-        let zones: Vec<String> = options.zones.clone();
+        let bare = options.bare_zones.iter().map(|(zone, _)| zone.clone());
+        let zones: Vec<String> = options.zones.iter().cloned().chain(bare).collect();
         let run = |name: &str, address: IpAddr, zones: String| -> Result<Process> {
             let home = dir.join(name);
             fs::create_dir_all(&home)?;
@@ -332,14 +336,18 @@ fn primary_zones(dir: &Path, port: u16, options: &BindOptions) -> Result<String>
         Ok(())
     };
     add(".", "", "")?;
+    let others = format!("_acme-challenge TXT \"{OF_ANOTHER}\"");
     for (number, zone) in options.zones.iter().enumerate() {
         // Either way that BIND has to give leave.
         let update = match number % 2 {
             0 => format!("allow-update {{ key {KEY_NAME}; }}; {notify}"),
             _ => format!("update-policy {{ grant {KEY_NAME} subdomain {zone}. TXT; }}; {notify}"),
         };
-        let others = format!("_acme-challenge TXT \"{OF_ANOTHER}\"");
         add(zone, &format!("@ A 127.0.0.1\n* A 127.0.0.1\n{others}"), &update)?;
+    }
+    for (zone, records) in &options.bare_zones {
+        let update = format!("allow-update {{ key {KEY_NAME}; }}; {notify}");
+        add(zone, &format!("{others}\n{records}"), &update)?;
     }
     for (zone, records) in &options.fixed_zones {
         add(zone, &format!("@ A 127.0.0.1\n{records}"), "")?;
@@ -349,8 +357,9 @@ fn primary_zones(dir: &Path, port: u16, options: &BindOptions) -> Result<String>
 
 fn secondary_zones(port: u16, options: &BindOptions) -> String {
     let root = ["."].into_iter();
-    let fixed = options.fixed_zones.iter().map(|(zone, _)| zone.as_str());
-    let all = root.chain(options.zones.iter().map(String::as_str)).chain(fixed);
+    let others = options.bare_zones.iter().chain(&options.fixed_zones);
+    let others = others.map(|(zone, _)| zone.as_str());
+    let all = root.chain(options.zones.iter().map(String::as_str)).chain(others);
     all.enumerate()
         .map(|(number, zone)| {
             format!(

@@ -1,5 +1,6 @@
 //! DNS-01 by dynamic updates and by providers' APIs, and dns-persist-01, with BIND as the names' DNS and Pebble validating through its secondary.
 
+mod cnames;
 mod mistakes;
 mod others;
 mod providers;
@@ -228,21 +229,6 @@ async fn two_hundred_names_wait_for_a_lagging_secondary_and_cost_no_request_more
         assert!(updates <= 4, "{updates} updates of {zone} by two orders");
     }
     judged(&world, FAST);
-}
-
-#[tokio::test]
-async fn a_cname_is_followed_to_the_zone_that_can_be_written() {
-    let mut options = by_bind(None);
-    let alias = format!("www A 127.0.0.1\n_acme-challenge.www CNAME www.acme.{SHOP}.");
-    options.bind.as_mut().unwrap().fixed_zones = vec![("alias.example".to_owned(), alias)];
-    let world = world(1, FAST, options).await;
-    apply_issuer(&world, FAST).await;
-    let asked = ["www.alias.example", "*.www.alias.example"].map(str::to_owned);
-    apply_certificate(&world, "shop", &asked, 20).await;
-    some_record(&world).await;
-    ready(&world, "shop", Duration::from_secs(60)).await;
-    assert_eq!(issued(&world).await, asked.into_iter().collect());
-    no_record_left(&world).await;
 }
 
 #[tokio::test]

@@ -177,7 +177,7 @@ async fn may_write<'a>(
         async move {
             let places = names.iter().map(|name| async {
                 let record = dns01_record(name);
-                context.dns.place(&record).await
+                context.dns.place(&record, settings.cname_strategy).await
             });
             let places = futures::future::join_all(places).await;
             let known: Vec<Place> = places.iter().flatten().cloned().collect();

@@ -114,9 +114,10 @@ pub(super) async fn present(
         })
         .collect();
     if !new.is_empty() {
-        let places = new.iter().map(|(name, _)| async {
+        let places = new.iter().map(|(name, _)| {
+            let cnames = dns01(&solvers, name, &labels).and_then(|settings| settings.cname_strategy);
             let record = dns01_record(name);
-            context.dns.place(&record).await
+            async move { context.dns.place(&record, cnames).await }
         });
         let places = futures::future::join_all(places).await;
         for ((name, value), place) in new.into_iter().zip(places) {

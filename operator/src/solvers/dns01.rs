@@ -8,7 +8,8 @@
 //!
 //! # Guarantees
 //! - One value is added and removed under a name, whatever else stands there.
-//! - A record is written where CNAMEs lead, at most [`zone::MOST_CNAMES`] of them; a loop is a fault of the name.
+//! - A record is written where CNAMEs lead, at most [`zone::MOST_CNAMES`] of them; a loop is a fault of the name. Those that a
+//!   wildcard makes lead nowhere, unless an issuer wants it: the record itself takes their place.
 //! - What DNS servers answer is not believed further than it is needed: sizes, chains and numbers of servers are bounded,
 //!   and nothing of it is shown but names and response codes.
 //! - A standing record (dns-persist-01) is read and never written.
@@ -48,7 +49,7 @@ use std::time::Duration;
 use hickory_resolver::system_conf::read_system_conf;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use sancho_crds::Dns01;
+use sancho_crds::{CnameStrategy, Dns01};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
@@ -173,12 +174,12 @@ impl Dns {
         self.inner.settings.propagation_timeout
     }
 
-    /// Where a record of this name is to be written.
+    /// Where a record of this name is to be written. `cnames`: which CNAMEs are followed, as an issuer has it.
     ///
     /// # Errors
     /// [`DnsFault`] says what is wrong with the name's DNS, or that it cannot be told now.
-    pub async fn place(&self, record: &str) -> Result<Place, DnsFault> {
-        let found = timeout(PLACE_WITHIN, zone::place(&self.inner, record)).await;
+    pub async fn place(&self, record: &str, cnames: Option<CnameStrategy>) -> Result<Place, DnsFault> {
+        let found = timeout(PLACE_WITHIN, zone::place(&self.inner, record, cnames)).await;
         found.unwrap_or_else(|_| {
             Err(DnsFault::new(
                 SERVER_FAILS,
@@ -251,7 +252,8 @@ impl Dns {
     /// # Errors
     /// [`DnsFault`] says what is wrong with the name's DNS, or that none of the servers tells.
     pub async fn read(&self, record: &str) -> Result<Found, DnsFault> {
-        let Place { record, zone } = self.place(record).await?;
+        // As CAs do, who know nothing of wildcards.
+        let Place { record, zone } = self.place(record, Some(CnameStrategy::Follow)).await?;
         let servers = Servers::of(&self.inner, &zone).await?;
         let mut silent = Vec::new();
         let mut found = Vec::new();

@@ -6,7 +6,7 @@ use super::*;
 use crate::stories::not_ready;
 
 /// Applies a ClusterIssuer `name` with this solver, and a Certificate of that name for one name.
-async fn apply(world: &World, name: &str, solver: Value, dns_name: &str) {
+pub(super) async fn apply(world: &World, name: &str, solver: Value, dns_name: &str) {
     let front = world.front().unwrap();
     let mut issuer = cluster_issuer(name, &front.directory_url(), front.ca_pem(), FAST);
     issuer["spec"]["acme"]["solvers"] = json!([solver]);

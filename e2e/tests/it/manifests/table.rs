@@ -465,6 +465,14 @@ pub fn refused_issuers() -> Vec<Refused> {
             "say in one way how records are written: rfc2136",
         ),
         (
+            "CNAMEs that are followed somehow",
+            issuer(
+                "solvers",
+                "[{ dns01: { cnameStrategy: Always, rfc2136: { nameserver: 192.0.2.53 } } }]",
+            ),
+            "supported values: \"None\", \"Follow\"",
+        ),
+        (
             "Cloudflare without a credential",
             issuer("solvers", "[{ dns01: { cloudflare: {} } }]"),
             "name one credential: apiTokenSecretRef with an API token",
@@ -704,11 +712,11 @@ pub fn accepted() -> Vec<(&'static str, String)> {
             "solvers by all other ways",
             issuer(
                 "solvers",
-                "[{ dns01: { cloudDNS: { project: my-project, hostedZoneName: zone, \
+                "[{ dns01: { cnameStrategy: None, cloudDNS: { project: my-project, hostedZoneName: zone, \
                  serviceAccountSecretRef: { name: a, key: b } } } }, \
                  { dns01: { azureDNS: { subscriptionID: a, resourceGroupName: b, environment: AzureChinaCloud, tenantID: c, \
                  clientID: d, clientSecretSecretRef: { name: a, key: b } } } }, \
-                 { dns01: { httpreq: { secretRef: { name: a } } } }, \
+                 { dns01: { cnameStrategy: Follow, httpreq: { secretRef: { name: a } } } }, \
                  { dns01: { provider: { name: hetzner, tokenSecretRef: { name: a, key: b } } } }, \
                  { dns01: { provider: { name: dnsimple, account: '1010', tokenSecretRef: { name: a, key: b } } } }, \
                  { dns01: { webhook: { groupName: acme.example.com, solverName: own, config: { a: [{ b: 1 }] } } } }, \

@@ -90,11 +90,6 @@ pub fn solver(solver: &Value, kind: &str, path: &str, remarks: &mut Vec<String>)
         }));
     }
     remarks.extend(fields.rest(&format!("{path}.dns01.{way}")));
-    if dns01.get("cnameStrategy").and_then(Value::as_str) != Some("Follow") {
-        remarks.push(format!(
-            "{path}.dns01: a CNAME at _acme-challenge.NAME is followed always, as with cnameStrategy: Follow"
-        ));
-    }
     let mut wanted = match *way {
         // It has no form of its own here.
         "digitalocean" => {
@@ -103,6 +98,9 @@ pub fn solver(solver: &Value, kind: &str, path: &str, remarks: &mut Vec<String>)
         }
         way => json!({ "dns01": { way: settings } }),
     };
+    if let Some(strategy) = cname_strategy(way, dns01.get("cnameStrategy")) {
+        wanted["dns01"]["cnameStrategy"] = strategy.into();
+    }
     if solver["selector"]
         .as_object()
         .is_some_and(|selector| !selector.is_empty())
@@ -110,6 +108,17 @@ pub fn solver(solver: &Value, kind: &str, path: &str, remarks: &mut Vec<String>)
         wanted["selector"] = solver["selector"].clone();
     }
     Some(wanted)
+}
+
+/// Which CNAMEs are followed there, so that the same are here.
+fn cname_strategy(way: &str, theirs: Option<&Value>) -> Option<&'static str> {
+    match (way, theirs.and_then(Value::as_str)) {
+        (_, Some("Follow")) => Some("Follow"),
+        // There the account is found by the domain, and here by where the CNAME leads that has to be there.
+        ("acmeDNS", _) => None,
+        // What it means there to leave it out.
+        _ => Some("None"),
+    }
 }
 
 /// Does it get its credentials from where it runs, or by taking on a role?
@@ -157,7 +166,6 @@ mod tests {
         let mut remarks = Vec::new();
         let ours = solver(&theirs, "ClusterIssuer", "solvers[0]", &mut remarks).unwrap();
         let mut expected = theirs;
-        expected["dns01"].as_object_mut().unwrap().remove("cnameStrategy");
         expected["dns01"]["rfc2136"]
             .as_object_mut()
             .unwrap()
@@ -181,7 +189,35 @@ mod tests {
             remarks[0].contains("HMACMD5, cert-manager's default"),
             "{remarks:?}"
         );
-        assert!(remarks[1].contains("cnameStrategy"), "{remarks:?}");
+        assert_eq!(remarks.len(), 1, "{remarks:?}");
+    }
+
+    #[test]
+    fn the_same_cnames_are_followed_as_there() {
+        let rfc2136 = json!({ "nameserver": "192.0.2.53" });
+        let acme_dns = json!({
+            "host": "https://auth.example", "accountSecretRef": { "name": "accounts", "key": "json" },
+        });
+        for (way, settings, theirs, ours) in [
+            ("rfc2136", &rfc2136, Some("Follow"), Some("Follow")),
+            ("rfc2136", &rfc2136, Some("None"), Some("None")),
+            ("rfc2136", &rfc2136, None, Some("None")),
+            ("acmeDNS", &acme_dns, Some("Follow"), Some("Follow")),
+            ("acmeDNS", &acme_dns, None, None),
+        ] {
+            let mut given = json!({ "dns01": { way: settings } });
+            let mut expected = given.clone();
+            for (solver, strategy) in [(&mut given, theirs), (&mut expected, ours)] {
+                if let Some(strategy) = strategy {
+                    solver["dns01"]["cnameStrategy"] = strategy.into();
+                }
+            }
+            let mut remarks = Vec::new();
+            let imported = solver(&given, "Issuer", "solvers[0]", &mut remarks).unwrap();
+            assert_eq!(imported, expected);
+            serde_json::from_value::<Solver>(imported).unwrap();
+            assert!(remarks.is_empty(), "{remarks:?}");
+        }
     }
 
     #[test]
@@ -207,9 +243,7 @@ mod tests {
             let mut remarks = Vec::new();
             let ours = solver(&theirs, "ClusterIssuer", "solvers[0]", &mut remarks).unwrap();
             serde_json::from_value::<Solver>(ours.clone()).unwrap();
-            let mut expected = theirs;
-            expected["dns01"].as_object_mut().unwrap().remove("cnameStrategy");
-            assert_eq!(ours, expected);
+            assert_eq!(ours, theirs);
             assert_eq!(remarks.len(), 1, "{remarks:?}");
             assert!(remarks[0].contains("copy Secret"), "{remarks:?}");
         }
@@ -219,10 +253,11 @@ mod tests {
         let ours = solver(&digital_ocean, "Issuer", "solvers[0]", &mut Vec::new()).unwrap();
         serde_json::from_value::<Solver>(ours.clone()).unwrap();
         let token = json!({ "name": "token", "key": "access-token" });
-        let expected =
-            json!({ "dns01": { "provider": { "name": "digitalocean", "tokenSecretRef": token } } });
+        let expected = json!({ "dns01": {
+            "cnameStrategy": "Follow", "provider": { "name": "digitalocean", "tokenSecretRef": token },
+        } });
         assert_eq!(ours, expected);
-        let webhook = json!({ "dns01": { "webhook": {
+        let webhook = json!({ "dns01": { "cnameStrategy": "None", "webhook": {
             "groupName": "acme.example.com", "solverName": "own", "config": { "anything": [{ "goes": 1 }] },
         } } });
         let mut remarks = Vec::new();

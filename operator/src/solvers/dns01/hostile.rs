@@ -25,7 +25,7 @@ use crate::dns_server::{By, DnsServer, answer_to, cname, name, txt};
 const RECORD: &str = "_acme-challenge.www.shop.example.";
 const ZONE: &str = "shop.example.";
 
-fn inner(server: SocketAddr) -> Inner {
+pub(super) fn inner(server: SocketAddr) -> Inner {
     Inner::new(Dns01Settings {
         recursive: vec![server],
         recursive_only: true,
@@ -40,7 +40,7 @@ fn record(at: &str, data: RData) -> Record {
     Record::from_rdata(name(at), 60, data)
 }
 
-fn soa(zone: &str) -> Record {
+pub(super) fn soa(zone: &str) -> Record {
     let data = SOA::new(
         name("ns.shop.example."),
         name("mail.shop.example."),
@@ -295,7 +295,8 @@ fn a_bomb_of_compressed_names_grows_to_a_few_megabytes_and_no_more() {
 }
 
 async fn place_at(server: &DnsServer) -> Result<Place, DnsFault> {
-    zone::place(&inner(server.address), RECORD.trim_end_matches('.')).await
+    let cnames = Some(CnameStrategy::Follow);
+    zone::place(&inner(server.address), RECORD.trim_end_matches('.'), cnames).await
 }
 
 #[tokio::test]

@@ -50,6 +50,8 @@ impl Writer {
     /// [`DnsFault`] says what it is not let in by, or that there is none.
     pub(super) async fn of(settings: &Dns01, credentials: &Credentials<'_>) -> Result<Self, DnsFault> {
         let Dns01 {
+            // It says where, and not by whom.
+            cname_strategy: _,
             rfc2136,
             cloudflare,
             route53,

@@ -1,10 +1,15 @@
 //! Where a TXT record is to be written: CNAMEs are followed, then the zone is found by its SOA.
+//!
+//! A wildcard (`*.example.com CNAME …`) answers for `_acme-challenge.www.example.com` as well, and nobody means it to: most often
+//! it leads to a load balancer, in a zone of somebody else's. The record can stand at the name itself, which is the wildcard's
+//! no more from then on (RFC 4592 §2.2.1). So a CNAME that a wildcard makes is not followed, unless that is wanted.
 
 use std::net::SocketAddr;
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 use sancho_core::names::is_public_suffix;
+use sancho_crds::CnameStrategy;
 
 use super::Inner;
 use super::exchange::{NoAnswer, ask};
@@ -13,6 +18,8 @@ use crate::dns_answer::cname_of;
 
 /// The most CNAMEs that are followed.
 pub(super) const MOST_CNAMES: usize = 8;
+/// A label that nobody has. It is no longer than that of a challenge, so that it fits wherever such a one does.
+const UNUSED: &str = "_sancho-nobody";
 
 /// Where a TXT record is to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,18 +30,22 @@ pub struct Place {
     pub zone: String,
 }
 
-/// Where the record that is looked for at `record` is to be written.
+/// Where the record that is looked for at `record` is to be written. `cnames`: which CNAMEs are followed.
 ///
 /// # Errors
 /// [`DnsFault`] if CNAMEs lead nowhere, if the domain does not exist, or if no server answers.
-pub(super) async fn place(inner: &Inner, record: &str) -> Result<Place, DnsFault> {
+pub(super) async fn place(
+    inner: &Inner,
+    record: &str,
+    cnames: Option<CnameStrategy>,
+) -> Result<Place, DnsFault> {
     let asked = absolute(record).ok_or_else(|| {
         DnsFault::new(
             ZONE_NOT_FOUND,
             &format!("{record} is longer than a DNS name can be: take the name out of spec.dnsNames"),
         )
     })?;
-    let name = end_of_chain(inner, asked).await?;
+    let name = end_of_chain(inner, asked, cnames).await?;
     let zone = zone_of(inner, &name).await?;
     if is_public(&zone) {
         let told = text(&name);
@@ -52,8 +63,11 @@ pub(super) async fn place(inner: &Inner, record: &str) -> Result<Place, DnsFault
     })
 }
 
-/// Where the CNAMEs at `name` lead.
-async fn end_of_chain(inner: &Inner, name: Name) -> Result<Name, DnsFault> {
+/// Where the CNAMEs at `name` lead, as far as they are to be followed.
+async fn end_of_chain(inner: &Inner, name: Name, cnames: Option<CnameStrategy>) -> Result<Name, DnsFault> {
+    if cnames == Some(CnameStrategy::Never) {
+        return Ok(name);
+    }
     let mut chain = vec![name];
     loop {
         let at = &chain[chain.len() - 1];
@@ -61,6 +75,9 @@ async fn end_of_chain(inner: &Inner, name: Name) -> Result<Name, DnsFault> {
         let Some(target) = cname_of(&answer.answers, at).cloned() else {
             return Ok(at.clone());
         };
+        if cnames.is_none() && is_of_wildcard(inner, at, &target).await? {
+            return Ok(at.clone());
+        }
         if chain.contains(&target) || chain.len() > MOST_CNAMES {
             let links: Vec<String> = chain.iter().chain([&target]).map(text).collect();
             return Err(DnsFault::new(
@@ -76,12 +93,33 @@ async fn end_of_chain(inner: &Inner, name: Name) -> Result<Name, DnsFault> {
     }
 }
 
+/// Is it a wildcard that has the CNAME at `name` lead to `target`? Asks for a name beside it that nobody has.
+async fn is_of_wildcard(inner: &Inner, name: &Name, target: &Name) -> Result<bool, DnsFault> {
+    let Some(unused) = unused_beside(name) else {
+        return Ok(false);
+    };
+    let answer = recursive(inner, &unused, RecordType::CNAME).await?;
+    Ok(leads_to(&answer, &unused, target))
+}
+
+/// A name with the same parent: what a wildcard answers for the one, it answers for the other (RFC 4592 §3.3.1).
+fn unused_beside(name: &Name) -> Option<Name> {
+    name.base_name().prepend_label(UNUSED).ok()
+}
+
+/// Does an answer have a CNAME from `unused` to `target`?
+fn leads_to(answer: &Message, unused: &Name, target: &Name) -> bool {
+    cname_of(&answer.answers, unused) == Some(target)
+}
+
 /// The zone that `name` is in: the nearest name above it, or itself, with an SOA record.
 async fn zone_of(inner: &Inner, name: &Name) -> Result<Name, DnsFault> {
     let mut at = name.clone();
     loop {
         let answer = recursive(inner, &at, RecordType::SOA).await?;
-        if let Some(zone) = zone_in(&answer, &at) {
+        // Beside a CNAME that is not followed stands the SOA of where it leads.
+        let is_elsewhere = cname_of(&answer.answers, &at).is_some();
+        if let Some(zone) = zone_in(&answer, &at).filter(|_| !is_elsewhere) {
             return Ok(zone);
         }
         if at.is_root() {
@@ -172,7 +210,82 @@ pub(super) fn text(name: &Name) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::hostile::{inner, soa};
     use super::*;
+    use crate::dns_server::{DnsServer, cname};
+
+    const RECORD: &str = "_acme-challenge.www.shop.example";
+
+    /// Where [`RECORD`] is to be written, and how often CNAMEs were asked for. It is in the zone `www.shop.example`, where a
+    /// wildcard leads to `lb.shop.example`, in the zone above; `own` is where a CNAME of its own leads.
+    async fn beside_a_wildcard(
+        own: Option<&'static str>,
+        cnames: Option<CnameStrategy>,
+    ) -> (String, String, usize) {
+        let server = DnsServer::with(move |at, kind| {
+            let own = own.filter(|_| at.trim_end_matches('.') == RECORD);
+            let alias = || cname(at, own.unwrap_or("lb.shop.example."));
+            match kind {
+                RecordType::CNAME if at.ends_with(".www.shop.example.") => vec![alias()],
+                RecordType::SOA if at.ends_with(".www.shop.example.") => vec![alias(), soa("shop.example.")],
+                RecordType::SOA if at == "www.shop.example." => vec![soa(at)],
+                RecordType::SOA => vec![soa("shop.example.")],
+                _ => Vec::new(),
+            }
+        })
+        .await;
+        let Place { record, zone } = place(&inner(server.address), RECORD, cnames).await.unwrap();
+        let asked = server.asked().into_iter();
+        let of_cname = asked.filter(|(.., kind)| *kind == RecordType::CNAME).count();
+        (record, zone, of_cname)
+    }
+
+    #[tokio::test]
+    async fn a_cname_of_a_wildcard_is_followed_only_if_that_is_wanted() {
+        for (own, cnames, record, zone, asked) in [
+            (None, None, RECORD, "www.shop.example", 2),
+            (None, Some(CnameStrategy::Never), RECORD, "www.shop.example", 0),
+            (
+                None,
+                Some(CnameStrategy::Follow),
+                "lb.shop.example",
+                "shop.example",
+                2,
+            ),
+            (
+                Some("acme.shop.example."),
+                None,
+                "acme.shop.example",
+                "shop.example",
+                3,
+            ),
+            (
+                Some("acme.shop.example."),
+                Some(CnameStrategy::Never),
+                RECORD,
+                "www.shop.example",
+                0,
+            ),
+        ] {
+            let found = beside_a_wildcard(own, cnames).await;
+            let expected = (record.to_owned(), zone.to_owned(), asked);
+            assert_eq!(found, expected, "{own:?} {cnames:?}");
+        }
+    }
+
+    #[test]
+    fn a_wildcard_is_told_by_a_name_that_nobody_has() {
+        let name = |text: &str| absolute(text).unwrap();
+        let unused = unused_beside(&name(RECORD)).unwrap();
+        assert_eq!(unused, name("_sancho-nobody.www.shop.example"));
+        let mut answer = Message::query();
+        assert!(!leads_to(&answer, &unused, &name("lb.example")));
+        answer.answers = vec![cname("_sancho-nobody.www.shop.example.", "LB.example.")];
+        assert!(leads_to(&answer, &unused, &name("lb.example")));
+        // The wildcard leads elsewhere, so that the CNAME in question is one of its own.
+        assert!(!leads_to(&answer, &unused, &name("acme.example")));
+        assert_eq!(unused_beside(&name(&"a.".repeat(126))), None, "it is too long");
+    }
 
     #[test]
     fn records_are_not_written_to_what_others_register_under() {
