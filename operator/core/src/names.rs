@@ -106,9 +106,12 @@ pub fn registered_domain(name: &Name) -> &str {
     domain.unwrap_or(name.as_str())
 }
 
-/// Does the public suffix list have `domain` as one under which others register theirs?
-pub fn is_public_suffix(domain: &str) -> bool {
-    psl::suffix(domain.as_bytes()).is_some_and(|suffix| suffix.is_known() && suffix == domain.as_bytes())
+/// Is `domain` one under which a registry lets others register theirs, by the public suffix list? Those of its private
+/// section (`github.io`) are not meant: they are zones of somebody who gets certificates for what is in them.
+pub fn is_of_registry(domain: &str) -> bool {
+    let is_it =
+        |suffix: psl::Suffix<'_>| suffix.typ() == Some(psl::Type::Icann) && suffix == domain.as_bytes();
+    psl::suffix(domain.as_bytes()).is_some_and(is_it)
 }
 
 /// Why a text is not a name that can be certified.
@@ -387,6 +390,20 @@ mod tests {
         assert!(host.is("dns", "A.example") && !host.is("ip", "a.example"));
         assert!(address.is("ip", "2001:DB8:0::1") && !address.is("dns", "2001:db8::1"));
         assert!(!address.is("ip", "2001:db8::2") && !address.is("ip", "a.example"));
+    }
+
+    #[test]
+    fn a_suffix_of_the_private_section_is_no_registrys() {
+        for (domain, is_it) in [
+            ("com", true),
+            ("co.uk", true),
+            ("example.com", false),
+            ("github.io", false),
+            ("internal", false),
+            ("", false),
+        ] {
+            assert_eq!(is_of_registry(domain), is_it, "{domain}");
+        }
     }
 
     #[test]

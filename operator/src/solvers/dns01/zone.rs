@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
-use sancho_core::names::is_public_suffix;
+use sancho_core::names::is_of_registry;
 use sancho_crds::CnameStrategy;
 
 use super::Inner;
@@ -140,10 +140,9 @@ pub(super) fn zone_in(answer: &Message, at: &Name) -> Option<Name> {
     zones.max_by_key(|zone| zone.num_labels()).cloned()
 }
 
-/// The root, or a domain under which others are registered: nobody has their records written there.
+/// The root, or a domain of a registry: nobody has their records written there.
 fn is_public(zone: &Name) -> bool {
-    let text = text(zone);
-    zone.is_root() || is_public_suffix(&text)
+    zone.is_root() || is_of_registry(&text(zone))
 }
 
 /// Asks the recursive servers in turn until one has an answer.
@@ -288,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn records_are_not_written_to_what_others_register_under() {
+    fn records_are_not_written_to_the_zones_of_registries() {
         for (zone, public) in [
             (".", true),
             ("com.", true),
@@ -296,6 +295,10 @@ mod tests {
             ("example.com.", false),
             ("internal.", false),
             ("example.co.uk.", false),
+            // Private suffixes, whose owners have the zone.
+            ("github.io.", false),
+            ("s3.amazonaws.com.", false),
+            ("pages.github.io.", false),
         ] {
             assert_eq!(is_public(&Name::from_ascii(zone).unwrap()), public, "{zone}");
         }
