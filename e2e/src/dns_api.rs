@@ -14,7 +14,7 @@ mod simple;
 pub mod webhook;
 mod zones;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -108,6 +108,8 @@ struct Shared {
     sessions: Mutex<HashMap<String, (Provider, u32)>>,
     /// Before the next request that deletes several records, somebody else has deleted one of them.
     is_one_gone: AtomicBool,
+    /// The zones that Cloudflare's token may read and not edit.
+    read_only: Mutex<BTreeSet<String>>,
     pace: Mutex<Pace>,
 }
 
@@ -155,6 +157,7 @@ impl DnsApi {
             kept: Mutex::default(),
             sessions: Mutex::default(),
             is_one_gone: AtomicBool::new(false),
+            read_only: Mutex::default(),
             pace: Mutex::default(),
         });
         let listen = async |provider: Option<Provider>| {
@@ -229,6 +232,15 @@ impl DnsApi {
     /// Somebody else deletes one of the records that are deleted together next (Scaleway).
     pub fn lose_one(&self) {
         self.shared.is_one_gone.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether Cloudflare's token may edit this zone from now on; it may read it in any case.
+    pub fn let_edit(&self, zone: &str, is_let: bool) {
+        let mut read_only = lock(&self.shared.read_only);
+        match is_let {
+            true => _ = read_only.remove(zone),
+            false => _ = read_only.insert(zone.to_owned()),
+        }
     }
 
     /// What has arrived so far.

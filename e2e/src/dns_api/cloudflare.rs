@@ -158,6 +158,9 @@ fn list(shared: &Shared, head: &Parts, texts: &ZoneTexts) -> Result<(Value, Valu
 }
 
 async fn change(shared: &Shared, zone: &str, batch: Batch) -> Result<(Value, Value), Refused> {
+    if lock(&shared.read_only).contains(zone) {
+        return Err((403, 10000, "Authentication error".into()));
+    }
     let Batch { deletes, posts } = batch;
     if deletes.len() + posts.len() > MOST_CHANGES {
         return Err((400, 9207, "too many records in a batch".into()));

@@ -14,7 +14,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
-use sancho_crds::{Certificate, CertificateShard};
+use sancho_crds::{Certificate, CertificateShard, PresentedRecord, QuarantinedName};
 use sancho_e2e::bind::{Bind, BindOptions, KEY, KEY_NAME, THIRD};
 use sancho_e2e::ca::PebbleOptions;
 use sancho_e2e::manifests::{Budget, certificate, cluster_issuer};
@@ -135,23 +135,36 @@ async fn some_record(world: &World) {
 
 /// Waits until BIND has none, and no shard speaks of one.
 async fn no_record_left(world: &World) {
+    no_record_left_within(world, Duration::from_secs(60)).await;
+}
+
+async fn no_record_left_within(world: &World, within: Duration) {
     let bind = world.bind().unwrap();
-    wait_for(
-        "no TXT record to be left",
-        Duration::from_secs(60),
-        &[],
-        async || {
-            let texts = bind.texts().await?;
-            anyhow::ensure!(texts.is_empty(), "{texts:?}");
-            let shards = shards(world).await;
-            let records = shards
-                .iter()
-                .filter_map(|shard| Some(&shard.status.as_ref()?.dns_records));
-            Ok((records.map(Vec::len).sum::<usize>() == 0).then_some(()))
-        },
-    )
+    wait_for("no TXT record to be left", within, &[], async || {
+        let texts = bind.texts().await?;
+        anyhow::ensure!(texts.is_empty(), "{texts:?}");
+        Ok(recorded(world).await.is_empty().then_some(()))
+    })
     .await
     .unwrap();
+}
+
+/// The TXT records that shards speak of.
+async fn recorded(world: &World) -> Vec<PresentedRecord> {
+    let shards = shards(world).await.into_iter();
+    shards
+        .filter_map(|shard| Some(shard.status?.dns_records))
+        .flatten()
+        .collect()
+}
+
+/// What is known of the names that cannot be validated, over all shards.
+async fn quarantined(world: &World) -> Vec<QuarantinedName> {
+    let shards = shards(world).await.into_iter();
+    shards
+        .filter_map(|shard| Some(shard.status?.quarantine))
+        .flatten()
+        .collect()
 }
 
 #[tokio::test]

@@ -5,7 +5,8 @@
 //! # Guarantees
 //! - What may stand in DNS stands in the shard's status, written there before; whoever takes the shard over knows it.
 //! - A standing record is never written.
-//! - All of an order's records are written together, one update or request for each zone.
+//! - All of an order's records are written together, one update or request for each zone. What fails in one zone is told
+//!   of its names alone.
 //! - Nothing waits here: a record that is not seen yet has the order put off (`notBefore`), and no drive and no slot
 //!   is kept for it.
 
@@ -254,11 +255,11 @@ async fn write(
             secrets: &secrets,
             tenant: &tenant,
         };
-        let outcome = context.dns.write(by, &texts).await;
-        for record in records {
-            match &outcome {
+        let outcomes = context.dns.write(by, &texts).await;
+        for (record, outcome) in records.into_iter().zip(outcomes) {
+            match outcome {
                 Ok(()) => record.written = true,
-                Err(fault) => _ = faults.insert(record.name.clone(), fault.clone()),
+                Err(fault) => _ = faults.insert(record.name.clone(), fault),
             }
         }
     }

@@ -62,7 +62,8 @@ pub(super) async fn sweep(context: &Context, mut recorder: Recorder) -> Result<(
     let outcome = remove(context, shard, due, false).await;
     let mut status = recorder.status();
     status.claim = None;
-    let mut told = None;
+    // What went wrong, each once, and one of the records.
+    let mut told: BTreeMap<String, String> = BTreeMap::new();
     for (record, outcome) in outcome {
         let is_it = |other: &PresentedRecord| (&other.name, &other.value) == (&record.name, &record.value);
         match outcome {
@@ -72,7 +73,7 @@ pub(super) async fn sweep(context: &Context, mut recorder: Recorder) -> Result<(
                     let failures = other.failures.unwrap_or_default().saturating_add(1);
                     let at = retry_time(now, failures, None, &record.value);
                     if failures == 1 {
-                        told = Some(format!("the TXT record {}: {}", record.record, fault.words));
+                        told.insert(fault.words.clone(), record.record.clone());
                     }
                     other.failures = Some(failures);
                     other.next_try = Some(clock::time(at));
@@ -81,7 +82,11 @@ pub(super) async fn sweep(context: &Context, mut recorder: Recorder) -> Result<(
         }
     }
     recorder.record(status).await?;
-    if let Some(words) = told {
+    if !told.is_empty() {
+        let words = told
+            .iter()
+            .map(|(words, record)| format!("the TXT record {record}: {words}"));
+        let words = words.collect::<Vec<_>>().join("; ");
         let shard = recorder.shard();
         tracing::warn!(shard = full_name(shard), words, "a TXT record is not removed yet");
         let words = format!("{words} (tried again)");
@@ -129,23 +134,21 @@ async fn remove(
     let mut outcomes = Vec::new();
     for (settings, records) in by_way {
         let texts: Vec<TxtRecord> = records.iter().map(txt).collect();
-        let outcome = match settings {
+        let came = match settings {
             Some(settings) => {
                 let by = By {
                     settings,
                     secrets: &secrets,
                     tenant: &tenant,
                 };
-                Some(context.dns.remove(by, &texts).await)
+                context.dns.remove(by, &texts).await
             }
-            None => None,
+            None => {
+                let no_solver = |record: &PresentedRecord| Err(DnsFault::no_solver(&record.name));
+                records.iter().map(no_solver).collect()
+            }
         };
-        outcomes.extend(records.into_iter().map(|record| {
-            let outcome = outcome
-                .clone()
-                .unwrap_or_else(|| Err(DnsFault::no_solver(&record.name)));
-            (record, outcome)
-        }));
+        outcomes.extend(records.into_iter().zip(came));
     }
     outcomes
 }

@@ -8,6 +8,7 @@
 //!
 //! # Guarantees
 //! - One value is added and removed under a name, whatever else stands there.
+//! - What fails in one zone is told of its records, and keeps those of another from nothing (`changes`).
 //! - A record is written where CNAMEs lead, at most [`zone::MOST_CNAMES`] of them; a loop is a fault of the name. Those that a
 //!   wildcard makes lead nowhere, unless an issuer wants it: the record itself takes their place.
 //! - What DNS servers answer is not believed further than it is needed: sizes, chains and numbers of servers are bounded,
@@ -22,6 +23,7 @@
 mod acme_dns;
 mod api;
 mod azure_dns;
+mod changes;
 mod cloud_dns;
 mod cloudflare;
 mod credentials;
@@ -59,6 +61,7 @@ pub use self::seen::Lack;
 pub use self::zone::Place;
 
 use self::api::Apis;
+use self::changes::carry_out;
 use self::credentials::Credentials;
 use self::fault::SERVER_FAILS;
 use self::seen::Servers;
@@ -69,8 +72,6 @@ use crate::metrics::Metrics;
 
 /// How long it may take to find out where a record is to be written, however slowly the servers on the way answer.
 const PLACE_WITHIN: Duration = Duration::from_secs(30);
-/// The most records in one update or request.
-const MOST_RECORDS: usize = 100;
 /// So many questions are asked at once by one process.
 const MOST_AT_ONCE: usize = 64;
 /// So much of what was seen by TCP is remembered; it can be looked for again.
@@ -209,19 +210,13 @@ impl Dns {
         places.iter().map(answer).collect()
     }
 
-    /// Writes these records. One that is there already stays.
-    ///
-    /// # Errors
-    /// [`DnsFault`] says why one of them, at least, was not written.
-    pub async fn write(&self, by: By<'_>, records: &[TxtRecord]) -> Result<(), DnsFault> {
+    /// Writes these records. One that is there already stays. One outcome for each.
+    pub async fn write(&self, by: By<'_>, records: &[TxtRecord]) -> Vec<Result<(), DnsFault>> {
         self.change(by, records, Wish::There).await
     }
 
-    /// Removes these records. One that is not there is no error.
-    ///
-    /// # Errors
-    /// [`DnsFault`] says why one of them, at least, may still be there.
-    pub async fn remove(&self, by: By<'_>, records: &[TxtRecord]) -> Result<(), DnsFault> {
+    /// Removes these records. One that is not there is no fault. One outcome for each: after a fault it may still be there.
+    pub async fn remove(&self, by: By<'_>, records: &[TxtRecord]) -> Vec<Result<(), DnsFault>> {
         self.change(by, records, Wish::Gone).await
     }
 
@@ -275,18 +270,11 @@ impl Dns {
         })
     }
 
-    async fn change(&self, by: By<'_>, records: &[TxtRecord], wish: Wish) -> Result<(), DnsFault> {
-        let writer = self.writer(by).await?;
-        let mut by_zone: BTreeMap<&str, Vec<&TxtRecord>> = BTreeMap::new();
-        for record in records {
-            by_zone.entry(&record.zone).or_default().push(record);
+    async fn change(&self, by: By<'_>, records: &[TxtRecord], wish: Wish) -> Vec<Result<(), DnsFault>> {
+        match self.writer(by).await {
+            Ok(writer) => carry_out(&writer, wish, records).await,
+            Err(fault) => vec![Err(fault); records.len()],
         }
-        for (zone, records) in by_zone {
-            for some in records.chunks(MOST_RECORDS) {
-                writer.change(zone, wish, some).await?;
-            }
-        }
-        Ok(())
     }
 
     async fn writer(&self, by: By<'_>) -> Result<Writer, DnsFault> {

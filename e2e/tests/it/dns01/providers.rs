@@ -246,6 +246,67 @@ async fn a_provider_that_asks_to_be_left_alone_is_left_alone_by_all_replicas() {
 }
 
 #[tokio::test]
+async fn names_of_a_zone_that_a_token_may_only_read_are_left_out_with_its_words_and_no_others() {
+    let world = world(1, FAST, by_api()).await;
+    apply_key(&world, "token", CLOUDFLARE_TOKEN).await;
+    apply_ca(&world, FAST, cloudflare("token")).await;
+    // The token shows the zone, so that a look says nothing. It is the first one in the order of their names.
+    world.dns_api().unwrap().let_edit(BLOG, false);
+    let good = [SHOP.to_owned(), format!("*.{SHOP}")];
+    let bad = [format!("*.{BLOG}"), format!("www.{BLOG}")];
+    apply_certificate(&world, "shop", &[&good[..], &bad[..]].concat(), 20).await;
+    let certificate = ready(&world, "shop", Duration::from_secs(120)).await;
+    assert_eq!(certificate.status.unwrap().quarantined_names, Some(2));
+    assert_eq!(issued(&world).await, good.into_iter().collect());
+    assert_eq!(shards(&world).await.len(), 1, "no order was for both zones");
+    let quarantined = quarantined(&world).await;
+    let names: Vec<&String> = quarantined.iter().map(|entry| &entry.name).collect();
+    assert_eq!(names, bad.iter().collect::<Vec<_>>());
+    for entry in &quarantined {
+        assert_eq!(entry.reason, "DNSUpdateRefused");
+        let words = format!("Cloudflare does not let these credentials read or write the zone {BLOG}");
+        assert!(entry.message.starts_with(&words), "{}", entry.message);
+    }
+    no_record_left(&world).await;
+}
+
+#[tokio::test]
+async fn a_zone_that_can_be_written_no_more_keeps_its_own_records_and_no_others() {
+    let world = world(1, FAST, by_api()).await;
+    let (api, bind) = (world.dns_api().unwrap(), world.bind().unwrap());
+    apply_key(&world, "token", CLOUDFLARE_TOKEN).await;
+    apply_ca(&world, FAST, cloudflare("token")).await;
+    // The order waits with its records in both zones until this one answers.
+    bind.secondary_process().stop().unwrap();
+    apply_certificate(&world, "shop", &[format!("*.{SHOP}"), format!("*.{BLOG}")], 20).await;
+    wait_for(
+        "a record in each zone",
+        Duration::from_secs(90),
+        &[],
+        async || Ok((bind.texts().await?.len() == 2).then_some(())),
+    )
+    .await
+    .unwrap();
+    api.let_edit(BLOG, false);
+    bind.secondary_process().resume().unwrap();
+    ready(&world, "shop", Duration::from_secs(120)).await;
+    let within = Duration::from_secs(60);
+    wait_for("the other record to be gone", within, &[], async || {
+        let records = recorded(&world).await;
+        let is_left = |record: &PresentedRecord| record.zone == BLOG && record.failures.is_some();
+        Ok((records.len() == 1 && records.iter().all(is_left)).then_some(()))
+    })
+    .await
+    .unwrap();
+    let left = bind.texts().await.unwrap();
+    let left: Vec<&str> = left.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(left, [format!("_acme-challenge.{BLOG}")]);
+    api.let_edit(BLOG, true);
+    // It is tried again after a minute, and then after two.
+    no_record_left_within(&world, Duration::from_secs(240)).await;
+}
+
+#[tokio::test]
 async fn what_a_provider_refuses_is_told_with_its_mend_before_the_ca_is_asked() {
     let mut options = by_api();
     options.bind.as_mut().unwrap().fixed_zones = vec![("other.example".to_owned(), String::new())];

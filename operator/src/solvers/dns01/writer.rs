@@ -7,6 +7,7 @@ use sancho_crds::Dns01;
 use super::TxtRecord;
 use super::acme_dns::AcmeDns;
 use super::azure_dns::AzureDns;
+use super::changes::Changes;
 use super::cloud_dns::CloudDns;
 use super::cloudflare::Cloudflare;
 use super::credentials::Credentials;
@@ -17,6 +18,9 @@ use super::rfc2136::{Change, Updater};
 use super::route53::Route53;
 use super::sets::Wish;
 use super::webhook::Webhook;
+
+/// The most records in one update or request.
+const MOST_RECORDS: usize = 100;
 
 /// A writer of TXT records, with what lets it in.
 ///
@@ -117,17 +121,23 @@ impl Writer {
             Err(fault) => all(names, &fault),
         }
     }
+}
 
-    /// Has these records of `zone` there, or gone.
-    ///
-    /// # Errors
-    /// [`DnsFault`] says why they may not be.
-    pub(super) async fn change(
-        &self,
-        zone: &str,
-        wish: Wish,
-        records: &[&TxtRecord],
-    ) -> Result<(), DnsFault> {
+impl Changes for Writer {
+    fn most_at_once(&self) -> usize {
+        match self {
+            // Each record is a request of its own, and nothing looks after what the others came to.
+            Self::HttpReq(_) | Self::AcmeDns(_) | Self::Webhook(_) => 1,
+            Self::Updates(_)
+            | Self::Cloudflare(_)
+            | Self::Route53(_)
+            | Self::CloudDns(_)
+            | Self::AzureDns(_)
+            | Self::Other(_) => MOST_RECORDS,
+        }
+    }
+
+    async fn change(&self, zone: &str, wish: Wish, records: &[&TxtRecord]) -> Result<(), DnsFault> {
         match (self, wish) {
             (Self::Updates(updater), Wish::There) => updater.update(zone, &Change::add(records)).await,
             (Self::Updates(updater), Wish::Gone) => updater.update(zone, &Change::remove(records)).await,
