@@ -96,6 +96,10 @@ async fn a_domain_whose_quota_is_used_up_waits_and_others_do_not() {
         "the registered domain limited.example, used up until",
     )
     .await;
+    let tree = said(&sancho(&world, &["status", "second"]).await, 1);
+    let wait =
+        "1 names  waits for a quota of the CA for the registered domain limited.example, used up until ";
+    assert!(tree.contains(wait), "{tree}");
     ready(&world, "other", Duration::from_secs(20)).await;
     let certificates: Api<Certificate> = Api::namespaced(world.cluster.client(), "default");
     assert!(!is_ready(&certificates.get("second").await.unwrap()));

@@ -16,7 +16,9 @@ mod import;
 mod manual;
 mod output;
 mod plan;
+mod quotas;
 mod span;
+mod stand;
 mod status;
 
 use std::io::{IsTerminal, Write, stdin, stdout};

@@ -1,16 +1,23 @@
 //! Certificates with their shards, orders and names: objects → views. Pure.
 
+mod shard;
 mod text;
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
-use sancho_crds::{Certificate, CertificateShard, IssuerKind, QuarantinePlace, condition};
+use sancho::issuer::allowed::NOT_ALLOWED;
+use sancho_crds::{Certificate, CertificateShard, CertificateStatus, IssuerKind, condition};
 use serde::Serialize;
 
+use self::shard::{Owner, view as shard_view};
 pub use self::text::text;
+use crate::quotas::Told;
 use crate::span;
+
+/// The reason of `RateLimited` while a quota of the CA holds a Certificate back.
+const QUOTA_USED_UP: &str = "QuotaUsedUp";
 
 /// A Certificate.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -28,6 +35,8 @@ pub struct CertificateView {
     pub message: String,
     /// What its `Degraded` condition says, if that is so: names that cannot be validated.
     pub degraded: Option<String>,
+    /// What its `RateLimited` condition says, if that is so: how long the budget or a quota has it wait.
+    pub rate_limited: Option<String>,
     /// Names in valid certificates.
     pub ready_names: u32,
     /// Names asked for.
@@ -73,6 +82,7 @@ pub fn views(
     shards: &[CertificateShard],
     now: Timestamp,
 ) -> Vec<CertificateView> {
+    let told = Told::to(shards);
     let mut by_owner: BTreeMap<(String, String), Vec<&CertificateShard>> = BTreeMap::new();
     for shard in shards {
         let owner = (
@@ -88,14 +98,19 @@ pub fn views(
                 certificate.namespace().unwrap_or_default(),
                 certificate.name_any(),
             );
-            view(certificate, by_owner.remove(&key).unwrap_or_default(), now)
+            view(certificate, by_owner.remove(&key).unwrap_or_default(), &told, now)
         })
         .collect();
     views.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
     views
 }
 
-fn view(certificate: &Certificate, mut shards: Vec<&CertificateShard>, now: Timestamp) -> CertificateView {
+fn view(
+    certificate: &Certificate,
+    mut shards: Vec<&CertificateShard>,
+    told: &Told,
+    now: Timestamp,
+) -> CertificateView {
     shards.sort_by_key(|shard| (shard.spec.group.clone(), shard.spec.index));
     let status = certificate.status.clone().unwrap_or_default();
     let is_current = status.observed_generation == certificate.metadata.generation;
@@ -118,107 +133,50 @@ fn view(certificate: &Certificate, mut shards: Vec<&CertificateShard>, now: Time
         IssuerKind::ClusterIssuer => "ClusterIssuer",
     };
     let not_after = status.not_after.as_ref().map(|at| at.0);
+    let says = |kind| {
+        condition(&status.conditions, kind)
+            .filter(|said| said.status == "True")
+            .map(|said| format!("{}: {}", said.reason, said.message))
+    };
+    let rate_limited = says("RateLimited").filter(|_| is_current);
+    let owner = owner(&status, &reason, rate_limited.as_deref());
     CertificateView {
         namespace: certificate.namespace().unwrap_or_default(),
         name: certificate.name_any(),
         ready: is_ready,
         reason,
         message,
-        degraded: condition(&status.conditions, "Degraded")
-            .filter(|degraded| degraded.status == "True")
-            .map(|degraded| format!("{}: {}", degraded.reason, degraded.message)),
+        degraded: says("Degraded"),
+        rate_limited,
         ready_names: status.ready_names.unwrap_or_default(),
         names: u32::try_from(certificate.spec.name_count()).unwrap_or(u32::MAX),
         issuer: format!("{kind} {}", reference.name),
         left: not_after.map_or_else(|| "-".into(), |at| span::until(at, now)),
         not_after,
-        shards: shards.into_iter().map(|shard| shard_view(shard, now)).collect(),
+        shards: shards
+            .into_iter()
+            .map(|shard| shard_view(shard, &owner, told, now))
+            .collect(),
     }
 }
 
-fn shard_view(shard: &CertificateShard, now: Timestamp) -> ShardView {
-    let status = shard.status.clone().unwrap_or_default();
-    let ready = condition(&status.conditions, "Ready").is_some_and(|ready| ready.status == "True");
-    let issued = status.issued.as_ref();
-    let mut state = Vec::new();
-    if let Some(issued) = issued.filter(|_| ready) {
-        state.push(format!(
-            "expires in {}, renewed in {}",
-            span::until(issued.not_after.0, now),
-            span::text(issued.renewal_time.0.duration_since(now))
-        ));
-    }
-    if shard.spec.paused == Some(true) {
-        state.push("paused".into());
-    }
-    let mut open_names = BTreeMap::new();
-    if let Some(order) = &status.order {
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        for authorization in &order.authorizations {
-            *counts.entry(&authorization.state).or_default() += 1;
-            if let Some(name) = authorization
-                .name
-                .as_ref()
-                .filter(|_| authorization.state != "Valid")
-            {
-                let error = authorization.error.as_deref();
-                let words = error.map_or_else(
-                    || authorization.state.clone(),
-                    |error| format!("{}: {error}", authorization.state),
-                );
-                open_names.insert(name.clone(), words);
-            }
+/// What a Certificate's `Ready` (its reason) and `RateLimited` say about its shards' waiting.
+fn owner(status: &CertificateStatus, reason: &str, rate_limited: Option<&str>) -> Owner {
+    let obstacle = match reason {
+        "IssuerNotFound" | "IssuerNotReady" | "IssuerPending" => status.waiting_for.clone(),
+        NOT_ALLOWED => Some("its Certificate to be allowed by its issuer".to_owned()),
+        _ => None,
+    };
+    let turn = match (reason, rate_limited) {
+        ("Unseen", _) => "a replica to look at its Certificate",
+        ("Planning", _) => "the plan",
+        // Which shard was told so may stand in another namespace.
+        (_, Some(limited)) if limited.starts_with(QUOTA_USED_UP) => {
+            "the budget, or for the quota that its Certificate tells"
         }
-        let counts: Vec<String> = counts
-            .iter()
-            .map(|(state, count)| format!("{count} {state}"))
-            .collect();
-        let names = if counts.is_empty() {
-            String::new()
-        } else {
-            format!(" ({} of its names)", counts.join(", "))
-        };
-        state.push(format!("order {}{names}", order.stage));
-    } else if let Some(failure) = &status.failure {
-        state.push(format!(
-            "{}: {}; tried again in {}",
-            failure.reason,
-            failure.message,
-            span::text(failure.retry_time.0.duration_since(now))
-        ));
-    } else if !ready && shard.spec.paused != Some(true) {
-        state.push("waits for the budget".into());
-    }
-    for entry in &status.quarantine {
-        let words = match entry.place {
-            QuarantinePlace::Out => "left out",
-            QuarantinePlace::Served => "holds the renewal up",
-            QuarantinePlace::Passing => "comes back",
-            QuarantinePlace::Joining => "joins",
-        };
-        let since = span::text(now.duration_since(entry.since.0));
-        let next = span::text(entry.next_try.0.duration_since(now));
-        let (reason, message) = (&entry.reason, &entry.message);
-        let words = match entry.place {
-            QuarantinePlace::Out | QuarantinePlace::Served => {
-                format!("{words} for {since}: {reason}: {message}; tried again in {next}")
-            }
-            QuarantinePlace::Passing => format!("{words} in {next}"),
-            QuarantinePlace::Joining => words.to_owned(),
-        };
-        open_names.insert(entry.name.clone(), words);
-    }
-    ShardView {
-        name: shard.name_any(),
-        secret: shard.spec.secret_name.clone(),
-        names: shard.spec.name_count(),
-        ready,
-        state: state.join("; "),
-        not_after: issued.map(|issued| issued.not_after.0),
-        renewal_time: issued.map(|issued| issued.renewal_time.0),
-        holder: status.claim.map(|claim| claim.holder),
-        open_names,
-    }
+        _ => "the budget",
+    };
+    Owner { obstacle, turn }
 }
 
 #[cfg(test)]

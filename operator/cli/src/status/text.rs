@@ -25,11 +25,7 @@ pub fn text(views: &[CertificateView], as_tree: bool) -> String {
             format!("{}/{}", view.ready_names, view.names),
             view.shards.len().to_string(),
             view.left.clone(),
-            if view.ready {
-                view.degraded.clone().unwrap_or_default()
-            } else {
-                view.message.clone()
-            },
+            message(view),
         ]
     });
     table(
@@ -46,6 +42,24 @@ pub fn text(views: &[CertificateView], as_tree: bool) -> String {
     )
 }
 
+/// What it waits for or lacks, and how long that takes.
+fn message(view: &CertificateView) -> String {
+    let first = if view.ready {
+        view.degraded.as_deref()
+    } else {
+        Some(view.message.as_str())
+    };
+    let limits = limits(view).map(|(_, message)| message);
+    let parts: Vec<&str> = first.into_iter().chain(limits).collect();
+    parts.join("; ")
+}
+
+/// The reason and the message of `RateLimited`, unless it says what has been said.
+fn limits(view: &CertificateView) -> Option<(&str, &str)> {
+    let (reason, message) = view.rate_limited.as_deref()?.split_once(": ")?;
+    (!view.message.contains(message)).then_some((reason, message))
+}
+
 fn tree(view: &CertificateView) -> String {
     let mut text = format!(
         "Certificate {}/{}  {}  {}/{} names  {}\n",
@@ -60,6 +74,9 @@ fn tree(view: &CertificateView) -> String {
         let _ = writeln!(text, "│ {}: {}", view.reason, view.message);
     } else if view.degraded.is_some() {
         let _ = writeln!(text, "│ some names cannot be validated");
+    }
+    if let Some((reason, message)) = limits(view) {
+        let _ = writeln!(text, "│ {reason}: {message}");
     }
     for (number, shard) in view.shards.iter().enumerate() {
         let is_last = number + 1 == view.shards.len();
