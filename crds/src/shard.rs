@@ -210,7 +210,7 @@ pub struct PresentedRecord {
     pub zone: String,
     /// What it holds.
     pub value: String,
-    /// When it was recorded.
+    /// Since when it is waited for: it was recorded, the provider's pace held it back, or it was written then.
     pub since: Time,
     /// Whether the server has said that it has it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

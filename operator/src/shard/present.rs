@@ -9,6 +9,8 @@
 //!   of its names alone.
 //! - Nothing waits here: a record that is not seen yet has the order put off (`notBefore`), and no drive and no slot
 //!   is kept for it.
+//! - How long a record may take to be seen counts from when it was written. That a provider's pace holds it back is no fault of
+//!   its name, and ends with the order at the latest.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -31,7 +33,7 @@ use crate::acme::session::Session;
 use crate::clock;
 use crate::context::{Context, full_name};
 use crate::order_status::to_status;
-use crate::solvers::dns01::{By, DnsFault, Place, TxtRecord};
+use crate::solvers::dns01::{By, DnsFault, Lack, Place, TxtRecord};
 use crate::solvers::{Labels, solver_for};
 
 /// The record could not be seen everywhere in time.
@@ -90,7 +92,7 @@ pub(super) async fn present(
     state: OrderState,
     account: &Session,
 ) -> Result<Presented, Stop> {
-    let (now, thumbprint) = (clock::now(), account.thumbprint());
+    let thumbprint = account.thumbprint();
     let (solvers, labels) = (
         solvers(context, recorder.shard()),
         labels(context, recorder.shard()),
@@ -105,113 +107,188 @@ pub(super) async fn present(
         .collect();
     let standing = standing::of_order(&state, &solvers, &labels);
     let mut faults: BTreeMap<String, DnsFault> = standing::looks(context, account.kid(), &standing).await;
-    let mut records = known(recorder, &asked, &state, now);
-    let new: Vec<&(String, String)> = asked
-        .iter()
-        .filter(|(name, value)| {
-            !records
-                .iter()
-                .any(|known| known.name == *name && known.value == *value)
-        })
-        .collect();
+    let mut records = known(recorder.status().dns_records, &asked, &state, clock::now());
+    let new = placed(context, (&solvers, &labels), &asked, &records, &mut faults).await;
     if !new.is_empty() {
-        let places = new.iter().map(|(name, _)| {
-            let cnames = dns01(&solvers, name, &labels).and_then(|settings| settings.cname_strategy);
-            let record = dns01_record(name);
-            async move { context.dns.place(&record, cnames).await }
-        });
-        let places = futures::future::join_all(places).await;
-        for ((name, value), place) in new.into_iter().zip(places) {
-            match place {
-                Ok(place) => records.push(recorded(name, value, place, now)),
-                Err(fault) => _ = faults.insert(name.clone(), fault),
-            }
-        }
+        records.extend(new);
         // Before anything is written: a crash must leave no record that nobody knows of.
         save(recorder, target, &state, &records, |_, _| ()).await?;
     }
     write(context, recorder, (&solvers, &labels), &mut records, &mut faults).await;
-    let written: Vec<&PresentedRecord> = records.iter().filter(|record| record.written).collect();
-    let looked_for: Vec<TxtRecord> = written.iter().map(|record| txt(record)).collect();
+    let written = records.iter().filter(|record| record.written);
+    let looked_for: Vec<TxtRecord> = written.map(txt).collect();
     let unseen = context.dns.unseen(&looked_for).await;
-    if faults.is_empty() && unseen.is_empty() {
-        let state = state.presented();
-        save(recorder, target, &state, &records, |_, _| ()).await?;
-        return Ok(Presented::Seen(state));
+    let look = Look {
+        records: &records,
+        faults: &faults,
+        unseen: &unseen,
+        looks: state.polls,
+        timeout: context.dns.propagation_timeout(),
+        now: clock::now(),
+    };
+    let (until, is_loud) = (look.now + again(state.polls), state.polls >= QUIET_LOOKS);
+    match look.verdict() {
+        Verdict::Seen => {
+            let state = state.presented();
+            save(recorder, target, &state, &records, |_, _| ()).await?;
+            Ok(Presented::Seen(state))
+        }
+        Verdict::GivenUp(findings) => {
+            save(recorder, target, &state, &records, |_, _| ()).await?;
+            Ok(Presented::Failed(state, findings))
+        }
+        Verdict::Waits { reason, words } => {
+            let shard = full_name(recorder.shard());
+            tracing::debug!(shard, reason, words, "records are not seen yet");
+            let state = state.unseen(until);
+            save(recorder, target, &state, &records, |status, shard| {
+                if is_loud {
+                    finish::show_obstacle_anew(status, shard, reason, &words);
+                }
+            })
+            .await?;
+            Ok(Presented::Waits)
+        }
     }
-    let since = |name: &str| records.iter().find(|r| r.name == name).map(|r| r.since.0);
-    let timeout = context.dns.propagation_timeout();
-    let is_over = |name: &str| since(name).map_or(state.polls >= MOST_LOOKS, |since| since + timeout <= now);
-    let lacking = written.iter().filter_map(|record| {
-        let lack = unseen.get(&record.record)?;
-        Some((record, lack))
-    });
-    let mut findings: Vec<Finding> = faults
-        .iter()
-        .filter(|(name, fault)| !fault.is_passing() || is_over(name))
-        .map(|(name, fault)| finding(name, fault.reason, fault.words.clone()))
-        .collect();
-    let late = lacking.clone().filter(|(record, _)| is_over(&record.name));
-    findings.extend(late.map(|(record, lack)| {
+}
+
+/// What one look at an order's records came to.
+struct Look<'a> {
+    records: &'a [PresentedRecord],
+    /// What is wrong, by name, of records that were not written and of those that have to stand.
+    faults: &'a BTreeMap<String, DnsFault>,
+    /// What servers lack, by record.
+    unseen: &'a BTreeMap<String, Lack>,
+    /// How many there were before.
+    looks: u32,
+    /// How long a record may take to be seen.
+    timeout: Duration,
+    now: Timestamp,
+}
+
+/// What it says of the order.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// All records can be seen.
+    Seen,
+    /// These names' records cannot be written, or were not seen in time.
+    GivenUp(Vec<Finding>),
+    /// All may be seen later.
+    Waits { reason: &'static str, words: String },
+}
+
+impl Look<'_> {
+    fn verdict(&self) -> Verdict {
+        let over = self
+            .faults
+            .iter()
+            .filter(|(name, fault)| self.is_over(name, fault));
+        let mut findings: Vec<Finding> = over
+            .map(|(name, fault)| finding(name, fault.reason, fault.words.clone()))
+            .collect();
+        let late = self.lacking().filter(|(record, _)| self.is_late(record));
+        findings.extend(late.map(|(record, lack)| self.not_seen(record, lack)));
+        if !findings.is_empty() {
+            return Verdict::GivenUp(findings);
+        }
+        match (self.faults.values().next(), self.lacking().next()) {
+            (Some(fault), _) => Verdict::Waits {
+                reason: fault.reason,
+                words: fault.words.clone(),
+            },
+            (None, Some((record, lack))) => Verdict::Waits {
+                reason: "WaitsForDNS",
+                words: format!(
+                    "the TXT record {} is not seen everywhere yet: {}",
+                    record.record, lack.words
+                ),
+            },
+            (None, None) => Verdict::Seen,
+        }
+    }
+
+    /// The records that are written and not seen everywhere.
+    fn lacking(&self) -> impl Iterator<Item = (&PresentedRecord, &Lack)> {
+        let written = self.records.iter().filter(|record| record.written);
+        written.filter_map(move |record| Some((record, self.unseen.get(&record.record)?)))
+    }
+
+    /// Is this fault of a name not to be waited out, or has it been for long enough?
+    fn is_over(&self, name: &str, fault: &DnsFault) -> bool {
+        if fault.is_of_pace() {
+            return false;
+        }
+        let record = self.records.iter().find(|record| record.name == name);
+        let has_lasted = record.map_or(self.looks >= MOST_LOOKS, |record| self.is_late(record));
+        has_lasted || !fault.is_passing()
+    }
+
+    fn is_late(&self, record: &PresentedRecord) -> bool {
+        record.since.0 + self.timeout <= self.now
+    }
+
+    fn not_seen(&self, record: &PresentedRecord, lack: &Lack) -> Finding {
         let words = format!(
             "the TXT record {} was not seen at all DNS servers of its zone within {} s: {}: {}",
             record.record,
-            timeout.as_secs(),
+            self.timeout.as_secs(),
             lack.words,
             lack.mend()
         );
         finding(&record.name, RECORD_NOT_SEEN, words)
-    }));
-    if !findings.is_empty() {
-        save(recorder, target, &state, &records, |_, _| ()).await?;
-        return Ok(Presented::Failed(state, findings));
     }
-    let obstacle = match (faults.values().next(), lacking.clone().next()) {
-        (Some(fault), _) => Some((fault.reason, fault.words.clone())),
-        (None, Some((record, lack))) => Some((
-            "WaitsForDNS",
-            format!(
-                "the TXT record {} is not seen everywhere yet: {}",
-                record.record, lack.words
-            ),
-        )),
-        (None, None) => None,
+}
+
+/// Records for those of `asked`, names and values, that are not among `known`. Names whose place in DNS cannot be found have
+/// a fault from then on.
+async fn placed(
+    context: &Context,
+    (solvers, labels): (&[Solver], &Labels),
+    asked: &[(String, String)],
+    known: &[PresentedRecord],
+    faults: &mut BTreeMap<String, DnsFault>,
+) -> Vec<PresentedRecord> {
+    let is_known = |(name, value): &&(String, String)| {
+        let mut known = known.iter();
+        known.any(|known| known.name == *name && known.value == *value)
     };
-    tracing::debug!(
-        shard = full_name(recorder.shard()),
-        ?obstacle,
-        "records are not seen yet"
-    );
-    let is_loud = state.polls >= QUIET_LOOKS;
-    let until = now + again(state.polls);
-    let state = state.unseen(until);
-    save(recorder, target, &state, &records, |status, shard| {
-        if let Some((reason, words)) = obstacle.filter(|_| is_loud) {
-            finish::show_obstacle_anew(status, shard, reason, &words);
+    let new: Vec<&(String, String)> = asked.iter().filter(|one| !is_known(one)).collect();
+    let places = new.iter().map(|(name, _)| {
+        let cnames = dns01(solvers, name, labels).and_then(|settings| settings.cname_strategy);
+        let record = dns01_record(name);
+        async move { context.dns.place(&record, cnames).await }
+    });
+    let places = futures::future::join_all(places).await;
+    let now = clock::now();
+    let mut records = Vec::new();
+    for ((name, value), place) in new.into_iter().zip(places) {
+        match place {
+            Ok(place) => records.push(recorded(name, value, place, now)),
+            Err(fault) => _ = faults.insert(name.clone(), fault),
         }
-    })
-    .await?;
-    Ok(Presented::Waits)
+    }
+    records
 }
 
 /// Those of the shard's recorded TXT records that are what is asked for now.
 fn known(
-    recorder: &Recorder,
+    recorded: Vec<PresentedRecord>,
     asked: &[(String, String)],
     state: &OrderState,
     now: Timestamp,
 ) -> Vec<PresentedRecord> {
-    let records = recorder.status().dns_records.into_iter();
     let is_asked_for = |record: &PresentedRecord| {
         asked
             .iter()
             .any(|(name, value)| record.name == *name && record.value == *value)
     };
-    let mut records: Vec<PresentedRecord> = records.filter(is_asked_for).collect();
+    let mut records: Vec<PresentedRecord> = recorded.into_iter().filter(is_asked_for).collect();
     if state.polls == 0 {
         // One that is left from another order: CAs hand the same token out again.
         for record in &mut records {
             record.since = clock::time(now);
+            // Who was to remove it may have done so and not answered.
+            record.written &= record.failures.is_none();
         }
     }
     records
@@ -256,13 +333,25 @@ async fn write(
             tenant: &tenant,
         };
         let outcomes = context.dns.write(by, &texts).await;
+        let now = clock::now();
         for (record, outcome) in records.into_iter().zip(outcomes) {
-            match outcome {
-                Ok(()) => record.written = true,
-                Err(fault) => _ = faults.insert(record.name.clone(), fault),
+            note(record, &outcome, now);
+            if let Err(fault) = outcome {
+                faults.insert(record.name.clone(), fault);
             }
         }
     }
+}
+
+/// Takes down what came of the writing of a record, and from when on it is waited for.
+fn note(record: &mut PresentedRecord, outcome: &Result<(), DnsFault>, now: Timestamp) {
+    match outcome {
+        Ok(()) => record.written = true,
+        // It was not asked for, and will be.
+        Err(fault) if fault.is_of_pace() => {}
+        Err(_) => return,
+    }
+    record.since = clock::time(now);
 }
 
 /// Records the order and its TXT records; others that the shard has stay until they are swept up.
@@ -314,11 +403,159 @@ fn again(times: u32) -> Duration {
 mod tests {
     use super::*;
 
+    const TIMEOUT: Duration = Duration::from_secs(600);
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn record(name: &str, written: bool, since: i64) -> PresentedRecord {
+        let place = Place {
+            record: dns01_record(name),
+            zone: name.to_owned(),
+        };
+        PresentedRecord {
+            written,
+            ..recorded(name, "v", place, at(since))
+        }
+    }
+
+    fn fault(reason: &'static str) -> DnsFault {
+        DnsFault {
+            reason,
+            words: "it fails".into(),
+            is_about_names: false,
+        }
+    }
+
+    /// What is said of these records, of which those of `unseen` are lacking, after so many looks.
+    fn said(
+        records: &[PresentedRecord],
+        faults: &[(&str, &'static str)],
+        unseen: &[&str],
+        looks: u32,
+        now: i64,
+    ) -> Verdict {
+        let faults: BTreeMap<String, DnsFault> = faults
+            .iter()
+            .map(|(name, reason)| ((*name).to_owned(), fault(reason)))
+            .collect();
+        let lack = || Lack {
+            words: "ns2 lacks the record".into(),
+            is_of_tcp: false,
+        };
+        let unseen: BTreeMap<String, Lack> = unseen.iter().map(|name| (dns01_record(name), lack())).collect();
+        let look = Look {
+            records,
+            faults: &faults,
+            unseen: &unseen,
+            looks,
+            timeout: TIMEOUT,
+            now: at(now),
+        };
+        look.verdict()
+    }
+
+    fn given_up(verdict: Verdict) -> Vec<(String, String)> {
+        match verdict {
+            Verdict::GivenUp(findings) => findings.into_iter().map(|f| (f.name, f.reason)).collect(),
+            Verdict::Seen | Verdict::Waits { .. } => Vec::new(),
+        }
+    }
+
+    fn told(name: &str, reason: &str) -> (String, String) {
+        (name.to_owned(), reason.to_owned())
+    }
+
+    fn reason(verdict: &Verdict) -> &'static str {
+        match verdict {
+            Verdict::Waits { reason, .. } => reason,
+            Verdict::Seen => "Seen",
+            Verdict::GivenUp(_) => "GivenUp",
+        }
+    }
+
     #[test]
     fn a_record_is_looked_for_again_ever_more_rarely() {
         let pauses: Vec<u64> = [0, 1, 4, 7, 8, u32::MAX]
             .map(|times| again(times).as_secs())
             .to_vec();
         assert_eq!(pauses, [1, 1, 5, 15, 15, 15]);
+    }
+
+    #[test]
+    fn a_record_may_take_so_long_to_be_seen_from_when_it_was_written() {
+        let mut waiting = record("a.example", false, 0);
+        note(&mut waiting, &Ok(()), at(1000));
+        let records = [waiting];
+        assert_eq!(said(&records, &[], &[], 0, 1000), Verdict::Seen);
+        assert_eq!(
+            reason(&said(&records, &[], &["a.example"], 50, 1599)),
+            "WaitsForDNS"
+        );
+        let late = said(&records, &[], &["a.example"], 50, 1600);
+        assert_eq!(given_up(late), [told("a.example", RECORD_NOT_SEEN)]);
+    }
+
+    #[test]
+    fn that_a_provider_is_waited_for_is_no_fault_of_a_name_and_does_not_count() {
+        let throttles = "DNSProviderThrottles";
+        let mut record = record("a.example", false, 0);
+        let waits = said(
+            std::slice::from_ref(&record),
+            &[("a.example", throttles)],
+            &[],
+            900,
+            90_000,
+        );
+        assert_eq!(reason(&waits), throttles);
+        note(&mut record, &Err(fault(throttles)), at(90_000));
+        assert!(!record.written);
+        // A fault after that is one that has just begun.
+        let fails = [("a.example", "DNSProviderFails")];
+        let records = [record];
+        assert_eq!(
+            reason(&said(&records, &fails, &[], 901, 90_599)),
+            "DNSProviderFails"
+        );
+        assert_eq!(given_up(said(&records, &fails, &[], 901, 90_600)).len(), 1);
+    }
+
+    #[test]
+    fn a_fault_that_may_pass_is_waited_out_and_another_is_told_at_once() {
+        let records = [record("a.example", false, 0), record("b.example", true, 0)];
+        let fails = [("a.example", "DNSServerFails")];
+        assert_eq!(reason(&said(&records, &fails, &[], 9, 599)), "DNSServerFails");
+        assert_eq!(given_up(said(&records, &fails, &[], 9, 600)).len(), 1);
+        let refused = [("a.example", "DNSUpdateRefused")];
+        let at_once = given_up(said(&records, &refused, &["b.example"], 0, 1));
+        assert_eq!(at_once, [told("a.example", "DNSUpdateRefused")]);
+        // Its place in DNS is not known.
+        let unplaced = [("c.example", "DNSServerFails")];
+        assert_eq!(reason(&said(&records, &unplaced, &[], 44, 599)), "DNSServerFails");
+        assert_eq!(given_up(said(&records, &unplaced, &[], 45, 599)).len(), 1);
+    }
+
+    #[test]
+    fn a_record_that_another_order_left_is_waited_for_anew() {
+        let asked = [("a.example".to_owned(), "v".to_owned())];
+        let left = record("a.example", true, 0);
+        let first = OrderState::default();
+        let known_to = |state: &OrderState, left: &PresentedRecord| {
+            let of_another = record("b.example", true, 0);
+            let mut records = known(vec![left.clone(), of_another], &asked, state, at(5));
+            assert_eq!(records.len(), 1);
+            records.remove(0)
+        };
+        let again = known_to(&first, &left);
+        assert_eq!((again.since.0, again.written), (at(5), true));
+        // Its removal was tried.
+        let doubtful = PresentedRecord {
+            failures: Some(1),
+            ..left.clone()
+        };
+        assert!(!known_to(&first, &doubtful).written);
+        let later = OrderState { polls: 1, ..first };
+        assert_eq!(known_to(&later, &left), left);
     }
 }

@@ -1,6 +1,7 @@
 //! Records that are written by providers' APIs. These are the tests' own (see [`sancho_e2e::dns_api`]), and write to BIND,
 //! so that Pebble validates what they took.
 
+use jiff::Timestamp;
 use sancho_e2e::dns_api::{
     ACCESS_KEY_ID, ACME_DNS_KEY, ACME_DNS_SUBDOMAIN, ACME_DNS_USER, Asked, CLIENT, CLIENT_SECRET,
     CLOUDFLARE_TOKEN, GROUP, HTTPREQ_PASSWORD, HTTPREQ_USER, PROJECT, Provider, SECRET_ACCESS_KEY,
@@ -242,6 +243,32 @@ async fn a_provider_that_asks_to_be_left_alone_is_left_alone_by_all_replicas() {
         last - first < Duration::from_secs(2),
         "asked in the pause: {asked:#?}"
     );
+    no_record_left(&world).await;
+}
+
+#[tokio::test]
+async fn a_provider_that_is_waited_for_longer_than_records_may_take_to_be_seen_costs_no_name() {
+    let replica = ReplicaOptions {
+        flags: vec!["--dns01-propagation-timeout=10".to_owned()],
+        ..ReplicaOptions::default()
+    };
+    let world = world_of(1, replica, FAST, by_api()).await;
+    apply_key(&world, "token", CLOUDFLARE_TOKEN).await;
+    apply_ca(&world, FAST, cloudflare("token")).await;
+    // The account has no Lease before, which takes longer than 10 s as well.
+    apply_certificate(&world, "first", &[format!("first.{SHOP}")], 20).await;
+    ready(&world, "first", Duration::from_secs(90)).await;
+    no_record_left(&world).await;
+    let history = History::start(Api::namespaced(world.cluster.client(), "default"));
+    // Longer than a request waits for its permit.
+    world.dns_api().unwrap().close_for(Duration::from_secs(45));
+    apply_certificate(&world, "second", &[format!("second.{SHOP}")], 20).await;
+    ready(&world, "second", Duration::from_secs(120)).await;
+    let versions: Vec<(Timestamp, CertificateShard)> = history.versions();
+    let statuses = versions.iter().filter_map(|(_, shard)| shard.status.as_ref());
+    let left_out: Vec<_> = statuses.flat_map(|status| &status.quarantine).collect();
+    assert!(left_out.is_empty(), "{left_out:?}");
+    assert_eq!(orders(&world).await, 2);
     no_record_left(&world).await;
 }
 
