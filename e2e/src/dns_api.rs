@@ -41,7 +41,7 @@ pub use self::azure_dns::{CLIENT, CLIENT_SECRET, GROUP, SUBSCRIPTION, TENANT};
 pub use self::cloud_dns::PROJECT;
 pub use self::cloudflare::TOKEN as CLOUDFLARE_TOKEN;
 pub use self::others::{account, is_published, token};
-pub use self::route53::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
+pub use self::route53::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, hosted_zone_id};
 pub use self::simple::{ACME_DNS_KEY, ACME_DNS_SUBDOMAIN, ACME_DNS_USER, HTTPREQ_PASSWORD, HTTPREQ_USER};
 
 /// A provider.

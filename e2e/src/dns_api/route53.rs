@@ -106,7 +106,7 @@ async fn result(shared: &Shared, head: &Parts, body: &[u8]) -> Result<String, Re
         (&Method::GET, ["2013-04-01", "hostedzone", id, "rrset"]) => {
             let zone = zone(shared, id)?;
             let texts = shared.zones.texts(zone).await.map_err(broken)?;
-            Ok(sets(head, &texts))
+            Ok(sets(head, zone, &texts))
         }
         (&Method::POST, ["2013-04-01", "hostedzone", id, "rrset"]) => {
             let zone = zone(shared, id)?;
@@ -227,17 +227,22 @@ fn zones(shared: &Shared, head: &Parts) -> String {
     )
 }
 
-/// The record sets from the one that is asked for on, as many as are wanted.
-fn sets(head: &Parts, texts: &ZoneTexts) -> String {
-    let from = parameter(head, "name").unwrap_or_default();
-    let from = reversed(from.trim_end_matches('.'));
+/// The record sets from the one that is asked for on, or from those of the zone itself, as many as are wanted.
+fn sets(head: &Parts, zone: &str, texts: &ZoneTexts) -> String {
+    let from = parameter(head, "name");
+    let of_zone = from.is_none().then(|| {
+        format!(
+            "<ResourceRecordSet><Name>{zone}.</Name><Type>NS</Type><TTL>172800</TTL><ResourceRecords><ResourceRecord>\
+             <Value>ns1.{zone}.</Value></ResourceRecord></ResourceRecords></ResourceRecordSet>"
+        )
+    });
+    let from = reversed(from.unwrap_or_default().trim_end_matches('.'));
     let most = parameter(head, "maxitems").and_then(|most| most.parse().ok());
     let mut names: Vec<(&String, &Texts)> = texts.iter().collect();
     names.sort_by_key(|(name, _)| reversed(name));
-    let sets: String = names
+    let of_names = names
         .into_iter()
         .filter(|(name, _)| reversed(name) >= from)
-        .take(most.unwrap_or(300))
         .map(|(name, at)| {
             let records: String = at
                 .values
@@ -249,7 +254,11 @@ fn sets(head: &Parts, texts: &ZoneTexts) -> String {
                  </ResourceRecords></ResourceRecordSet>",
                 at.ttl
             )
-        })
+        });
+    let sets: String = of_zone
+        .into_iter()
+        .chain(of_names)
+        .take(most.unwrap_or(300))
         .collect();
     format!(
         "<ListResourceRecordSetsResponse xmlns=\"{NAMESPACE}\"><ResourceRecordSets>{sets}</ResourceRecordSets>\
@@ -344,6 +353,11 @@ fn zone<'a>(shared: &'a Shared, id: &str) -> Result<&'a str, Refused> {
             format!("No hosted zone found with ID: {id}"),
         )
     })
+}
+
+/// The ID of the public hosted zone of this name.
+pub fn hosted_zone_id(zone: &str) -> String {
+    zone_id(zone, false)
 }
 
 fn zone_id(zone: &str, private: bool) -> String {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use sancho_e2e::dns_api::{
     ACCESS_KEY_ID, ACME_DNS_KEY, ACME_DNS_SUBDOMAIN, ACME_DNS_USER, Asked, CLIENT, CLIENT_SECRET,
     CLOUDFLARE_TOKEN, GROUP, HTTPREQ_PASSWORD, HTTPREQ_USER, PROJECT, Provider, SECRET_ACCESS_KEY,
-    SUBSCRIPTION, TENANT,
+    SUBSCRIPTION, TENANT, hosted_zone_id,
 };
 
 use super::*;
@@ -346,8 +346,11 @@ async fn what_a_provider_refuses_is_told_with_its_mend_before_the_ca_is_asked() 
     apply_accounts(&world).await;
     let wildcard = format!("*.{SHOP}");
     let other = "www.other.example".to_owned();
-    let mut elsewhere = route53(ACCESS_KEY_ID, "key");
-    elsewhere["dns01"]["route53"]["hostedZoneID"] = json!("ZNOBODYS");
+    let naming = |mut solver: Value, way: &str, field: &str, value: &str| {
+        solver["dns01"][way][field] = json!(value);
+        solver
+    };
+    let hosted = |id: &str| naming(route53(ACCESS_KEY_ID, "key"), "route53", "hostedZoneID", id);
     let cases = [
         (
             "bad-token",
@@ -393,10 +396,17 @@ async fn what_a_provider_refuses_is_told_with_its_mend_before_the_ca_is_asked() 
         ),
         (
             "bad-zone-id",
-            elsewhere,
+            hosted("ZNOBODYS"),
             &wildcard,
             "DNSZoneRefused",
             "write the ID of the domain's zone into dns01.route53.hostedZoneID",
+        ),
+        (
+            "other-zone-id",
+            hosted(&hosted_zone_id(BLOG)),
+            &wildcard,
+            "DNSZoneRefused",
+            "is not in the zone blog.example, which dns01.route53.hostedZoneID names: take that out",
         ),
         (
             "no-project",
@@ -420,6 +430,18 @@ async fn what_a_provider_refuses_is_told_with_its_mend_before_the_ca_is_asked() 
             "no public managed zone other.example",
         ),
         (
+            "other-managed-zone",
+            naming(
+                cloud_dns(PROJECT, "google"),
+                "cloudDNS",
+                "hostedZoneName",
+                "z-blog-example",
+            ),
+            &wildcard,
+            "DNSZoneRefused",
+            "no public managed zone z-blog-example that is the zone shop.example",
+        ),
+        (
             "bad-client-secret",
             azure_dns("wrong"),
             &wildcard,
@@ -432,6 +454,13 @@ async fn what_a_provider_refuses_is_told_with_its_mend_before_the_ca_is_asked() 
             &other,
             "DNSZoneRefused",
             "Azure DNS has no zone other.example in the resource group dns",
+        ),
+        (
+            "other-azure-zone",
+            naming(azure_dns("azure"), "azureDNS", "hostedZoneName", BLOG),
+            &wildcard,
+            "DNSZoneRefused",
+            "is not in the zone blog.example, which dns01.azureDNS.hostedZoneName names: take that out",
         ),
         (
             "no-cname",

@@ -4,6 +4,7 @@
 //! A set is made only if there is none (`If-None-Match: *`), and replaced or removed only if it is the one that was read
 //! (`If-Match`). There are no batches, so each name is a request.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hyper::Method;
@@ -21,6 +22,7 @@ use super::credentials::Credentials;
 use super::fault::{DnsFault, UPDATE_REFUSED, ZONE_REFUSED};
 use super::session::Granted;
 use super::sets::{Applied, Set, SetChange, Wish, Zone, bring_about};
+use super::zone::relative;
 
 const VERSION: &str = "2018-05-01";
 /// How long a zone is believed to be there.
@@ -41,9 +43,15 @@ pub(super) struct AzureDns {
     tenant: String,
     client: String,
     secret: Zeroizing<String>,
+    zones: Zones,
+}
+
+/// Which zones an issuer means, and where they are.
+struct Zones {
     subscription: String,
     group: String,
-    zone_name: Option<String>,
+    /// The one that it names.
+    name: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -115,32 +123,41 @@ impl AzureDns {
         let secret = credentials
             .text(reference, "the application's client secret", path)
             .await?;
-        let words = [tenant.as_str(), client.as_str(), secret.as_str()];
+        let cloud = cloud(environment.unwrap_or_default());
+        let words = [cloud.login, tenant.as_str(), client.as_str(), secret.as_str()];
         let account = credentials.account(super::Provider::AzureDns, words);
         Ok(Self {
             account,
-            cloud: cloud(environment.unwrap_or_default()),
+            cloud,
             tenant: tenant.clone(),
             client: client.clone(),
             secret,
-            subscription: subscription_id.clone(),
-            group: resource_group_name.clone(),
-            zone_name: hosted_zone_name.clone(),
+            zones: Zones {
+                subscription: subscription_id.clone(),
+                group: resource_group_name.clone(),
+                name: hosted_zone_name.clone(),
+            },
         })
     }
 
-    /// Could records be written in `zone`? Looks whether the application is let in and the zone is there.
-    pub(super) async fn check(&self, zone: &str) -> Result<(), DnsFault> {
-        if self.account.recall(zone).is_some() {
-            return Ok(());
+    /// Which records of these names in `zone` could not be written, and why? Looks whether the application is let in and the
+    /// zone is there.
+    pub(super) async fn check(
+        &self,
+        zone: &str,
+        names: &[&str],
+    ) -> Result<BTreeMap<String, DnsFault>, DnsFault> {
+        let path = self.zones.path(zone);
+        if self.account.recall(&path).is_none() {
+            let asked = versioned(&path);
+            let response = self.send("readZone", Method::GET, asked, None, None).await?;
+            if !response.is_success() {
+                return Err(self.fault(&response, zone));
+            }
+            self.account.remember(&path, zone, REMEMBERED);
         }
-        let path = self.path(zone, "");
-        let response = self.send("readZone", Method::GET, path, None, None).await?;
-        if !response.is_success() {
-            return Err(self.fault(&response, zone));
-        }
-        self.account.remember(zone, zone, REMEMBERED);
-        Ok(())
+        let refused = |name: &&str| Some(((*name).to_owned(), self.zones.path_of(zone, name).err()?));
+        Ok(names.iter().filter_map(refused).collect())
     }
 
     /// Has the values of these records there or gone.
@@ -152,16 +169,6 @@ impl AzureDns {
     ) -> Result<(), DnsFault> {
         let _turn = self.account.turn(zone).await?;
         bring_about(&AzureZone { of: self, zone }, wish, records).await
-    }
-
-    fn path(&self, zone: &str, rest: &str) -> String {
-        let zone = self.zone_name.as_deref().unwrap_or(zone);
-        format!(
-            "/subscriptions/{}/resourceGroups/{}/providers/Microsoft.Network/dnsZones/{}{rest}?api-version={VERSION}",
-            encoded(&self.subscription),
-            encoded(&self.group),
-            encoded(zone)
-        )
     }
 
     /// A new token.
@@ -232,7 +239,8 @@ impl AzureDns {
     fn fault(&self, response: &Response, zone: &str) -> DnsFault {
         let (code, message) = error(response);
         let words = format!("{code}: {}", shown_within(&message, 110));
-        self.account.forget(zone);
+        self.account.forget(&self.zones.path(zone));
+        let zone = self.zones.named(zone);
         match response.status {
             401 => self.account.refused(
                 &code,
@@ -252,7 +260,7 @@ impl AzureDns {
                     "Azure DNS has no zone {zone} in the resource group {} of the subscription ({code}): check \
                      dns01.azureDNS.subscriptionID, resourceGroupName and hostedZoneName, or choose another solver for \
                      its names by a selector",
-                    self.group
+                    self.zones.group
                 ),
             ),
             status => DnsFault::new(
@@ -265,6 +273,36 @@ impl AzureDns {
     }
 }
 
+impl Zones {
+    /// The name of the zone that is meant where `zone` was found.
+    fn named<'z>(&'z self, zone: &'z str) -> &'z str {
+        let name = self.name.as_deref().unwrap_or(zone);
+        name.strip_suffix('.').unwrap_or(name)
+    }
+
+    /// Its path, by which it is remembered as well: another issuer of the same application may mean another one.
+    fn path(&self, zone: &str) -> String {
+        format!(
+            "/subscriptions/{}/resourceGroups/{}/providers/Microsoft.Network/dnsZones/{}",
+            encoded(&self.subscription),
+            encoded(&self.group),
+            encoded(self.named(zone))
+        )
+    }
+
+    /// The path of the TXT records at `name`, which are named relative to the zone.
+    fn path_of(&self, zone: &str, name: &str) -> Result<String, DnsFault> {
+        let named = self.named(zone);
+        let relative =
+            relative(name, named).ok_or_else(|| DnsFault::outside(name, named, "azureDNS.hostedZoneName"))?;
+        Ok(format!("{}/TXT/{}", self.path(zone), encoded(relative)))
+    }
+}
+
+fn versioned(path: &str) -> String {
+    format!("{path}?api-version={VERSION}")
+}
+
 /// A zone under change.
 struct AzureZone<'a> {
     of: &'a AzureDns,
@@ -272,16 +310,8 @@ struct AzureZone<'a> {
 }
 
 impl AzureZone<'_> {
-    /// The path of the TXT records at `name`, which are named relative to the zone.
-    fn path(&self, name: &str) -> String {
-        let zone = self.of.zone_name.as_deref().unwrap_or(self.zone);
-        let relative = name.strip_suffix(zone).and_then(|rest| rest.strip_suffix('.'));
-        let relative = if name == zone {
-            "@"
-        } else {
-            relative.unwrap_or(name)
-        };
-        self.of.path(self.zone, &format!("/TXT/{}", encoded(relative)))
+    fn path(&self, name: &str) -> Result<String, DnsFault> {
+        Ok(versioned(&self.of.zones.path_of(self.zone, name)?))
     }
 }
 
@@ -295,7 +325,7 @@ impl Zone for AzureZone<'_> {
     }
 
     async fn read(&self, name: &str) -> Result<Option<Set>, DnsFault> {
-        let path = self.path(name);
+        let path = self.path(name)?;
         let response = self.of.send("readRecords", Method::GET, path, None, None).await?;
         if response.status == 404 && error(&response).0 == "NotFound" {
             return Ok(None);
@@ -339,7 +369,7 @@ impl Zone for AzureZone<'_> {
             } else {
                 Method::DELETE
             };
-            let path = self.path(name);
+            let path = self.path(name)?;
             let response = self
                 .of
                 .send("changeRecords", method, path, Some(condition), body.as_ref())
@@ -388,5 +418,69 @@ fn cloud(environment: AzureEnvironment) -> Cloud {
             login: "https://login.chinacloudapi.cn",
             management: "https://management.chinacloudapi.cn",
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn zones(subscription: &str, group: &str, name: Option<&str>) -> Zones {
+        Zones {
+            subscription: subscription.into(),
+            group: group.into(),
+            name: name.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn a_record_is_named_relative_to_the_zone_that_is_meant_and_refused_if_it_is_not_in_it() {
+        let record = "_acme-challenge.www.shop.example";
+        let path = |name: Option<&str>, zone: &str, record: &str| {
+            let path = zones("s", "g", name).path_of(zone, record);
+            path.map(|path| path.rsplit_once("/dnsZones/").unwrap().1.to_owned())
+        };
+        for (name, zone, record, expected) in [
+            (
+                None,
+                "shop.example",
+                record,
+                "shop.example/TXT/_acme-challenge.www",
+            ),
+            (None, "shop.example", "shop.example", "shop.example/TXT/%40"),
+            (
+                Some("Shop.Example"),
+                "shop.example",
+                record,
+                "Shop.Example/TXT/_acme-challenge.www",
+            ),
+            (
+                Some("example."),
+                "shop.example",
+                record,
+                "example/TXT/_acme-challenge.www.shop",
+            ),
+        ] {
+            assert_eq!(path(name, zone, record).unwrap(), expected);
+        }
+        let fault = path(Some("blog.example"), "shop.example", record).unwrap_err();
+        assert_eq!(fault.reason, ZONE_REFUSED);
+        let start = "_acme-challenge.www.shop.example is not in the zone blog.example, which \
+                     dns01.azureDNS.hostedZoneName names: take that out";
+        assert!(fault.words.starts_with(start), "{fault}");
+    }
+
+    #[test]
+    fn a_zone_is_remembered_by_all_that_chooses_it() {
+        let all = [
+            zones("s", "g", None),
+            zones("t", "g", None),
+            zones("s", "h", None),
+            zones("s", "g", Some("example")),
+        ];
+        let keys: BTreeSet<String> = all.iter().map(|zones| zones.path("shop.example")).collect();
+        assert_eq!(keys.len(), all.len(), "{keys:?}");
     }
 }

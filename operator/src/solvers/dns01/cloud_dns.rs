@@ -133,8 +133,9 @@ impl CloudDns {
 
     /// The managed zone's name.
     async fn zone(&self, zone: &str) -> Result<String, DnsFault> {
-        let _turn = self.account.turn(zone).await?;
-        if let Some(name) = self.account.recall(zone) {
+        let known_as = known_as(zone, self.zone_name.as_deref());
+        let _turn = self.account.turn(&known_as).await?;
+        if let Some(name) = self.account.recall(&known_as) {
             return Ok(name.to_string());
         }
         let project = encoded(&self.project);
@@ -148,37 +149,12 @@ impl CloudDns {
         }
         let zones: Zones =
             serde_json::from_slice(&response.body).map_err(|_| self.account.unreadable(&response))?;
-        let is_it = |found: &ManagedZone| {
-            let is_public = found.visibility.as_deref().unwrap_or("public") == "public";
-            let is_named = self.zone_name.as_ref().is_none_or(|name| *name == found.name);
-            is_public && is_named && found.dns_name.trim_end_matches('.').eq_ignore_ascii_case(zone)
-        };
-        let mut found: Vec<String> = zones
-            .managed_zones
-            .into_iter()
-            .filter(is_it)
-            .map(|found| found.name)
-            .collect();
-        let refused = |words: &str| {
+        let name = zones.chosen(zone, self.zone_name.as_deref()).map_err(|words| {
             let project = &self.project;
-            DnsFault::new(
-                ZONE_REFUSED,
-                &format!("the Google Cloud project {project} has {words}"),
-            )
-        };
-        let Some(name) = found.pop() else {
-            return Err(refused(&format!(
-                "no public managed zone {zone}: write the project that has it into dns01.cloudDNS.project, check \
-                 hostedZoneName, or choose another solver for its names by a selector"
-            )));
-        };
-        if !found.is_empty() {
-            return Err(refused(&format!(
-                "several public managed zones {zone}: write the name of the one that is delegated to into \
-                 dns01.cloudDNS.hostedZoneName"
-            )));
-        }
-        self.account.remember(zone, &name, REMEMBERED);
+            let words = format!("the Google Cloud project {project} has {words}");
+            DnsFault::new(ZONE_REFUSED, &words)
+        })?;
+        self.account.remember(&known_as, &name, REMEMBERED);
         Ok(name)
     }
 
@@ -205,7 +181,7 @@ impl CloudDns {
         let words = error(response)
             .map(|error| shown_within(&error.message, 140))
             .unwrap_or_default();
-        self.account.forget(zone);
+        self.account.forget(&known_as(zone, self.zone_name.as_deref()));
         match response.status {
             401 => self.account.refused(
                 &words,
@@ -233,6 +209,39 @@ impl CloudDns {
                     "Cloud DNS refuses to write TXT records in the zone {zone} (HTTP status {status}: {words})"
                 ),
             ),
+        }
+    }
+}
+
+/// As what the name of the managed zone is remembered: another issuer of the same account may choose another one.
+fn known_as(zone: &str, zone_name: Option<&str>) -> String {
+    format!("{zone} {}", zone_name.unwrap_or_default())
+}
+
+impl Zones {
+    /// The name of the one that is `zone` and public, and that the issuer `named`, if it names one; or what there is.
+    fn chosen(self, zone: &str, named: Option<&str>) -> Result<String, String> {
+        let is_it = |found: &ManagedZone| {
+            let is_public = found.visibility.as_deref().unwrap_or("public") == "public";
+            let is_named = named.is_none_or(|name| name == found.name);
+            is_public && is_named && found.dns_name.trim_end_matches('.').eq_ignore_ascii_case(zone)
+        };
+        let zones = self.managed_zones.into_iter();
+        let mut found: Vec<String> = zones.filter(is_it).map(|found| found.name).collect();
+        match (found.pop(), named) {
+            (Some(name), _) if found.is_empty() => Ok(name),
+            (Some(_), _) => Err(format!(
+                "several public managed zones {zone}: write the name of the one that is delegated to into \
+                 dns01.cloudDNS.hostedZoneName"
+            )),
+            (None, Some(name)) => Err(format!(
+                "no public managed zone {name} that is the zone {zone}: write the name of one that is into \
+                 dns01.cloudDNS.hostedZoneName, take that out, or choose another solver for its names by a selector"
+            )),
+            (None, None) => Err(format!(
+                "no public managed zone {zone}: write the project that has it into dns01.cloudDNS.project, or choose \
+                 another solver for its names by a selector"
+            )),
         }
     }
 }
@@ -368,6 +377,42 @@ mod tests {
             body: json!({ "error": error }).to_string().into_bytes(),
             ..Response::default()
         }
+    }
+
+    #[test]
+    fn the_managed_zone_is_the_public_one_that_is_named_if_one_is() {
+        let zone = |name: &str, dns_name: &str, visibility: &str| json!({ "name": name, "dnsName": dns_name, "visibility": visibility });
+        let chosen = |named: Option<&str>| {
+            let all = json!({ "managedZones": [
+                zone("inner", "shop.example.", "private"), zone("one", "shop.example.", "public"),
+                zone("two", "Shop.example.", "public"), zone("blog", "blog.example.", "public"),
+            ] });
+            let zones: Zones = serde_json::from_value(all).unwrap();
+            zones.chosen("shop.example", named)
+        };
+        assert_eq!(chosen(Some("two")).unwrap(), "two");
+        let several = chosen(None).unwrap_err();
+        assert!(
+            several.starts_with("several public managed zones shop.example"),
+            "{several}"
+        );
+        for other in ["inner", "blog", "absent"] {
+            let words = chosen(Some(other)).unwrap_err();
+            let start = format!("no public managed zone {other} that is the zone shop.example: write");
+            assert!(words.starts_with(&start), "{words}");
+        }
+        let none: Zones = serde_json::from_value(json!({})).unwrap();
+        let words = none.chosen("shop.example", None).unwrap_err();
+        assert!(
+            words.starts_with("no public managed zone shop.example: write the project"),
+            "{words}"
+        );
+    }
+
+    #[test]
+    fn what_is_remembered_of_a_zone_goes_by_the_name_that_an_issuer_gives() {
+        let keys = [None, Some("one"), Some("two")].map(|name| known_as("shop.example", name));
+        assert!(keys[0] != keys[1] && keys[1] != keys[2] && keys[0] != keys[2]);
     }
 
     #[test]

@@ -77,6 +77,16 @@ impl DnsFault {
         )
     }
 
+    /// The zone that `field` of the issuer names, below `dns01`, does not have the record of this name.
+    pub(super) fn outside(name: &str, zone: &str, field: &str) -> Self {
+        Self::new(
+            ZONE_REFUSED,
+            &format!(
+                "{name} is not in the zone {zone}, which dns01.{field} names: take that out, so that the zone is found by the                  domain, or choose another solver for its names by a selector"
+            ),
+        )
+    }
+
     /// No server of its zone tells what stands at `record`.
     pub(super) fn unread(record: &str, words: &str) -> Self {
         Self::new(

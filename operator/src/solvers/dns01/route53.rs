@@ -7,6 +7,7 @@
 mod sign;
 mod xml;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hyper::Method;
@@ -22,6 +23,7 @@ use super::api::{Account, ApiRequest, encoded};
 use super::credentials::Credentials;
 use super::fault::{DnsFault, PROVIDER_FAILS, UPDATE_REFUSED, ZONE_REFUSED};
 use super::sets::{Applied, Set, SetChange, Wish, Zone, bring_about};
+use super::zone::relative;
 use crate::clock;
 
 const VERSION: &str = "2013-04-01";
@@ -81,16 +83,19 @@ impl Route53 {
         })
     }
 
-    /// Could records be written in `zone`? Looks whether the key is taken and the zone is the account's.
-    pub(super) async fn check(&self, zone: &str) -> Result<(), DnsFault> {
+    /// Which records of these names in `zone` could not be written, and why? Looks whether the key is taken and the zone is the
+    /// account's.
+    pub(super) async fn check(
+        &self,
+        zone: &str,
+        names: &[&str],
+    ) -> Result<BTreeMap<String, DnsFault>, DnsFault> {
         let id = self.zone(zone).await?;
-        if self.hosted_zone_id.is_some() && self.account.recall(zone).is_none() {
-            // Nothing was asked so far. What stands at the zone's own name does not matter.
-            let hosted = HostedZone { of: self, zone, id };
-            hosted.read(zone).await?;
-            self.account.remember(zone, &hosted.id, REMEMBERED);
+        if self.hosted_zone_id.is_none() {
+            return Ok(BTreeMap::new());
         }
-        Ok(())
+        let hosted = self.name_of(&id, zone).await?;
+        Ok(outside(names, &hosted))
     }
 
     /// Has the values of these records there or gone, all of them or none.
@@ -110,8 +115,9 @@ impl Route53 {
         if let Some(id) = &self.hosted_zone_id {
             return Ok(id.clone());
         }
-        let _turn = self.account.turn(zone).await?;
-        if let Some(id) = self.account.recall(zone) {
+        let known_as = known_as(zone, None);
+        let _turn = self.account.turn(&known_as).await?;
+        if let Some(id) = self.account.recall(&known_as) {
             return Ok(id.to_string());
         }
         let path = format!("/{VERSION}/hostedzonesbyname");
@@ -143,8 +149,30 @@ impl Route53 {
                 ),
             ));
         }
-        self.account.remember(zone, &id, REMEMBERED);
+        self.account.remember(&known_as, &id, REMEMBERED);
         Ok(id)
+    }
+
+    /// The name of the hosted zone that the issuer gives the ID of: that of its first records, in the order of their labels from
+    /// the right. What asks for the zone itself would take another permission.
+    async fn name_of(&self, id: &str, zone: &str) -> Result<String, DnsFault> {
+        let known_as = known_as(zone, Some(id));
+        let _turn = self.account.turn(&known_as).await?;
+        if let Some(name) = self.account.recall(&known_as) {
+            return Ok(name.to_string());
+        }
+        let path = format!("/{VERSION}/hostedzone/{id}/rrset");
+        let query = [("maxitems", "1".to_owned())];
+        let response = self
+            .send("readRecords", Method::GET, &path, &query, Vec::new())
+            .await?;
+        if !response.is_success() {
+            return Err(self.fault(&response, zone));
+        }
+        let name = xml::read(&response.body).and_then(RecordSets::first_name);
+        let name = name.ok_or_else(|| self.account.unreadable(&response))?;
+        self.account.remember(&known_as, &name, REMEMBERED);
+        Ok(name)
     }
 
     async fn send(
@@ -193,7 +221,8 @@ impl Route53 {
         let Some(ErrorAnswer { code, message }) = xml::error(&response.body) else {
             return self.account.unreadable(response);
         };
-        self.account.forget(zone);
+        self.account
+            .forget(&known_as(zone, self.hosted_zone_id.as_deref()));
         match code.as_str() {
             "InvalidClientTokenId" | "UnrecognizedClientException" | "MissingAuthenticationToken" => self.account.refused(
                 &code,
@@ -288,6 +317,20 @@ impl Zone for HostedZone<'_> {
     }
 }
 
+/// As what something is remembered of `zone`: its ID, or the name of the hosted zone that an issuer gives the ID of. Another
+/// issuer of the same account may give another ID, or none.
+fn known_as(zone: &str, hosted_zone_id: Option<&str>) -> String {
+    format!("{zone} {}", hosted_zone_id.unwrap_or_default())
+}
+
+/// Those of `names` that are not in the hosted zone of this name.
+fn outside(names: &[&str], hosted: &str) -> BTreeMap<String, DnsFault> {
+    let is_outside = |name: &&&str| relative(name, hosted).is_none();
+    let fault = |name: &&str| DnsFault::outside(name, hosted, "route53.hostedZoneID");
+    let outside = names.iter().filter(is_outside);
+    outside.map(|name| ((*name).to_owned(), fault(name))).collect()
+}
+
 /// AWS says so with other statuses than 429 as well.
 fn is_throttle(response: &Response) -> bool {
     response.status == 400
@@ -334,6 +377,28 @@ mod tests {
                 "https://route53.amazonaws.com.cn",
                 "https://route53.us-gov.amazonaws.com",
             ]
+        );
+    }
+
+    #[test]
+    fn what_is_remembered_of_a_zone_goes_by_the_id_that_an_issuer_gives() {
+        let keys = [None, Some("Z1"), Some("Z2")].map(|id| known_as("shop.example", id));
+        assert!(keys[0] != keys[1] && keys[1] != keys[2] && keys[0] != keys[2]);
+    }
+
+    #[test]
+    fn a_name_that_is_not_in_the_hosted_zone_is_refused_with_its_mend() {
+        let names = ["_acme-challenge.Shop.example", "_acme-challenge.workshop.example"];
+        let refused = outside(&names, "shop.example");
+        let told: Vec<&String> = refused.keys().collect();
+        assert_eq!(told, ["_acme-challenge.workshop.example"]);
+        let fault = &refused[names[1]];
+        assert_eq!(fault.reason, ZONE_REFUSED);
+        assert!(
+            fault
+                .words
+                .contains("zone shop.example, which dns01.route53.hostedZoneID names: take that out"),
+            "{fault}"
         );
     }
 

@@ -101,14 +101,14 @@ impl Writer {
     pub(super) async fn refused(&self, zone: &str, names: &[&str]) -> BTreeMap<String, DnsFault> {
         let checked = match self {
             Self::Updates(updater) => return refused_updates(updater, zone, names).await,
-            Self::Cloudflare(cloudflare) => cloudflare.check(zone).await,
-            Self::Route53(route53) => route53.check(zone).await,
-            Self::CloudDns(cloud_dns) => cloud_dns.check(zone).await,
-            Self::AzureDns(azure_dns) => azure_dns.check(zone).await,
-            Self::Other(other) => other.check(zone).await,
-            Self::Webhook(webhook) => webhook.check().await,
+            Self::Cloudflare(cloudflare) => cloudflare.check(zone).await.map(|()| BTreeMap::new()),
+            Self::Route53(route53) => route53.check(zone, names).await,
+            Self::CloudDns(cloud_dns) => cloud_dns.check(zone).await.map(|()| BTreeMap::new()),
+            Self::AzureDns(azure_dns) => azure_dns.check(zone, names).await,
+            Self::Other(other) => other.check(zone).await.map(|()| BTreeMap::new()),
+            Self::Webhook(webhook) => webhook.check().await.map(|()| BTreeMap::new()),
             // It has no such question.
-            Self::HttpReq(_) => Ok(()),
+            Self::HttpReq(_) => Ok(BTreeMap::new()),
             Self::AcmeDns(acme_dns) => {
                 let refused = names
                     .iter()
@@ -116,10 +116,7 @@ impl Writer {
                 return refused.collect();
             }
         };
-        match checked {
-            Ok(()) => BTreeMap::new(),
-            Err(fault) => all(names, &fault),
-        }
+        checked.unwrap_or_else(|fault| all(names, &fault))
     }
 }
 

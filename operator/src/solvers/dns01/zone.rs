@@ -207,6 +207,19 @@ pub(super) fn text(name: &Name) -> String {
     }
 }
 
+/// A name of `zone` without that, and `@` for the zone itself; nothing if it is not in the zone. Letters' case and a final dot
+/// make no difference.
+pub(super) fn relative<'n>(name: &'n str, zone: &str) -> Option<&'n str> {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let zone = zone.strip_suffix('.').unwrap_or(zone);
+    if name.eq_ignore_ascii_case(zone) {
+        return Some("@");
+    }
+    let (below, rest) = name.split_at_checked(name.len().checked_sub(zone.len() + 1)?)?;
+    let is_in = rest.strip_prefix('.')?.eq_ignore_ascii_case(zone);
+    is_in.then_some(below)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::hostile::{inner, soa};
@@ -301,6 +314,29 @@ mod tests {
             ("pages.github.io.", false),
         ] {
             assert_eq!(is_public(&Name::from_ascii(zone).unwrap()), public, "{zone}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_told_from_its_zone_whatever_its_letters_case() {
+        for (name, zone, expected) in [
+            (
+                "_acme-challenge.www.shop.example",
+                "shop.example",
+                Some("_acme-challenge.www"),
+            ),
+            (
+                "_acme-challenge.www.shop.example",
+                "Shop.EXAMPLE.",
+                Some("_acme-challenge.www"),
+            ),
+            ("Shop.example.", "shop.example", Some("@")),
+            ("_acme-challenge.shop.example", "blog.example", None),
+            ("_acme-challenge.workshop.example", "shop.example", None),
+            ("example", "shop.example", None),
+            ("ä.shop.example", "xshop.example", None),
+        ] {
+            assert_eq!(relative(name, zone), expected, "{name} {zone}");
         }
     }
 

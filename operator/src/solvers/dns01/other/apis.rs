@@ -66,6 +66,7 @@ use zeroize::Zeroizing;
 use crate::solvers::dns01::api::encoded;
 use crate::solvers::dns01::sets::TTL;
 use crate::solvers::dns01::signing::{derived, hex, mac, sha256};
+use crate::solvers::dns01::zone::relative;
 
 /// The API of this provider.
 pub(super) fn of(name: ProviderName) -> &'static dyn Api {
@@ -337,15 +338,7 @@ impl Ask {
 
 /// A name without its zone, whatever their letters' case and with a final dot or without; `@` for the zone itself.
 pub(super) fn below<'n>(name: &'n str, zone: &str) -> &'n str {
-    let name = name.strip_suffix('.').unwrap_or(name);
-    if name.eq_ignore_ascii_case(zone) {
-        return "@";
-    }
-    let cut = name.len().checked_sub(zone.len() + 1);
-    match cut.and_then(|cut| name.split_at_checked(cut)) {
-        Some((below, rest)) if rest.starts_with('.') && rest[1..].eq_ignore_ascii_case(zone) => below,
-        _ => name,
-    }
+    relative(name, zone).unwrap_or_else(|| name.strip_suffix('.').unwrap_or(name))
 }
 
 /// A name below the zone with it behind.

@@ -126,6 +126,12 @@ impl HostedZones {
 }
 
 impl RecordSets {
+    /// The name of the first ones.
+    pub(super) fn first_name(self) -> Option<String> {
+        let first = self.resource_record_sets.sets.into_iter().next()?;
+        Some(plain(&first.name))
+    }
+
     /// The TXT records at `name`; an error if they have a routing policy.
     pub(super) fn txt_at(self, name: &str) -> Result<Option<Set>, ()> {
         let is_it = |set: &RecordSet| plain(&set.name).eq_ignore_ascii_case(name) && set.kind == "TXT";
@@ -339,6 +345,7 @@ mod tests {
         let found = sets().txt_at("_acme-challenge.a.example").unwrap().unwrap();
         assert_eq!((found.ttl, found.values), (300, vec!["\"x\"".to_owned()]));
         assert_eq!(sets().txt_at("_acme-challenge.b.example"), Ok(None));
+        assert_eq!(sets().first_name().unwrap(), "_acme-challenge.a.example");
         let weighted = body.replace("<TTL>", "<SetIdentifier>s</SetIdentifier><TTL>");
         let sets: RecordSets = read(weighted.as_bytes()).unwrap();
         assert_eq!(sets.txt_at("_acme-challenge.a.example"), Err(()));
