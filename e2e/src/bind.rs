@@ -3,6 +3,7 @@
 //!
 //! Both listen at one port, at 127.0.0.1 and ::1, since a zone's servers are found by their addresses alone, and named
 //! listens at nothing but what an interface has. They are authoritative for the root too, so that what does not exist is NXDOMAIN.
+//! A third one, if it is wanted, asks the primary and keeps what it is answered, as recursive servers do.
 
 mod forwarder;
 
@@ -42,6 +43,9 @@ const SECONDARY: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 /// Where the third server is.
 pub const THIRD: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
 
+/// Where the server is that keeps answers.
+const CACHE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 4));
+
 /// The zones, and how they are served.
 #[derive(Debug, Clone, Default)]
 pub struct BindOptions {
@@ -59,6 +63,10 @@ pub struct BindOptions {
     /// Whether the zones have a third server, at [`THIRD`], which has what the primary has, and takes no TCP: see
     /// [`Bind::third_takes_tcp`].
     pub third: bool,
+    /// How long it is kept that a name is not there, in whole seconds: one if nothing is given.
+    pub negative_ttl: Option<Duration>,
+    /// Whether there is a recursive server that keeps answers: see [`Bind::recursive`].
+    pub cache: bool,
     /// Whether the CA asks the primary. If not, it asks the secondary, which hears of news last.
     pub ca_asks_primary: bool,
 }
@@ -67,6 +75,7 @@ pub struct BindOptions {
 pub struct Bind {
     primary: Process,
     secondary: Process,
+    cache: Option<Process>,
     port: u16,
     zones: Vec<String>,
     ca_asks_primary: bool,
@@ -96,6 +105,10 @@ impl Bind {
         };
         let primary = run("named-primary", PRIMARY, primary_zones(dir, port, options)?)?;
         let secondary = run("named-secondary", SECONDARY, secondary_zones(port, options))?;
+        let cache = match options.cache {
+            true => Some(run("named-cache", CACHE, cache_zones(port))?),
+            false => None,
+        };
         let third = match options.third {
             true => Some(Forwarder::start((THIRD, port).into(), (PRIMARY, port).into()).await?),
             false => None,
@@ -103,13 +116,20 @@ impl Bind {
         let bind = Bind {
             primary,
             secondary,
+            cache,
             port,
             zones,
             ca_asks_primary: options.ca_asks_primary,
             third,
         };
-        let both = [&bind.primary, &bind.secondary];
-        wait_for("both DNS servers", START_TIMEOUT, &both, async || {
+        let all: Vec<&Process> = [&bind.primary, &bind.secondary]
+            .into_iter()
+            .chain(&bind.cache)
+            .collect();
+        wait_for("the DNS servers", START_TIMEOUT, &all, async || {
+            if bind.cache.is_some() {
+                TcpStream::connect(bind.recursive()).await?;
+            }
             for zone in &bind.zones {
                 for server in [bind.primary(), bind.secondary()] {
                     transfer(server, zone).await?;
@@ -129,6 +149,14 @@ impl Bind {
     /// Where the secondary answers.
     pub fn secondary(&self) -> SocketAddr {
         (SECONDARY, self.port).into()
+    }
+
+    /// Where a recursive server answers: the one that keeps answers, if there is one, else the primary.
+    pub fn recursive(&self) -> SocketAddr {
+        match self.cache {
+            Some(_) => (CACHE, self.port).into(),
+            None => self.primary(),
+        }
     }
 
     /// The one that the CA is to ask.
@@ -308,10 +336,11 @@ key "{STRANGER_NAME}" {{ algorithm hmac-sha256; secret "{KEY}"; }};
 
 fn primary_zones(dir: &Path, port: u16, options: &BindOptions) -> Result<String> {
     let refresh = options.lag.map_or(3600, |lag| lag.as_secs().max(1));
+    let negative = options.negative_ttl.map_or(1, |negative| negative.as_secs());
     let home = dir.join("named-primary");
     fs::create_dir_all(&home)?;
     let head = format!(
-        "$TTL 60\n@ SOA ns1 hostmaster 1 {refresh} 1 86400 1\n@ NS ns1\n@ NS ns2\nns1 A {PRIMARY}\nns2 AAAA {SECONDARY}\n"
+        "$TTL 60\n@ SOA ns1 hostmaster 1 {refresh} 1 86400 {negative}\n@ NS ns1\n@ NS ns2\nns1 A {PRIMARY}\nns2 AAAA {SECONDARY}\n"
     );
     let head = match options.third {
         true => format!("{head}@ NS ns3\nns3 A {THIRD}\n"),
@@ -368,6 +397,10 @@ fn secondary_zones(port: u16, options: &BindOptions) -> String {
             )
         })
         .collect()
+}
+
+fn cache_zones(port: u16) -> String {
+    format!("zone \".\" {{ type forward; forward only; forwarders port {port} {{ {PRIMARY}; }}; }};\n")
 }
 
 /// The whole zone, as a server sends it (AXFR, RFC 5936).

@@ -200,10 +200,11 @@ impl World {
         match &self.ca {
             Some(ca) => {
                 let resolver = ca.bind.as_ref().map_or(ca.pebble.dns_address(), Bind::primary);
+                let recursive = ca.bind.as_ref().map_or(resolver, Bind::recursive);
                 let mut flags = vec![
                     format!("--self-check-resolvers={resolver}"),
                     format!("--self-check-port={}", self.http01().port()),
-                    format!("--dns01-recursive-nameservers={resolver}"),
+                    format!("--dns01-recursive-nameservers={recursive}"),
                     format!("--dns01-port={}", resolver.port()),
                 ];
                 flags.extend(ca.dns_api.iter().flat_map(DnsApi::flags));

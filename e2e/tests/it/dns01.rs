@@ -377,6 +377,32 @@ async fn recursive_servers_alone_are_asked_if_that_is_wanted() {
 }
 
 #[tokio::test]
+async fn a_recursive_server_that_keeps_that_nothing_was_there_is_waited_for() {
+    let mut ca = by_bind(None);
+    let bind = ca.bind.as_mut().unwrap();
+    let www = "www A 127.0.0.1".to_owned();
+    bind.bare_zones = vec![("bare.example".to_owned(), www)];
+    bind.negative_ttl = Some(Duration::from_secs(15));
+    bind.cache = true;
+    let flags = [
+        "--dns01-recursive-nameservers-only",
+        "--dns01-propagation-timeout=3",
+    ];
+    let replica = ReplicaOptions {
+        flags: flags.map(str::to_owned).to_vec(),
+        ..ReplicaOptions::default()
+    };
+    let world = world_of(1, replica, FAST, ca).await;
+    apply_issuer(&world, FAST).await;
+    let asked = ["www.bare.example".to_owned()];
+    apply_certificate(&world, "shop", &asked, 20).await;
+    ready(&world, "shop", Duration::from_secs(90)).await;
+    assert_eq!(issued(&world).await, asked.into());
+    assert_eq!(orders(&world).await, 1, "an order was given up too early");
+    no_record_left(&world).await;
+}
+
+#[tokio::test]
 async fn records_of_a_deleted_certificate_are_removed() {
     let world = with_silent_secondary(&[], false).await;
     let certificates: Api<Certificate> = Api::namespaced(world.cluster.client(), "default");

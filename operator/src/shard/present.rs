@@ -186,7 +186,9 @@ impl Look<'_> {
         let mut findings: Vec<Finding> = over
             .map(|(name, fault)| finding(name, fault.reason, fault.words.clone()))
             .collect();
-        let late = self.lacking().filter(|(record, _)| self.is_late(record));
+        let late = self
+            .lacking()
+            .filter(|(record, lack)| record.since.0 + lack.wait(self.timeout) <= self.now);
         findings.extend(late.map(|(record, lack)| self.not_seen(record, lack)));
         if !findings.is_empty() {
             return Verdict::GivenUp(findings);
@@ -231,7 +233,7 @@ impl Look<'_> {
         let words = format!(
             "the TXT record {} was not seen at all DNS servers of its zone within {} s: {}: {}",
             record.record,
-            self.timeout.as_secs(),
+            lack.wait(self.timeout).as_secs(),
             lack.words,
             lack.mend()
         );

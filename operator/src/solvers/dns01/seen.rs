@@ -2,10 +2,14 @@
 //!
 //! CAs ask by UDP, by TCP after an answer that is too long or does not come, and some by TCP at once; a server has to take both
 //! (RFC 7766 §5). What a recursive server takes from here says nothing of what a CA gets: UDP does there.
+//!
+//! A recursive server that was asked for a name before the record was there goes on saying that it is not, for as long as the
+//! zone has it (RFC 2308 §5); and it was asked, since a CNAME there has to be followed. So what it lacks is waited for longer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
@@ -20,6 +24,9 @@ use crate::dns_answer::data_of;
 const MOST_SERVERS: usize = 13;
 /// The most addresses of one server that are tried.
 const MOST_ADDRESSES: usize = 4;
+/// The longest that a recursive server keeps that something is not there, whatever a zone says: three hours are advised to be the
+/// most (RFC 2308 §5), and are what BIND has.
+const MOST_KEPT: Duration = Duration::from_secs(3 * 3600);
 
 /// The servers that a zone's records are looked for at.
 pub(super) struct Servers {
@@ -42,6 +49,8 @@ struct Server {
 struct Seen {
     address: SocketAddr,
     by: Transport,
+    /// How long the answer may have been kept there.
+    kept: Duration,
 }
 
 /// Who is not seen to have a record.
@@ -51,6 +60,8 @@ pub struct Lack {
     pub words: String,
     /// Whether all of them have it by UDP.
     pub is_of_tcp: bool,
+    /// How long one of them may say so although the record is there by now.
+    kept: Duration,
 }
 
 impl Lack {
@@ -58,6 +69,7 @@ impl Lack {
         Self {
             words: format!("{} {words}", server.word),
             is_of_tcp,
+            kept: Duration::ZERO,
         }
     }
 
@@ -66,12 +78,20 @@ impl Lack {
         Self {
             words: words.to_owned(),
             is_of_tcp: false,
+            kept: Duration::ZERO,
         }
     }
 
     fn add(&mut self, other: &Self) {
         self.words = format!("{}, {}", self.words, other.words);
         self.is_of_tcp &= other.is_of_tcp;
+        self.kept = self.kept.max(other.kept);
+    }
+
+    /// How long it is waited for, where servers that keep nothing get so long.
+    #[must_use]
+    pub fn wait(&self, timeout: Duration) -> Duration {
+        timeout + self.kept
     }
 
     /// What can be done about it, if it lasts.
@@ -170,7 +190,18 @@ impl Servers {
             .map_err(|words| lacks(&words))?;
         match has_all(&there, values) {
             true => Ok(seen),
-            false => Err(lacks(&format!("lacks the record by {}", seen.by))),
+            false if seen.kept.is_zero() => Err(lacks(&format!("lacks the record by {}", seen.by))),
+            false => {
+                let seconds = seen.kept.as_secs();
+                let words = format!(
+                    "lacks the record by {}, and may go on saying so for {seconds} s",
+                    seen.by
+                );
+                Err(Lack {
+                    kept: seen.kept,
+                    ..lacks(&words)
+                })
+            }
         }
     }
 
@@ -184,7 +215,9 @@ impl Servers {
     ) {
         let mut by_address: BTreeMap<SocketAddr, Vec<(&'n str, Name)>> = BTreeMap::new();
         for (name, look) in &*looks {
-            let Ok(Seen { address, by }) = look else { continue };
+            let Ok(Seen { address, by, kept: _ }) = look else {
+                continue;
+            };
             let is_known = *by == Transport::Tcp || inner.seen_by_tcp(*address, name, &wanted[name]);
             if let Some(question) = absolute(name).filter(|_| !is_known) {
                 by_address.entry(*address).or_default().push((name, question));
@@ -258,8 +291,8 @@ impl Servers {
             };
             match self.values(&answer, question) {
                 Ok(there) => {
-                    let address = *address;
-                    return Ok((there, Seen { address, by }));
+                    let (address, kept) = (*address, self.kept(&answer));
+                    return Ok((there, Seen { address, by, kept }));
                 }
                 Err(words) => last = words,
             }
@@ -284,6 +317,14 @@ impl Servers {
 }
 
 impl Servers {
+    /// How long an answer may have been kept: a zone's own servers keep none.
+    fn kept(&self, answer: &Message) -> Duration {
+        match self.are_own {
+            true => Duration::ZERO,
+            false => negative_ttl(answer),
+        }
+    }
+
     fn silent(&self) -> MutexGuard<'_, BTreeMap<SocketAddr, NoAnswer>> {
         self.silent.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -317,6 +358,17 @@ impl Server {
 
 fn has_all(there: &BTreeSet<Vec<u8>>, values: &BTreeSet<&str>) -> bool {
     values.iter().all(|value| there.contains(value.as_bytes()))
+}
+
+/// How long it may be kept that something is not there, as the zone's SOA beside such an answer has it. What is left of that, by
+/// the record's own TTL, is cut by each server on the way.
+fn negative_ttl(answer: &Message) -> Duration {
+    let minimums = answer.authorities.iter().filter_map(|record| match &record.data {
+        RData::SOA(soa) => Some(soa.minimum),
+        _ => None,
+    });
+    let seconds = minimums.max().unwrap_or_default();
+    Duration::from_secs(seconds.into()).min(MOST_KEPT)
 }
 
 /// The servers of `zone` that these records name.

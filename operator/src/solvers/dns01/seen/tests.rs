@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use hickory_proto::rr::rdata::{A, NS};
+use hickory_proto::rr::rdata::{A, NS, SOA};
 
 use super::super::{Dns01Settings, Elsewhere};
 use super::*;
@@ -204,6 +203,67 @@ async fn an_answer_that_comes_by_tcp_since_it_is_too_long_is_no_reason_to_ask_so
     let inner = Inner::new(settings(&first));
     assert_eq!(unseen(&inner, &wanted(3)).await, BTreeMap::new());
     assert_eq!(asked(&second), (3, 3));
+}
+
+/// An answer that the name does not exist, which may be kept for so long.
+fn nothing(question: &Message, seconds: u32) -> Message {
+    let zone = name("shop.example.");
+    let soa = SOA::new(zone.clone(), zone.clone(), 1, 60, 60, 60, seconds);
+    let mut answer = answer_to(question);
+    answer.metadata.response_code = ResponseCode::NXDomain;
+    // What is left of it.
+    answer.authorities = vec![Record::from_rdata(zone, 7, RData::SOA(soa))];
+    answer
+}
+
+#[tokio::test]
+async fn what_a_recursive_server_may_have_kept_is_waited_for_within_bounds() {
+    let timeout = Duration::from_secs(600);
+    for (seconds, kept) in [(0, 0), (900, 900), (604_800, 10_800)] {
+        let server =
+            DnsServer::start(move |question, _| vec![nothing(question, seconds).to_vec().unwrap()]).await;
+        let inner = Inner::new(Dns01Settings {
+            recursive_only: true,
+            ..settings(&server)
+        });
+        let one = wanted(1);
+        let lack = unseen(&inner, &one).await.remove(&one[0].name).unwrap();
+        assert_eq!(lack.wait(timeout), Duration::from_secs(600 + kept));
+        let words = match kept {
+            0 => format!("{} lacks the record by UDP", server.address),
+            kept => format!(
+                "{} lacks the record by UDP, and may go on saying so for {kept} s",
+                server.address
+            ),
+        };
+        assert_eq!(lack.words, words);
+    }
+}
+
+#[tokio::test]
+async fn a_zones_own_servers_keep_nothing() {
+    let (first, _second) = loop {
+        let first = DnsServer::start(|question, by| {
+            let answer = match question.queries[0].query_type() {
+                RecordType::TXT => nothing(question, 900),
+                _ => answer(question, by, &always()),
+            };
+            vec![answer.to_vec().unwrap()]
+        })
+        .await;
+        let beside = SocketAddr::from(([127, 0, 0, 2], first.address.port()));
+        let second = DnsServer::at(beside, Tcp::Taken, |question, by| {
+            vec![answer(question, by, &always()).to_vec().unwrap()]
+        });
+        if let Some(second) = second.await {
+            break (first, second);
+        }
+    };
+    let one = wanted(1);
+    let inner = Inner::new(settings(&first));
+    let lack = unseen(&inner, &one).await.remove(&one[0].name).unwrap();
+    assert_eq!(lack.words, "ns1.shop.example (127.0.0.1) lacks the record by UDP");
+    assert_eq!(lack.wait(Duration::from_secs(600)), Duration::from_secs(600));
 }
 
 #[tokio::test]
