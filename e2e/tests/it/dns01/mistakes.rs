@@ -17,7 +17,7 @@ pub(super) async fn apply(world: &World, name: &str, solver: Value, dns_name: &s
 }
 
 /// Applies the Issuer `own` of the namespace `default` with this solver, and a Certificate of that name.
-async fn apply_own(world: &World, solver: Value) {
+pub(super) async fn apply_own(world: &World, solver: Value) {
     let front = world.front().unwrap();
     let mut issuer = cluster_issuer("own", &front.directory_url(), front.ca_pem(), None);
     issuer["kind"] = json!("Issuer");

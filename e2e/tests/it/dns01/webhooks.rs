@@ -2,6 +2,7 @@
 
 use sancho_e2e::dns_api::webhook::{DnsWebhook, GROUP, SOLVER, TOKEN};
 
+use super::mistakes::apply_own;
 use super::*;
 use crate::stories::not_ready;
 
@@ -56,11 +57,20 @@ async fn a_webhook_of_cert_managers_writes_the_records_once_sancho_may_ask_it() 
     let of = |action: &str| asked.iter().filter(|one| one.action == action).count();
     assert!(of("Present") >= 3 && of("CleanUp") >= 3);
     let first = &asked[0];
-    assert_eq!(first.resource_namespace, "sancho-system");
+    assert!(asked.iter().all(|one| one.resource_namespace == "sancho-system"));
     assert_eq!(first.config["more"], json!([1, { "of": "it" }]));
     assert!(!first.allow_ambient_credentials);
     let domains: BTreeSet<&str> = asked.iter().map(|one| one.dns_name.as_str()).collect();
     assert_eq!(domains, [SHOP, &format!("www.{BLOG}")].into());
+
+    // That of an Issuer may name Secrets of its namespace, and no other.
+    apply_own(&world, webhook(TOKEN)).await;
+    ready(&world, "own", Duration::from_secs(90)).await;
+    no_record_left(&world).await;
+    let asked = hook.asked();
+    let of_issuer = asked.iter().filter(|one| one.resource_namespace == "default");
+    let actions: BTreeSet<&str> = of_issuer.map(|one| one.action.as_str()).collect();
+    assert_eq!(actions, ["CleanUp", "Present"].into());
 
     apply(&world, "failing", webhook("another"), &[format!("fails.{SHOP}")]).await;
     wait_for(
