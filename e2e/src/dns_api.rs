@@ -108,6 +108,8 @@ struct Shared {
     sessions: Mutex<HashMap<String, (Provider, u32)>>,
     /// Before the next request that deletes several records, somebody else has deleted one of them.
     is_one_gone: AtomicBool,
+    /// Everything is answered as a server does that fails.
+    is_failing: AtomicBool,
     /// The zones that Cloudflare's token may read and not edit.
     read_only: Mutex<BTreeSet<String>>,
     pace: Mutex<Pace>,
@@ -157,6 +159,7 @@ impl DnsApi {
             kept: Mutex::default(),
             sessions: Mutex::default(),
             is_one_gone: AtomicBool::new(false),
+            is_failing: AtomicBool::new(false),
             read_only: Mutex::default(),
             pace: Mutex::default(),
         });
@@ -232,6 +235,11 @@ impl DnsApi {
     /// Somebody else deletes one of the records that are deleted together next (Scaleway).
     pub fn lose_one(&self) {
         self.shared.is_one_gone.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it fails from now on, whatever it is asked.
+    pub fn fail(&self, is_failing: bool) {
+        self.shared.is_failing.store(is_failing, Ordering::Relaxed);
     }
 
     /// Whether Cloudflare's token may edit this zone from now on; it may read it in any case.
@@ -348,6 +356,11 @@ async fn carry_through(
     };
     let wait = lock(&shared.pace).refuses(Instant::now());
     let answered = match (wait, provider) {
+        _ if shared.is_failing.load(Ordering::Relaxed) => Answer {
+            status: 500,
+            kind: "text/plain",
+            body: "internal server error".to_owned(),
+        },
         (Some(_), Provider::Cloudflare) => cloudflare::throttled(),
         (Some(_), Provider::Route53) => route53::throttled(),
         (Some(_), Provider::CloudDns) => cloud_dns::throttled(),

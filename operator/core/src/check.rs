@@ -5,6 +5,9 @@
 //! A name is called bad only for what its own DNS or its own server said, or if the same round of looks has reached
 //! the right place for another name. If everything is silent, something on our side may be (a resolver, a firewall,
 //! a load balancer that does not take connections from behind it): then nothing is said of any name.
+//!
+//! What fails at those by whom TXT records are written may pass by itself. It is held against its names once it has lasted,
+//! and if there is a name that could go on without them ([`holds_up`]).
 
 use std::fmt;
 use std::net::IpAddr;
@@ -35,6 +38,8 @@ pub enum Fault {
         reason: &'static str,
         /// What is wrong and what can be done about it, fit to be shown.
         words: String,
+        /// Whether it may be otherwise in a moment, without anybody's doing.
+        is_passing: bool,
     },
     /// CAA records do not let its CA issue for it.
     CaaForbids {
@@ -192,6 +197,11 @@ impl Fault {
         )
     }
 
+    /// May it be otherwise in a moment, without anybody's doing? Somebody fails by whom TXT records are written, or looked for.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::NoRecord { is_passing: true, .. })
+    }
+
     fn doubt(&self) -> Doubt {
         match self {
             Self::DnsFailed { .. } => Doubt::Dns,
@@ -313,6 +323,15 @@ pub fn judged(round: Vec<Finding>) -> Vec<Finding> {
         certain @ (Finding::Passed | Finding::Unknown(_)) => certain,
     };
     round.into_iter().map(weigh).collect()
+}
+
+/// Do faults of a round that may pass hold all its names up? At first they do, whatever the others are like: what fails for a
+/// moment is to cost no name its place in a certificate. If that `has_lasted`, they do as long as there is no name that
+/// could go on without.
+pub fn holds_up(round: &[Finding], has_lasted: bool) -> bool {
+    let is_passing = |finding: &Finding| matches!(finding, Finding::Failed(fault) if fault.is_passing());
+    let could_go_on = |finding: &Finding| matches!(finding, Finding::Passed | Finding::Unknown(_));
+    round.iter().any(is_passing) && !(has_lasted && round.iter().any(could_go_on))
 }
 
 #[cfg(test)]

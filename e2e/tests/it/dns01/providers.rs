@@ -1,7 +1,6 @@
 //! Records that are written by providers' APIs. These are the tests' own (see [`sancho_e2e::dns_api`]), and write to BIND,
 //! so that Pebble validates what they took.
 
-use jiff::Timestamp;
 use sancho_e2e::dns_api::{
     ACCESS_KEY_ID, ACME_DNS_KEY, ACME_DNS_SUBDOMAIN, ACME_DNS_USER, Asked, CLIENT, CLIENT_SECRET,
     CLOUDFLARE_TOKEN, GROUP, HTTPREQ_PASSWORD, HTTPREQ_USER, PROJECT, Provider, SECRET_ACCESS_KEY,
@@ -264,12 +263,43 @@ async fn a_provider_that_is_waited_for_longer_than_records_may_take_to_be_seen_c
     world.dns_api().unwrap().close_for(Duration::from_secs(45));
     apply_certificate(&world, "second", &[format!("second.{SHOP}")], 20).await;
     ready(&world, "second", Duration::from_secs(120)).await;
-    let versions: Vec<(Timestamp, CertificateShard)> = history.versions();
+    never_left_out(&history);
+    assert_eq!(orders(&world).await, 2);
+    no_record_left(&world).await;
+}
+
+#[tokio::test]
+async fn a_provider_that_fails_for_a_moment_takes_no_name_out_of_a_certificate_with_others() {
+    let world = world(1, FAST, by_api()).await;
+    let api = world.dns_api().unwrap();
+    apply_key(&world, "token", CLOUDFLARE_TOKEN).await;
+    apply_key(&world, "tsig", KEY).await;
+    let front = world.front().unwrap();
+    let mut issuer = cluster_issuer("ca", &front.directory_url(), front.ca_pem(), FAST);
+    let mut of_shop = cloudflare("token");
+    of_shop["selector"] = json!({ "dnsZones": [SHOP] });
+    issuer["spec"]["acme"]["solvers"] = json!([of_shop, solver(world.bind().unwrap(), KEY_NAME)]);
+    world.cluster.apply_yaml(&issuer.to_string()).await.unwrap();
+    let history = History::start(Api::namespaced(world.cluster.client(), "default"));
+    api.fail(true);
+    let asked = [format!("*.{SHOP}"), format!("*.{BLOG}")];
+    apply_certificate(&world, "shop", &asked, 20).await;
+    let words = "the API of Cloudflare fails (HTTP status 500)";
+    not_ready(&world, "shop", "DNSProviderFails", words).await;
+    assert_eq!(orders(&world).await, 0, "the CA was asked in vain");
+    api.fail(false);
+    ready(&world, "shop", Duration::from_secs(150)).await;
+    assert_eq!(issued(&world).await, asked.into_iter().collect());
+    never_left_out(&history);
+    no_record_left(&world).await;
+}
+
+/// No shard ever had a name that cannot be validated.
+fn never_left_out(history: &History<CertificateShard>) {
+    let versions = history.versions();
     let statuses = versions.iter().filter_map(|(_, shard)| shard.status.as_ref());
     let left_out: Vec<_> = statuses.flat_map(|status| &status.quarantine).collect();
     assert!(left_out.is_empty(), "{left_out:?}");
-    assert_eq!(orders(&world).await, 2);
-    no_record_left(&world).await;
 }
 
 #[tokio::test]

@@ -56,3 +56,36 @@ fn that_another_name_leads_elsewhere_does_not_prove_our_way_out() {
     // But it proves that our resolver answers.
     assert_eq!(round[2], servfail());
 }
+
+fn no_record(is_passing: bool) -> Finding {
+    Finding::Failed(Fault::NoRecord {
+        reason: "DNSProviderFails",
+        words: "the API fails".into(),
+        is_passing,
+    })
+}
+
+#[test]
+fn what_may_pass_costs_no_name_its_place_unless_it_lasts() {
+    let (passing, lasting) = (no_record(true), no_record(false));
+    // Two zones at two providers, of which one fails.
+    let round = [passing.clone(), Finding::Passed];
+    assert!(holds_up(&round, false));
+    assert!(!holds_up(&round, true));
+    let not_looked_at = Finding::Unknown("the check is turned off".into());
+    assert!(!holds_up(&[passing.clone(), not_looked_at], true));
+    // Nobody could go on.
+    for round in [vec![passing.clone()], vec![passing.clone(), lasting.clone()]] {
+        assert!(holds_up(&round, false) && holds_up(&round, true));
+    }
+    // What does not pass holds nobody up.
+    for round in [
+        vec![lasting, foreign(), Finding::Passed],
+        vec![Finding::Passed],
+        vec![],
+    ] {
+        assert!(!holds_up(&round, false) && !holds_up(&round, true));
+    }
+    // It is not judged by others' looks as what is at a name's own address is.
+    assert_eq!(judged(vec![passing.clone()]), [passing]);
+}

@@ -6,7 +6,7 @@ use sancho_core::check;
 use sancho_core::names::Name;
 use sancho_core::order::{Failure, OrderState, Retry, Stage, reason};
 use sancho_core::response::Scope;
-use sancho_crds::{FoundBy, QuarantinedName};
+use sancho_crds::{FoundBy, QuarantinedName, ShardFailure};
 use tracing::Instrument;
 
 use super::{Driven, Presented, Stop, finish, present, still_claimed};
@@ -15,7 +15,11 @@ use crate::routes::write::Written;
 use crate::shard::looks::{looks, route};
 use crate::shard::quarantine::{self, Finding};
 use crate::shard::standing;
+use crate::solvers::dns01::DnsFault;
 use crate::traces::TARGET;
+
+/// After so many looks in a row, some seven minutes, what may pass counts as what does not.
+const LASTING: u32 = 3;
 
 impl Driven<'_> {
     /// Writes the routes for `names`.
@@ -55,38 +59,51 @@ impl Driven<'_> {
             // Not when the slots are given up: whoever takes the shard over is told by what is recorded next.
             () = self.context.is_ending() => return Err(Stop::SlotsLost),
         };
-        let failed = |(name, finding): (&String, check::Finding)| match finding {
-            check::Finding::Failed(fault) => Some(Finding {
-                name: name.clone(),
-                by: FoundBy::Check,
-                reason: fault.reason().to_owned(),
-                message: fault.to_string(),
-                not_before: None,
-            }),
-            check::Finding::Passed | check::Finding::Unknown(_) => None,
-        };
-        let findings: Vec<Finding> = names.iter().zip(found).filter_map(failed).collect();
+        let failure = self.recorder.status().failure;
+        let holds_up = check::holds_up(&found, has_lasted(failure.as_ref(), &self.target));
+        let is_strict = quarantine::is_strict(self.recorder.shard());
+        let (mut failed, mut held_up) = (Vec::new(), Vec::new());
+        for (name, finding) in names.iter().zip(found) {
+            if let check::Finding::Failed(fault) = finding {
+                let may_pass = holds_up && fault.is_passing() && !is_strict;
+                let those = if may_pass { &mut held_up } else { &mut failed };
+                those.push(Finding {
+                    name: name.clone(),
+                    by: FoundBy::Check,
+                    reason: fault.reason().to_owned(),
+                    message: fault.to_string(),
+                    not_before: None,
+                });
+            }
+        }
         still_claimed(self.context, self.issuer, &self.recorder).await?;
+        if is_strict || failed.is_empty() {
+            failed.append(&mut held_up);
+            return self.put_look_off(&failed).await;
+        }
+        Ok(!self.record_findings(&failed).await?)
+    }
+
+    /// Ends the attempt for these findings without an order, and leaves nothing out. Says whether one is to be made all the
+    /// same.
+    async fn put_look_off(&mut self, findings: &[Finding]) -> Result<bool, Stop> {
         let Some(first) = findings.first() else {
             return Ok(true);
         };
-        if quarantine::is_strict(self.recorder.shard()) {
-            // A look from here can be wrong: before the certificate in use expires the CA itself is asked.
-            if quarantine::is_urgent(self.recorder.shard(), clock::now()) {
-                return Ok(true);
-            }
-            let message = format!("{}: {}", first.name, first.message);
-            let message = match findings.len() - 1 {
-                0 => message,
-                more => format!("{message}; and {more} more"),
-            };
-            let (shard, reason) = (self.recorder.shard(), first.reason.as_str());
-            finish::tell_news(self.context, shard, &self.target, reason, &message).await;
-            let status = finish::failed(shard, &self.target, reason, &message, Retry::Backoff);
-            self.recorder.record(status).await?;
-            return Ok(false);
+        // A look from here can be wrong: before the certificate in use expires the CA itself is asked.
+        if quarantine::is_urgent(self.recorder.shard(), clock::now()) {
+            return Ok(true);
         }
-        Ok(!self.record_findings(&findings).await?)
+        let message = format!("{}: {}", first.name, first.message);
+        let message = match findings.len() - 1 {
+            0 => message,
+            more => format!("{message}; and {more} more"),
+        };
+        let (shard, reason) = (self.recorder.shard(), first.reason.as_str());
+        finish::tell_news(self.context, shard, &self.target, reason, &message).await;
+        let status = finish::failed(shard, &self.target, reason, &message, Retry::Backoff);
+        self.recorder.record(status).await?;
+        Ok(false)
     }
 
     /// Has the TXT records of challenges by DNS seen, and those for DNS-01 written before. Nothing comes back if the order
@@ -230,5 +247,40 @@ impl Driven<'_> {
             finish::tell_failure(self.context, self.recorder.shard(), reason, &words).await;
         }
         Ok(true)
+    }
+}
+
+/// Have attempts for `target` failed for so long for what may pass that it does not seem to?
+fn has_lasted(failure: Option<&ShardFailure>, target: &str) -> bool {
+    failure.is_some_and(|failure| {
+        let is_passing = DnsFault::is_passing_reason(&failure.reason);
+        is_passing && failure.target == target && failure.count >= LASTING
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn what_may_pass_has_lasted_after_three_attempts_for_the_same() {
+        let failure = |reason: &str, count| ShardFailure {
+            reason: reason.into(),
+            message: String::new(),
+            target: "t".into(),
+            count,
+            retry_time: clock::time(Timestamp::UNIX_EPOCH),
+            generation: None,
+            profile: None,
+            most_names: None,
+            quota: None,
+        };
+        assert!(!has_lasted(None, "t"));
+        assert!(!has_lasted(Some(&failure("DNSProviderFails", 2)), "t"));
+        assert!(has_lasted(Some(&failure("DNSProviderFails", 3)), "t"));
+        assert!(!has_lasted(Some(&failure("DNSProviderFails", 3)), "other"));
+        assert!(!has_lasted(Some(&failure("ValidationFailed", 9)), "t"));
     }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
 use super::api::{Account, Apis, Provider};
-use super::fault::{CREDENTIALS_MISSING, DnsFault};
+use super::fault::{CREDENTIALS_MISSING, CREDENTIALS_UNREADABLE, DnsFault};
 
 /// How far the clocks of both sides may be apart, in seconds (RFC 8945 §10).
 const FUDGE: u16 = 300;
@@ -72,7 +72,7 @@ impl Credentials<'_> {
             .secrets
             .get_opt(&reference.name)
             .await
-            .map_err(|error| missing(&format!("Secret {} cannot be read: {error}", reference.name)))?;
+            .map_err(|error| unreadable(&reference.name, "what lets in", &error))?;
         let data = secret.and_then(|secret| secret.data).unwrap_or_default();
         let field = data
             .get(&reference.key)
@@ -107,12 +107,8 @@ impl Credentials<'_> {
         what: &str,
         path: &str,
     ) -> Result<Zeroizing<Vec<u8>>, DnsFault> {
-        let secret = self.secrets.get_opt(&reference.name).await.map_err(|error| {
-            missing(&format!(
-                "Secret {}, with {what}, cannot be read: {error}",
-                reference.name
-            ))
-        })?;
+        let secret = self.secrets.get_opt(&reference.name).await;
+        let secret = secret.map_err(|error| unreadable(&reference.name, what, &error))?;
         field_of(secret.as_ref(), reference, what, path)
     }
 }
@@ -124,6 +120,14 @@ pub(super) fn zeroizing<'de, D: Deserializer<'de>>(from: D) -> Result<Zeroizing<
 
 fn missing(words: &str) -> DnsFault {
     DnsFault::new(CREDENTIALS_MISSING, words)
+}
+
+/// The API server does not show a Secret, which says nothing of what it holds.
+fn unreadable(name: &str, what: &str, error: &kube::Error) -> DnsFault {
+    DnsFault::new(
+        CREDENTIALS_UNREADABLE,
+        &format!("Secret {name}, with {what}, cannot be read: {error}"),
+    )
 }
 
 fn field_of(
@@ -211,6 +215,18 @@ mod tests {
             bad.contains("put it there in base64") && !bad.contains("not-base64"),
             "{bad}"
         );
+    }
+
+    #[test]
+    fn a_secret_that_the_api_server_does_not_show_may_be_read_in_a_moment_and_one_that_is_missing_not() {
+        let fault = unreadable("tsig", "the TSIG key", &kube::Error::TlsRequired);
+        assert!(fault.is_passing());
+        assert!(
+            fault
+                .words
+                .starts_with("Secret tsig, with the TSIG key, cannot be read: ")
+        );
+        assert!(!missing("it does not exist").is_passing());
     }
 
     #[test]

@@ -5,6 +5,8 @@ use sancho_core::shown::shown_within;
 
 /// The Secret with the key is not there, or holds none.
 pub(super) const CREDENTIALS_MISSING: &str = "DNSCredentialsMissing";
+/// The Secret with the key cannot be read.
+pub(super) const CREDENTIALS_UNREADABLE: &str = "DNSCredentialsUnreadable";
 /// Nothing says how the record is written.
 const NO_SOLVER: &str = "NoDNS01Solver";
 /// The provider does not take the credentials.
@@ -123,10 +125,22 @@ impl DnsFault {
         }
     }
 
-    /// A server that does not answer or fails, or a record that is not seen yet, may do so in a moment.
+    /// May it be otherwise in a moment? A server may answer then, or not fail.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        [SERVER_FAILS, PROVIDER_FAILS, PROVIDER_THROTTLES].contains(&self.reason)
+        Self::is_passing_reason(self.reason)
+    }
+
+    /// The same of its reason.
+    #[must_use]
+    pub fn is_passing_reason(reason: &str) -> bool {
+        [
+            SERVER_FAILS,
+            PROVIDER_FAILS,
+            PROVIDER_THROTTLES,
+            CREDENTIALS_UNREADABLE,
+        ]
+        .contains(&reason)
     }
 
     /// It says something of how fast a provider may be asked, and nothing of any name.
@@ -138,7 +152,12 @@ impl DnsFault {
 
 impl From<DnsFault> for Fault {
     fn from(fault: DnsFault) -> Self {
+        let is_passing = fault.is_passing();
         let DnsFault { reason, words, .. } = fault;
-        Fault::NoRecord { reason, words }
+        Fault::NoRecord {
+            reason,
+            words,
+            is_passing,
+        }
     }
 }
