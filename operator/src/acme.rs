@@ -18,3 +18,4 @@ pub mod nonce;
 pub mod origin;
 pub mod session;
 pub mod transport;
+mod tunnel;

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use crate::budget::Budgets;
 use crate::issuer::Issuers;
 use crate::metrics::Metrics;
+use crate::proxy::Proxies;
 use crate::quotas::Quotas;
 use crate::responder::ChallengeTable;
 use crate::routes::Routes;
@@ -46,6 +47,8 @@ pub struct Context {
     pub pod: Option<String>,
     /// The budgets.
     pub budgets: Budgets,
+    /// What CAs are asked through.
+    pub proxies: Proxies,
     /// The issuers that are ready.
     pub issuers: Issuers,
     /// The CAs' quotas that are used up.

@@ -21,6 +21,7 @@ pub mod lease_store;
 pub mod metrics;
 pub mod operator;
 pub mod order_status;
+pub mod proxy;
 pub mod queue;
 pub mod quotas;
 pub mod renewal_info_status;

@@ -19,6 +19,7 @@ use crate::health::Health;
 use crate::issuer::{self, Issuers};
 use crate::lease_store;
 use crate::metrics::{Metrics, Overview};
+use crate::proxy::Proxies;
 use crate::quotas::Quotas;
 use crate::responder::{self, ChallengeTable};
 use crate::secrets::CERTIFICATE_LABEL;
@@ -60,11 +61,13 @@ pub struct Settings {
 /// Runs a replica until `ending` comes; gives its slots up then.
 ///
 /// # Errors
-/// What kept it from starting: no way to the API server, an address that is taken.
+/// What kept it from starting: no way to the API server, an address that is taken, a proxy that nothing can be asked
+/// through.
 pub async fn run(
     settings: Settings,
     ending: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
+    let proxies = Proxies::from_environment()?;
     let http = listen(settings.http_listen, "--http-listen").await?;
     let probes = listen(settings.health_listen, "--health-listen").await?;
     let config = api_server::config().await?;
@@ -82,6 +85,9 @@ pub async fn run(
         process: process.clone(),
     };
     tracing::info!(replica = process, namespace = settings.namespace, "starting");
+    if let Some(proxy) = proxies.given() {
+        tracing::info!(%proxy, "CAs and the APIs of DNS providers are asked through a proxy");
+    }
 
     let namespaces = &settings.watch_namespaces;
     let everything = watcher::Config::default();
@@ -118,8 +124,15 @@ pub async fn run(
     let (routes, drives_ended) = routes::Routes::new(settings.routes.clone());
     let budgets = Budgets::new(lease_client, settings.namespace.clone(), holder, metrics.clone());
     let context = Context {
-        dns: Dns::new(settings.dns01.clone(), budgets.clone(), metrics.clone(), &process),
+        dns: Dns::new(
+            settings.dns01.clone(),
+            budgets.clone(),
+            proxies.clone(),
+            metrics.clone(),
+            &process,
+        ),
         budgets,
+        proxies,
         issuers: Issuers::default(),
         quotas: Quotas::default(),
         self_check: SelfCheck::new(&settings.self_check),

@@ -1,4 +1,4 @@
-//! From an origin to a TLS stream: addresses, TCP, TLS, and what goes wrong on the way.
+//! From an origin to a TLS stream: addresses, TCP, a proxy if there is one, TLS, and what goes wrong on the way.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,13 +11,16 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::acme::error::NotSent;
+use crate::acme::error::{NotSent, ProxyFault};
 use crate::acme::origin::Origin;
+use crate::acme::tunnel;
+use crate::proxy::{Proxies, Proxy};
 
-/// How long name, TCP and TLS may take together.
+/// How long name, TCP, proxy and TLS may take together.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The next address is tried beside a slow one after this long (RFC 8305 §5).
@@ -29,6 +32,7 @@ const LONGEST_BUNDLE: usize = 256 * 1024;
 /// Makes TLS connections to one origin.
 pub struct Dialer {
     origin: Origin,
+    proxy: Option<Proxy>,
     server_name: ServerName<'static>,
     tls: TlsConnector,
     bundle_given: bool,
@@ -52,11 +56,12 @@ pub enum TlsSetupError {
 }
 
 impl Dialer {
-    /// A dialer for `origin` that trusts the roots in `ca_bundle` (PEM), or those of the system.
+    /// A dialer for `origin` that trusts the roots in `ca_bundle` (PEM), or those of the system, and goes through the
+    /// one of `proxies` that leads there.
     ///
     /// # Errors
     /// [`TlsSetupError`] says which part of the configuration does not do.
-    pub fn new(origin: Origin, ca_bundle: Option<&[u8]>) -> Result<Self, TlsSetupError> {
+    pub fn new(origin: Origin, ca_bundle: Option<&[u8]>, proxies: &Proxies) -> Result<Self, TlsSetupError> {
         let server_name = ServerName::try_from(origin.host().to_owned())
             .map_err(|_| TlsSetupError::HostName(origin.clone()))?;
         let no_roots = |error: rustls::Error| TlsSetupError::NoSystemRoots(error.to_string());
@@ -72,6 +77,7 @@ impl Dialer {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let tls = TlsConnector::from(Arc::new(config));
         Ok(Dialer {
+            proxy: proxies.proxy_for(&origin),
             origin,
             server_name,
             tls,
@@ -90,51 +96,62 @@ impl Dialer {
     /// # Errors
     /// [`NotSent`] tells apart what a user would mend in different places.
     pub async fn dial(&self) -> Result<TlsStream<TcpStream>, NotSent> {
-        let dialing = async {
-            let tcp = self.connect().await?;
-            self.tls
-                .connect(self.server_name.clone(), tcp)
+        let deadline = Instant::now() + DIAL_TIMEOUT;
+        let tcp = match &self.proxy {
+            None => timeout_at(deadline, self.directly())
                 .await
-                .map_err(|error| self.tls_fault(&error))
-        };
-        tokio::time::timeout(DIAL_TIMEOUT, dialing)
+                .unwrap_or_else(|_| Err(self.timed_out())),
+            Some(proxy) => timeout_at(deadline, self.through(proxy))
+                .await
+                .unwrap_or(Err(ProxyFault::TimedOut { after: DIAL_TIMEOUT }))
+                .map_err(|fault| self.proxy_fault(proxy, fault)),
+        }?;
+        timeout_at(deadline, self.tls.connect(self.server_name.clone(), tcp))
             .await
-            .unwrap_or_else(|_| {
-                Err(NotSent::TimedOut {
-                    origin: self.origin.clone(),
-                    after: DIAL_TIMEOUT,
-                })
+            .map_err(|_| self.timed_out())?
+            .map_err(|error| self.tls_fault(&error))
+    }
+
+    async fn directly(&self) -> Result<TcpStream, NotSent> {
+        let origin = || self.origin.clone();
+        tcp_to(self.origin.host(), self.origin.port())
+            .await
+            .map_err(|fault| match fault {
+                TcpFault::Lookup(reason) => NotSent::Lookup {
+                    origin: origin(),
+                    reason,
+                },
+                TcpFault::Refused => NotSent::Refused { origin: origin() },
+                TcpFault::Unreachable(reason) => NotSent::Unreachable {
+                    origin: origin(),
+                    reason,
+                },
             })
     }
 
-    async fn connect(&self) -> Result<TcpStream, NotSent> {
-        let addresses: Vec<SocketAddr> = tokio::net::lookup_host((self.origin.host(), self.origin.port()))
+    async fn through(&self, proxy: &Proxy) -> Result<TcpStream, ProxyFault> {
+        let tcp = tcp_to(proxy.host(), proxy.port())
             .await
-            .map_err(|error| self.lookup_fault(error.to_string()))?
-            .collect();
-        if addresses.is_empty() {
-            return Err(self.lookup_fault("no address".to_owned()));
-        }
-        let tcp = first_to_connect(addresses)
-            .await
-            .map_err(|error| match error.kind() {
-                std::io::ErrorKind::ConnectionRefused => NotSent::Refused {
-                    origin: self.origin.clone(),
-                },
-                _ => NotSent::Unreachable {
-                    origin: self.origin.clone(),
-                    reason: error.to_string(),
-                },
+            .map_err(|fault| match fault {
+                TcpFault::Lookup(reason) => ProxyFault::Lookup { reason },
+                TcpFault::Refused => ProxyFault::Refused,
+                TcpFault::Unreachable(reason) => ProxyFault::Unreachable { reason },
             })?;
-        // A request is one write; the answer to it must not wait for another.
-        let _ = tcp.set_nodelay(true);
-        Ok(tcp)
+        tunnel::through(tcp, &self.origin.host_and_port(), proxy.authorization()).await
     }
 
-    fn lookup_fault(&self, reason: String) -> NotSent {
-        NotSent::Lookup {
+    fn timed_out(&self) -> NotSent {
+        NotSent::TimedOut {
             origin: self.origin.clone(),
-            reason,
+            after: DIAL_TIMEOUT,
+        }
+    }
+
+    fn proxy_fault(&self, proxy: &Proxy, fault: ProxyFault) -> NotSent {
+        NotSent::Proxy {
+            origin: self.origin.clone(),
+            proxy: proxy.to_string(),
+            fault,
         }
     }
 
@@ -162,12 +179,44 @@ impl Dialer {
                 origin,
                 reason: other.to_string(),
             },
-            None => NotSent::Unreachable {
-                origin,
-                reason: error.to_string(),
-            },
+            None => {
+                let reason = error.to_string();
+                match &self.proxy {
+                    Some(proxy) => self.proxy_fault(proxy, ProxyFault::Closed { reason }),
+                    None => NotSent::Unreachable { origin, reason },
+                }
+            }
         }
     }
+}
+
+/// Why there is no TCP connection.
+enum TcpFault {
+    /// The host has no address: the resolver's words.
+    Lookup(String),
+    /// Nothing listens there.
+    Refused,
+    /// There is no way to that address: the system's words.
+    Unreachable(String),
+}
+
+async fn tcp_to(host: &str, port: u16) -> Result<TcpStream, TcpFault> {
+    let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port))
+        .await
+        .map_err(|error| TcpFault::Lookup(error.to_string()))?
+        .collect();
+    if addresses.is_empty() {
+        return Err(TcpFault::Lookup("no address".to_owned()));
+    }
+    let tcp = first_to_connect(addresses)
+        .await
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::ConnectionRefused => TcpFault::Refused,
+            _ => TcpFault::Unreachable(error.to_string()),
+        })?;
+    // A request is one write; the answer to it must not wait for another.
+    let _ = tcp.set_nodelay(true);
+    Ok(tcp)
 }
 
 /// The certificates of a `caBundle`.

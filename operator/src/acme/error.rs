@@ -112,6 +112,16 @@ pub enum NotSent {
         /// The TLS library's words.
         reason: String,
     },
+    /// The proxy that leads there does not.
+    #[error("{origin} is asked through the proxy {proxy}, {fault}")]
+    Proxy {
+        /// The CA.
+        origin: Origin,
+        /// The proxy, and the environment variable that names it.
+        proxy: String,
+        /// What is wrong with it.
+        fault: ProxyFault,
+    },
     /// The slot behind the permit had too little validity left once the connection was there.
     #[error("the slot ended before the request could be begun")]
     SlotEnding,
@@ -120,6 +130,74 @@ pub enum NotSent {
     Turned {
         /// The CA.
         origin: Origin,
+    },
+}
+
+/// Why there is no way through a proxy. The words go on from its name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProxyFault {
+    /// Its host has no address.
+    #[error("whose name cannot be resolved ({reason}): check that variable and the cluster's DNS")]
+    Lookup {
+        /// The resolver's words.
+        reason: String,
+    },
+    /// Nothing listens there.
+    #[error("which refuses connections: check that variable and that the proxy is running")]
+    Refused,
+    /// There is no way to its address.
+    #[error(
+        "which cannot be reached ({reason}): check network policies and firewalls between the operator and the proxy"
+    )]
+    Unreachable {
+        /// The system's words.
+        reason: String,
+    },
+    /// No way through it in time.
+    #[error(
+        "which led nowhere within {} s: check network policies and firewalls between the operator and the proxy, and \
+         the proxy's log",
+        .after.as_secs()
+    )]
+    TimedOut {
+        /// How long was waited.
+        after: Duration,
+    },
+    /// It closed the connection without a word about the CA, or before the CA said anything.
+    #[error("which closed the connection ({reason}): see the proxy's log")]
+    Closed {
+        /// The system's words.
+        reason: String,
+    },
+    /// What answers is no HTTP.
+    #[error("where what answers speaks no HTTP ({reason}): check host and port in that variable")]
+    NotHttp {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// It does not know the user.
+    #[error(
+        "which wants a user and password, or others than it is given (HTTP status 407): write that variable as \
+         http://USER:PASSWORD@HOST:PORT"
+    )]
+    LoginRefused,
+    /// It does not want to connect.
+    #[error(
+        "which refuses that (HTTP status {status}): have the proxy allow CONNECT to that host and port, or name the host \
+         in NO_PROXY if it is reached without the proxy"
+    )]
+    Forbidden {
+        /// The answer's status.
+        status: u16,
+    },
+    /// It cannot connect.
+    #[error(
+        "which does not get there (HTTP status {status}): see the proxy's log, or name the host in NO_PROXY if it is \
+         reached without the proxy"
+    )]
+    Failed {
+        /// The answer's status.
+        status: u16,
     },
 }
 
@@ -230,7 +308,26 @@ impl NotSent {
             NotSent::TimedOut { .. } => "CaTimedOut",
             NotSent::UnknownRoot { .. } | NotSent::NotInBundle { .. } => "CaRootUnknown",
             NotSent::Certificate { .. } | NotSent::Tls { .. } => "CaTlsFailed",
+            NotSent::Proxy { fault, .. } => fault.reason(),
             NotSent::SlotEnding => "SlotEnding",
+        }
+    }
+}
+
+impl ProxyFault {
+    /// A CamelCase word for conditions, events and metrics. It is one of a fixed few.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            ProxyFault::Lookup { .. }
+            | ProxyFault::Refused
+            | ProxyFault::Unreachable { .. }
+            | ProxyFault::TimedOut { .. }
+            | ProxyFault::Closed { .. }
+            | ProxyFault::NotHttp { .. } => "ProxyUnreachable",
+            ProxyFault::LoginRefused | ProxyFault::Forbidden { .. } | ProxyFault::Failed { .. } => {
+                "ProxyRefused"
+            }
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::acme::origin::{CaUrl, Origin};
 use crate::acme::transport::{Transport, TransportConfig};
 use crate::gate::{Gate, GateReceiver, Outcome, Permit, Report};
 use crate::metrics::Metrics;
+use crate::proxy::Proxies;
 
 /// One request as it arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,10 +159,16 @@ impl Loopback {
 
     /// A transport that trusts this server.
     pub fn transport(&self, most_idle: usize, gate: Gate) -> Transport {
+        self.transport_by(Proxies::default(), most_idle, gate)
+    }
+
+    /// The same, through the one of `proxies` that leads there.
+    pub fn transport_by(&self, proxies: Proxies, most_idle: usize, gate: Gate) -> Transport {
         Transport::new(
             TransportConfig {
                 origin: self.origin.clone(),
                 ca_bundle: Some(self.root_pem.clone().into_bytes()),
+                proxies,
                 replica: "test-0".to_owned(),
                 most_idle,
                 metrics: Metrics::default(),

@@ -103,15 +103,24 @@ impl Origin {
     /// The value of a request's `Host` field.
     #[must_use]
     pub fn authority(&self) -> String {
-        let host = if self.host.contains(':') {
+        if self.port == 443 {
+            self.host_in_url()
+        } else {
+            self.host_and_port()
+        }
+    }
+
+    /// Host and port, 443 too: what a proxy is asked to connect to.
+    #[must_use]
+    pub fn host_and_port(&self) -> String {
+        format!("{}:{}", self.host_in_url(), self.port)
+    }
+
+    fn host_in_url(&self) -> String {
+        if self.host.contains(':') {
             format!("[{}]", self.host)
         } else {
             self.host.clone()
-        };
-        if self.port == 443 {
-            host
-        } else {
-            format!("{host}:{}", self.port)
         }
     }
 }
@@ -281,6 +290,10 @@ mod tests {
         assert_eq!((origin.host(), origin.port()), ("::1", 14000));
         assert_eq!(origin.authority(), "[::1]:14000");
         assert_eq!(Origin::of("https://[::1]/dir").unwrap().authority(), "[::1]");
+        assert_eq!(
+            Origin::of("https://[::1]/dir").unwrap().host_and_port(),
+            "[::1]:443"
+        );
     }
 
     #[test]

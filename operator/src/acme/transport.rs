@@ -28,6 +28,7 @@ use crate::acme::nonce::{Nonce, NoncePool};
 use crate::acme::origin::{CaUrl, Origin, UrlError};
 use crate::gate::{Gate, Outcome, Permit};
 use crate::metrics::Metrics;
+use crate::proxy::Proxies;
 use crate::traces::TARGET;
 
 /// How often a request is sent again after `badNonce`.
@@ -44,6 +45,8 @@ pub struct TransportConfig {
     /// PEM certificates of the roots that the CA's server is checked against; those of the system
     /// if absent.
     pub ca_bundle: Option<Vec<u8>>,
+    /// The proxies that may lead to it.
+    pub proxies: Proxies,
     /// This replica's name, which the CA sees in `User-Agent`.
     pub replica: String,
     /// How many connections are kept between requests: the budget's requests in flight.
@@ -109,13 +112,14 @@ impl Transport {
         let TransportConfig {
             origin,
             ca_bundle,
+            proxies,
             replica,
             most_idle,
             metrics,
         } = config;
         let no_host = |_| TlsSetupError::HostName(origin.clone());
         let host = HeaderValue::try_from(origin.authority()).map_err(no_host)?;
-        let dialer = Dialer::new(origin.clone(), ca_bundle.as_deref())?;
+        let dialer = Dialer::new(origin.clone(), ca_bundle.as_deref(), &proxies)?;
         let shared = Shared {
             host,
             user_agent: user_agent(&replica),
@@ -446,6 +450,8 @@ fn unreachable_by(not_sent: &NotSent) -> Option<Unreachable> {
         NotSent::Turned { .. } => Some(Unreachable::Reset),
         NotSent::TimedOut { .. } => Some(Unreachable::TimedOut),
         NotSent::Lookup { .. } | NotSent::Unreachable { .. } => Some(Unreachable::NoRoute),
+        // Whatever the proxy says, 429 or 503 too: it says nothing of the CA's pace.
+        NotSent::Proxy { .. } => Some(Unreachable::NoRoute),
         // It is there, and something else is wrong.
         NotSent::UnknownRoot { .. }
         | NotSent::NotInBundle { .. }

@@ -103,6 +103,7 @@ pub(super) fn transport(
         let config = TransportConfig {
             origin,
             ca_bundle: acme.ca_bundle.as_deref().map(read_bundle).transpose()?,
+            proxies: context.proxies.clone(),
             replica: context.replica.clone(),
             most_idle: MOST_IDLE,
             metrics: context.metrics.clone(),

@@ -69,6 +69,7 @@ use self::sets::Wish;
 use self::writer::Writer;
 use crate::budget::Budgets;
 use crate::metrics::Metrics;
+use crate::proxy::Proxies;
 
 /// How long it may take to find out where a record is to be written, however slowly the servers on the way answer.
 const PLACE_WITHIN: Duration = Duration::from_secs(30);
@@ -159,10 +160,16 @@ pub struct Read {
 }
 
 impl Dns {
-    /// Asks DNS as `settings` have it, and providers' APIs on permits of `budgets`, as `replica`.
+    /// Asks DNS as `settings` have it, and providers' APIs on permits of `budgets` and through `proxies`, as `replica`.
     #[must_use]
-    pub fn new(settings: Dns01Settings, budgets: Budgets, metrics: Metrics, replica: &str) -> Self {
-        let apis = Apis::new(budgets, metrics, replica, settings.elsewhere.clone());
+    pub fn new(
+        settings: Dns01Settings,
+        budgets: Budgets,
+        proxies: Proxies,
+        metrics: Metrics,
+        replica: &str,
+    ) -> Self {
+        let apis = Apis::new(budgets, proxies, metrics, replica, settings.elsewhere.clone());
         Self {
             inner: Arc::new(Inner::new(settings)),
             apis,

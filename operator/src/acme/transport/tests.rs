@@ -1,6 +1,7 @@
 //! Over real sockets and real TLS on loopback.
 
 mod faults;
+mod proxied;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

@@ -33,6 +33,7 @@ use crate::acme::transport::outcome_of_error;
 use crate::budget::Budgets;
 use crate::gate::{Gate, Outcome};
 use crate::metrics::Metrics;
+use crate::proxy::Proxies;
 use crate::target::digest;
 
 /// How long a request waits for its permit. Whoever waits holds a shard, which goes on later instead. An account's Lease
@@ -118,6 +119,7 @@ pub struct Elsewhere {
 /// The APIs that this process asks. Each account is known once.
 pub(super) struct Apis {
     budgets: Budgets,
+    proxies: Proxies,
     metrics: Metrics,
     user_agent: HeaderValue,
     elsewhere: Elsewhere,
@@ -157,10 +159,17 @@ pub(super) struct ApiRequest<'a> {
 }
 
 impl Apis {
-    pub(super) fn new(budgets: Budgets, metrics: Metrics, replica: &str, elsewhere: Elsewhere) -> Arc<Self> {
+    pub(super) fn new(
+        budgets: Budgets,
+        proxies: Proxies,
+        metrics: Metrics,
+        replica: &str,
+        elsewhere: Elsewhere,
+    ) -> Arc<Self> {
         let user_agent = format!("sancho/{} ({replica})", env!("CARGO_PKG_VERSION"));
         Arc::new(Self {
             budgets,
+            proxies,
             metrics,
             user_agent: HeaderValue::try_from(user_agent).unwrap_or(HeaderValue::from_static("sancho")),
             elsewhere,
@@ -201,7 +210,7 @@ impl Apis {
             hosts.clear();
         }
         let roots = roots.map(str::as_bytes).or(self.elsewhere.roots.as_deref());
-        let dialer = Dialer::new(origin.clone(), roots)
+        let dialer = Dialer::new(origin.clone(), roots, &self.proxies)
             .map_err(|error| DnsFault::new(PROVIDER_FAILS, &error.to_string()))?;
         let connections = Connections::new(dialer, MOST_IDLE);
         hosts.insert(key, connections.clone());
@@ -443,6 +452,9 @@ fn no_answer(name: &str, error: &SendError) -> String {
              zones and records"
         );
     }
+    if let SendError::NotSent(NotSent::Proxy { proxy, fault, .. }) = error {
+        return format!("the API of {name} is asked through the proxy {proxy}, {fault}");
+    }
     let what = match error {
         SendError::NotSent(NotSent::Lookup { .. }) => "its name cannot be resolved",
         SendError::NotSent(NotSent::Refused { .. }) => "it refuses connections",
@@ -457,7 +469,7 @@ fn no_answer(name: &str, error: &SendError) -> String {
         SendError::NotSent(NotSent::SlotEnding)
         | SendError::Lost(Lost::SlotEnded { .. } | Lost::BrokenOff)
         | SendError::Closed(_) => "the request was broken off",
-        SendError::NotSent(NotSent::Unreachable { .. } | NotSent::Turned { .. })
+        SendError::NotSent(NotSent::Unreachable { .. } | NotSent::Turned { .. } | NotSent::Proxy { .. })
         | SendError::Lost(Lost::Reset { .. } | Lost::TooLong { .. })
         | SendError::Url(_)
         | SendError::NoNonce { .. }

@@ -97,6 +97,7 @@ async fn a_server_that_is_not_there_is_told_from_one_that_is_not_trusted() {
     let config = |server: &Loopback, bundle: Option<&Loopback>| TransportConfig {
         origin: server.origin.clone(),
         ca_bundle: bundle.map(|server| server.root_pem.clone().into_bytes()),
+        proxies: Proxies::default(),
         replica: "test-0".to_owned(),
         most_idle: 1,
         metrics: Metrics::default(),
@@ -176,6 +177,7 @@ async fn a_server_that_speaks_no_tls_is_named() {
     let config = TransportConfig {
         origin,
         ca_bundle: Some(server.root_pem.clone().into_bytes()),
+        proxies: Proxies::default(),
         replica: "test-0".to_owned(),
         most_idle: 1,
         metrics: Metrics::default(),
@@ -194,7 +196,8 @@ async fn a_server_that_speaks_no_tls_is_named() {
 
 #[tokio::test]
 async fn a_bundle_that_is_none_is_named() {
-    let setup = |bundle: &[u8]| Dialer::new(Origin::of("https://ca.example").unwrap(), Some(bundle)).err();
+    let origin = Origin::of("https://ca.example").unwrap();
+    let setup = |bundle: &[u8]| Dialer::new(origin.clone(), Some(bundle), &Proxies::default()).err();
     assert_eq!(setup(b"garbage"), Some(TlsSetupError::EmptyBundle));
     let broken = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     assert!(matches!(setup(broken), Some(TlsSetupError::BadBundle(_))));

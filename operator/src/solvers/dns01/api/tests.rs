@@ -1,4 +1,5 @@
 use super::*;
+use crate::acme::error::ProxyFault;
 
 fn answer(status: u16, retry_after: Option<&str>) -> Result<Response, SendError> {
     Ok(Response {
@@ -31,4 +32,17 @@ fn what_stands_in_a_query_is_encoded() {
         "_acme-challenge.a.example."
     );
     assert_eq!(encoded("a b&c=é/~"), "a%20b%26c%3D%C3%A9%2F~");
+}
+
+#[test]
+fn what_is_wrong_with_a_proxy_is_told_of_the_proxy() {
+    let error = NotSent::Proxy {
+        origin: Origin::of("https://api.example").unwrap(),
+        proxy: "http://proxy:3128 (HTTPS_PROXY)".to_owned(),
+        fault: ProxyFault::LoginRefused,
+    };
+    let words = no_answer("Route 53", &error.into());
+    let said =
+        "the API of Route 53 is asked through the proxy http://proxy:3128 (HTTPS_PROXY), which wants a user";
+    assert!(words.starts_with(said), "{words}");
 }
