@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use hyper::header::{HeaderValue, USER_AGENT};
 use hyper::http::{Method, Request, Response, Uri};
 use kube::client::{Body, ClientBuilder};
+use kube::config::Kubeconfig;
 use kube::{Client, Config};
 use tokio::time::Instant;
 use tower::Service;
@@ -18,12 +19,17 @@ use crate::metrics::{ApiRequest, Metrics};
 
 /// The way to the API server, with an end to every wait. What is written is `sancho`'s in `managedFields`.
 ///
+/// No proxy of the environment is on it, since that is the way out of the cluster: only one that a kubeconfig has.
+///
 /// # Errors
 /// There is neither a kubeconfig nor what a pod has.
 pub async fn config() -> anyhow::Result<Config> {
     let mut config = Config::infer()
         .await
         .context("no way to the API server: neither a kubeconfig nor a pod's own")?;
+    config.proxy_url = Kubeconfig::read()
+        .ok()
+        .and_then(|kubeconfig| proxy_url(&kubeconfig, None)?.parse().ok());
     config.connect_timeout = Some(Duration::from_secs(5));
     config.read_timeout = Some(Duration::from_secs(60));
     config.write_timeout = Some(Duration::from_secs(30));
@@ -32,6 +38,17 @@ pub async fn config() -> anyhow::Result<Config> {
         HeaderValue::from_static(concat!("sancho/", env!("CARGO_PKG_VERSION"))),
     ));
     Ok(config)
+}
+
+/// The `proxy-url` of a kubeconfig's cluster: that of the context of this name, or of the current one.
+#[must_use]
+pub fn proxy_url<'a>(kubeconfig: &'a Kubeconfig, context: Option<&str>) -> Option<&'a str> {
+    let context = context.or(kubeconfig.current_context.as_deref())?;
+    let named = kubeconfig.contexts.iter().find(|named| named.name == context)?;
+    let cluster = &named.context.as_ref()?.cluster;
+    let named = kubeconfig.clusters.iter().find(|named| named.name == *cluster)?;
+    let url = named.cluster.as_ref()?.proxy_url.as_deref()?;
+    (!url.is_empty()).then_some(url)
 }
 
 /// A client whose requests are counted. One that it sends again by itself is counted as one.
@@ -121,6 +138,32 @@ fn asked(method: &Method, uri: &Uri) -> ApiRequest {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kubeconfigs_proxy_is_that_of_the_contexts_cluster() {
+        let kubeconfig = Kubeconfig::from_yaml(
+            r#"
+clusters:
+- { name: far, cluster: { server: "https://api.far.example", proxy-url: "http://proxy:3128" } }
+- { name: near, cluster: { server: "https://api.near.example", proxy-url: "" } }
+contexts:
+- { name: far-away, context: { cluster: far } }
+- { name: here, context: { cluster: near } }
+- { name: lost, context: { cluster: gone } }
+current-context: far-away
+"#,
+        )
+        .unwrap();
+        assert_eq!(proxy_url(&kubeconfig, None), Some("http://proxy:3128"));
+        assert_eq!(
+            proxy_url(&kubeconfig, Some("far-away")),
+            Some("http://proxy:3128")
+        );
+        for context in ["here", "lost", "nowhere"] {
+            assert_eq!(proxy_url(&kubeconfig, Some(context)), None, "{context}");
+        }
+        assert_eq!(proxy_url(&Kubeconfig::default(), None), None);
+    }
 
     #[test]
     fn a_request_is_told_by_verb_and_resource_without_names() {

@@ -6,10 +6,12 @@ use anyhow::{Context, Result, anyhow};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::core::PartialObjectMeta;
 use kube::{Api, Client, Config, Resource, ResourceExt};
+use sancho::api_server;
 use sancho::certificate::assignment_in_secrets;
+use sancho::proxy;
 use sancho::secrets::{CERTIFICATE_LABEL, label_value};
 use sancho_core::plan::PlannedShard;
 use sancho_crds::{
@@ -62,15 +64,15 @@ impl Cluster {
             context: context.map(str::to_owned),
             ..Default::default()
         };
-        let config = match file {
-            Some(file) => {
-                let kubeconfig =
-                    Kubeconfig::read_from(file).with_context(|| format!("{}", file.display()))?;
-                Config::from_custom_kubeconfig(kubeconfig, &options).await
-            }
-            None => Config::from_kubeconfig(&options).await,
+        let kubeconfig = match file {
+            Some(file) => Kubeconfig::read_from(file).with_context(|| format!("{}", file.display()))?,
+            None => Kubeconfig::read().map_err(no_cluster)?,
         };
-        let config = config.context("no cluster: check --kubeconfig, $KUBECONFIG and --context")?;
+        let proxy_url = api_server::proxy_url(&kubeconfig, context).map(str::to_owned);
+        let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
+            .await
+            .map_err(no_cluster)?;
+        config.proxy_url = proxy::of_api_server(proxy_url.as_deref(), &config.cluster_url)?;
         Ok(Self {
             namespace: config.default_namespace.clone(),
             client: Client::try_from(config)?,
@@ -326,6 +328,21 @@ async fn list<K: Clone + DeserializeOwned + std::fmt::Debug>(api: &Api<K>) -> Re
             None => return Ok(all),
         }
     }
+}
+
+/// Why there is no cluster to ask, and what to do about it.
+fn no_cluster(error: KubeconfigError) -> anyhow::Error {
+    let mend = match &error {
+        KubeconfigError::ParseProxyUrl(_) => {
+            "the kubeconfig's proxy-url, or HTTPS_PROXY, is no URL: write http://HOST:PORT"
+        }
+        KubeconfigError::ParseNoProxy(_) => {
+            "NO_PROXY cannot be read: write names, addresses and CIDRs, with one comma between two of them and none at \
+             the end"
+        }
+        _ => "no cluster: check --kubeconfig, $KUBECONFIG and --context",
+    };
+    anyhow::Error::new(error).context(mend)
 }
 
 /// The API server's words, and what to do about them.
