@@ -366,6 +366,8 @@ const ADMIN_KUBECONFIG: &str = "admin.kubeconfig";
 
 async fn client_of(kubeconfig: &str) -> Result<Client> {
     let kubeconfig = Kubeconfig::from_yaml(kubeconfig)?;
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    // One of the environment is not for loopback.
+    config.proxy_url = None;
     Ok(Client::try_from(config)?)
 }

@@ -17,6 +17,7 @@ pub mod certificates;
 pub mod checker;
 pub mod cluster;
 pub mod command_line;
+pub mod connect_proxy;
 pub mod dns_api;
 pub mod end_state;
 pub mod faults;

@@ -233,6 +233,10 @@ impl Pod {
             .env("POD_NAME", &self.name)
             .env("POD_UID", &self.uid)
             .env("POD_NAMESPACE", NAMESPACE);
+        // Whatever is between this machine and the Internet.
+        for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+            launch = launch.env(name, "");
+        }
         for (name, value) in &self.options.env {
             launch = launch.env(name, value);
         }

@@ -35,6 +35,7 @@ mod name_caps;
 mod outages;
 mod plugin;
 mod profiles;
+mod proxies;
 mod publishing;
 mod quarantine;
 mod quiet;

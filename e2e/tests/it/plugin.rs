@@ -1,5 +1,6 @@
 //! `kubectl sancho` on a real cluster, as a user runs it.
 
+use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
@@ -39,13 +40,24 @@ spec:
 
 /// Runs the plugin through kubectl, which finds it on the PATH.
 pub async fn sancho(world: &World, args: &[&str]) -> Output {
+    sancho_with(world, &world.cluster.kubeconfig_path(), &[], args).await
+}
+
+/// The same with another kubeconfig, and with these environment variables.
+pub async fn sancho_with(
+    world: &World,
+    kubeconfig: &Path,
+    variables: &[(&str, &str)],
+    args: &[&str],
+) -> Output {
     let plugin = binaries::plugin().await.unwrap();
     let kubectl = world.cluster.kubectl_path();
     let command = Command::new(kubectl)
         .arg("sancho")
         .args(args)
-        .env("KUBECONFIG", world.cluster.kubeconfig_path())
+        .env("KUBECONFIG", kubeconfig)
         .env("PATH", plugin.parent().unwrap())
+        .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .output();
     tokio::time::timeout(Duration::from_secs(60), command)
