@@ -1,5 +1,7 @@
 //! Reads from the API server and writes to it, with the user's own rights.
 
+use std::error::Error;
+use std::fmt;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
@@ -41,6 +43,32 @@ pub struct AnIssuer {
     pub allowed: Option<Allowed>,
     /// Where it stands.
     pub status: Option<IssuerStatus>,
+}
+
+/// The API server does not let the user do something.
+#[derive(Debug)]
+pub struct Forbidden {
+    /// Its words.
+    message: String,
+}
+
+impl fmt::Display for Forbidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: your account needs the right to do that", self.message)
+    }
+}
+
+impl Error for Forbidden {}
+
+/// What was read, if the user may read it.
+///
+/// # Errors
+/// When it could not be read for another reason.
+pub fn if_allowed<T>(read: Result<T>) -> Result<Result<T, Forbidden>> {
+    match read {
+        Ok(read) => Ok(Ok(read)),
+        Err(error) => error.downcast::<Forbidden>().map(Err),
+    }
 }
 
 /// Where to look.
@@ -317,7 +345,7 @@ impl Cluster {
     }
 }
 
-async fn list<K: Clone + DeserializeOwned + std::fmt::Debug>(api: &Api<K>) -> Result<Vec<K>> {
+async fn list<K: Clone + DeserializeOwned + fmt::Debug>(api: &Api<K>) -> Result<Vec<K>> {
     let mut all = Vec::new();
     let mut params = ListParams::default().limit(PAGE);
     loop {
@@ -352,8 +380,33 @@ fn explained(error: kube::Error) -> anyhow::Error {
             anyhow!("{}: are Sancho's CRDs installed in this cluster?", status.message)
         }
         kube::Error::Api(status) if status.code == 403 => {
-            anyhow!("{}: your account needs the right to do that", status.message)
+            let message = status.message.clone();
+            anyhow::Error::new(Forbidden { message })
         }
         _ => anyhow::Error::new(error).context("the API server does not answer as it should"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_forbidden_is_told_apart_from_what_fails() {
+        let answer = |code: u16| {
+            let status = serde_json::from_value(json!({ "message": "no", "code": code })).unwrap();
+            explained(kube::Error::Api(status))
+        };
+        let forbidden = if_allowed::<()>(Err(answer(403))).unwrap().unwrap_err();
+        assert_eq!(
+            forbidden.to_string(),
+            "no: your account needs the right to do that"
+        );
+        let failed = if_allowed::<()>(Err(answer(500))).unwrap_err();
+        assert!(
+            failed.to_string().contains("the API server does not answer"),
+            "{failed}"
+        );
+        assert!(if_allowed(Ok(7)).unwrap().is_ok_and(|read| read == 7));
     }
 }

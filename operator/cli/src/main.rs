@@ -29,16 +29,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use clap::{CommandFactory, Parser};
 use jiff::Timestamp;
-use kube::ResourceExt;
-use sancho::certificate::preview::{Around, preview};
-use sancho_crds::Certificate;
 
 use crate::args::{Cli, Command, Revoke, Which};
 use crate::by_hand::Change;
 use crate::cluster::{Cluster, Scope};
 use crate::doctor::Weight;
 use crate::output::Answer;
-use crate::plan::PlanView;
 
 /// Everything that was asked for is ready, or there.
 const DONE: u8 = 0;
@@ -120,7 +116,7 @@ async fn answer(cli: &Cli, cluster: &Cluster, scope: &Scope) -> Result<Answer> {
                 .with_context(|| format!("{}", file.display()))?;
             let mut views = Vec::new();
             for certificate in &edited {
-                views.push(planned(cli, cluster, certificate).await?);
+                views.push(plan::planned(cluster, &cli.operator_namespace, certificate).await?);
             }
             let is_accepted = views.iter().all(|view| view.refused.is_none());
             Answer::new(&views, is_accepted, || plan::text(&views))?
@@ -166,67 +162,6 @@ async fn answer(cli: &Cli, cluster: &Cluster, scope: &Scope) -> Result<Answer> {
             imported(&cluster.of_cert_manager(&wide(cli, scope)).await?)?
         }
         Command::Completions { .. } | Command::ManPages { .. } => Answer::new(&(), true, String::new)?,
-    })
-}
-
-/// What applying `edited` would do.
-async fn planned(cli: &Cli, cluster: &Cluster, edited: &Certificate) -> Result<PlanView> {
-    let scope = Scope::Namespace(edited.namespace().unwrap_or_default());
-    let certificates = cluster.certificates(&scope, None).await?;
-    let name = edited.name_any();
-    let present = certificates.iter().find(|present| present.name_any() == name);
-    let exists = present.is_some();
-    let applied = plan::applied(edited, present);
-    if let Some(refused) = cluster.refusal(&applied, exists).await? {
-        return Ok(plan::refused(edited, exists, refused));
-    }
-    let Some(issuer) = cluster.issuer(&applied).await? else {
-        let why = format!(
-            "its issuer {} is not there: apply that first",
-            edited.spec.issuer_ref.name
-        );
-        return Ok(plan::refused(edited, exists, why));
-    };
-    let shards = cluster.shards(&scope).await?;
-    let mut remarks = Vec::new();
-    let in_secrets = match cluster.assignment_in_secrets(&scope, &name).await {
-        Ok(assignment) => assignment,
-        Err(error) => {
-            remarks.push(format!(
-                "Secrets that are there already are not taken into account: {error:#}"
-            ));
-            Vec::new()
-        }
-    };
-    let around = Around {
-        certificates: &certificates,
-        shards: &shards,
-        in_secrets: &in_secrets,
-        acme: &issuer.acme,
-        allowed: issuer.allowed.as_ref(),
-        issuer: issuer.status.as_ref(),
-    };
-    let preview = match preview(&applied, &around) {
-        Ok(preview) => preview,
-        Err(refused) => return Ok(plan::refused(edited, exists, refused)),
-    };
-    let lease = issuer
-        .status
-        .as_ref()
-        .and_then(|status| status.budget_lease.clone());
-    let record = match &lease {
-        Some(lease) => cluster
-            .budget(&cli.operator_namespace, lease)
-            .await
-            .unwrap_or_else(|error| {
-                remarks.push(format!("the budget cannot be read: {error:#}"));
-                None
-            }),
-        None => None,
-    };
-    Ok(PlanView {
-        remarks,
-        ..plan::view(edited, exists, &preview, record.as_ref())
     })
 }
 

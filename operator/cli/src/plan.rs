@@ -1,4 +1,8 @@
-//! What applying Certificates would do: read from a file, compared with the cluster. Pure.
+//! What applying Certificates would do: read from a file, compared with the cluster.
+//!
+//! `ask (asks the API server) -> preview (the operator's own, pure) -> view (pure) -> text`
+
+mod ask;
 
 use std::time::Duration;
 
@@ -11,6 +15,7 @@ use sancho_limiter::{AnswerTime, Record};
 use serde::Serialize;
 use serde_json::Value;
 
+pub use self::ask::planned;
 use crate::span;
 
 /// So many names of a shard that come or go are told one by one.
@@ -34,7 +39,7 @@ pub struct PlanView {
     pub orders: u64,
     /// About how many requests they take.
     pub requests: u64,
-    /// About how many seconds that takes by the budget of now, if nothing else waits. Absent if there is no budget yet.
+    /// About how many seconds that takes by the budget of now, if nothing else waits. Absent if the budget is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u64>,
     /// The budget in a sentence.
@@ -43,7 +48,7 @@ pub struct PlanView {
     /// What the CA's published quotas make of it, if they stretch it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quota: Option<String>,
-    /// What could not be found out.
+    /// What could not be found out, and what is assumed instead.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,
     /// Why it would be refused.
@@ -115,7 +120,7 @@ pub fn certificates(objects: &[Value], namespace: &str) -> Result<Vec<Certificat
 }
 
 /// The Certificate as the API server would have it once `edited` is applied.
-pub fn applied(edited: &Certificate, present: Option<&Certificate>) -> Certificate {
+fn applied(edited: &Certificate, present: Option<&Certificate>) -> Certificate {
     let Some(present) = present else {
         return edited.clone();
     };
@@ -127,7 +132,7 @@ pub fn applied(edited: &Certificate, present: Option<&Certificate>) -> Certifica
 }
 
 /// One that would be refused.
-pub fn refused(certificate: &Certificate, exists: bool, why: String) -> PlanView {
+fn refused(certificate: &Certificate, exists: bool, why: String) -> PlanView {
     PlanView {
         namespace: certificate.namespace().unwrap_or_default(),
         certificate: certificate.name_any(),
@@ -145,7 +150,7 @@ pub fn refused(certificate: &Certificate, exists: bool, why: String) -> PlanView
 }
 
 /// One that would be accepted; `budget` is that of its CA.
-pub fn view(certificate: &Certificate, exists: bool, preview: &Preview, budget: Option<&Record>) -> PlanView {
+fn view(certificate: &Certificate, exists: bool, preview: &Preview, budget: Option<&Record>) -> PlanView {
     let Preview {
         shards,
         retired,
@@ -256,7 +261,7 @@ fn paragraph(view: &PlanView) -> String {
             ))
         ),
         (orders, None) => format!(
-            "  {orders} orders, about {} requests; the CA has no budget yet, so that nobody knows how long",
+            "  {orders} orders, about {} requests; how long they take is not known",
             view.requests
         ),
     });
@@ -345,6 +350,11 @@ mod tests {
         };
         let budget = Budget::new(5.0, 0, 1);
         let record = Record::new("t".into(), budget, Source::Given, Durations::default());
+        let unknown = text(&[view(&certificate(), true, &preview, None)]);
+        assert!(
+            unknown.contains("about 100 requests; how long they take is not known"),
+            "{unknown}"
+        );
         let view = view(&certificate(), true, &preview, Some(&record));
         let text = text(&[view]);
         for words in [

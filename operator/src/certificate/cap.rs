@@ -1,6 +1,6 @@
 //! At most how many names a certificate of an issuer has. Pure.
 
-use sancho_crds::{Acme, CertificateShard, IssuerStatus, ShardFailure};
+use sancho_crds::{Acme, Certificate, CertificateShard, IssuerStatus, ShardFailure};
 
 use crate::issuer::name_caps;
 use crate::shard::quarantine::order_target;
@@ -39,6 +39,20 @@ impl IssuerCap {
         }
     }
 
+    /// What a Certificate's own status tells of its issuer's cap, where the issuer cannot be read.
+    pub(super) fn told_by(certificate: Option<&Certificate>) -> Self {
+        let learned = certificate.and_then(|certificate| {
+            let sharding = certificate.spec.sharding.as_ref();
+            let own = sharding.and_then(|sharding| sharding.max_names);
+            let in_force = certificate.status.as_ref()?.max_names?;
+            own.is_none_or(|own| in_force < own).then_some(in_force)
+        });
+        Self {
+            learned,
+            ..Self::default()
+        }
+    }
+
     /// The cap of a Certificate with this `maxNames`: the lower one of those that are given, else what the CA
     /// publishes, and never more than it turned out to take.
     pub(super) fn with(self, max_names: Option<u32>) -> u32 {
@@ -67,6 +81,8 @@ fn published(server: &str, profile: Option<&str>) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use sancho_crds::{CertificateSpec, CertificateStatus, Sharding};
+
     use super::*;
 
     #[test]
@@ -88,6 +104,27 @@ mod tests {
         };
         assert_eq!(learned.with(Some(30)), 20);
         assert_eq!(learned.with(Some(10)), 10);
+    }
+
+    #[test]
+    fn a_certificates_status_tells_its_issuers_cap_unless_its_own_is_as_low() {
+        let told = |own, in_force| {
+            let mut certificate = Certificate::new("shop", CertificateSpec::default());
+            certificate.spec.sharding = Some(Sharding {
+                max_names: own,
+                ..Default::default()
+            });
+            certificate.status = Some(CertificateStatus {
+                max_names: in_force,
+                ..Default::default()
+            });
+            IssuerCap::told_by(Some(&certificate)).with(Some(90))
+        };
+        assert_eq!(told(None, Some(25)), 25);
+        assert_eq!(told(Some(40), Some(25)), 25);
+        assert_eq!(told(Some(20), Some(20)), 90);
+        assert_eq!(told(Some(20), None), 90);
+        assert_eq!(IssuerCap::told_by(None).with(None), 100);
     }
 
     #[test]

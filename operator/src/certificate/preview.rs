@@ -3,15 +3,17 @@
 use jiff::Timestamp;
 use kube::ResourceExt;
 use sancho_core::plan::PlannedShard;
-use sancho_crds::{Acme, Allowed, Certificate, CertificateShard, CertificateShardSpec, IssuerStatus};
+use sancho_crds::{
+    Acme, Allowed, Certificate, CertificateShard, CertificateShardSpec, IssuerStatus, condition,
+};
 use sancho_limiter::Cost;
 
 use super::cap::IssuerCap;
 use super::wanted::{assignment, clash, is_owned, not_allowed, wanted};
 use crate::queue::Priority;
 use crate::quotas::published::{Stretch, granted, stretch};
-use crate::shard::decide::{cost, is_renewed_by_hand};
-use crate::shard::quarantine::is_wanted;
+use crate::shard::decide::{cost, is_elsewhere, is_renewed_by_hand};
+use crate::shard::quarantine::{is_wanted, order_target};
 use crate::shard::revocation;
 use crate::target::target;
 
@@ -78,8 +80,8 @@ pub struct Around<'a> {
     pub shards: &'a [CertificateShard],
     /// The assignment in Secrets that are there already, for a Certificate without shards.
     pub in_secrets: &'a [PlannedShard],
-    /// What the issuer says.
-    pub acme: &'a Acme,
+    /// What the issuer says, if it is known. If not, it is taken for the one that today's shards were issued by.
+    pub acme: Option<&'a Acme>,
     /// Which Certificates may use it, if it says so.
     pub allowed: Option<&'a Allowed>,
     /// Its status.
@@ -91,13 +93,11 @@ pub struct Around<'a> {
 /// # Errors
 /// Why the operator would refuse it, and how to mend that.
 pub fn preview(certificate: &Certificate, around: &Around<'_>, now: Timestamp) -> Result<Preview, String> {
-    let server = around.acme.server.as_str();
-    let spec = &certificate.spec;
+    let server = around.acme.map(|acme| acme.server.as_str());
     if let Some(words) = not_allowed(certificate, around.allowed) {
         return Err(words);
     }
-    let profile = spec.profile.as_deref().or(around.acme.profile.as_deref());
-    let cap = IssuerCap::of(around.acme, around.issuer, profile);
+    let cap = cap(certificate, around);
     let all: Vec<&CertificateShard> = around.shards.iter().collect();
     let own: Vec<&CertificateShard> = around
         .shards
@@ -135,15 +135,24 @@ pub fn preview(certificate: &Certificate, around: &Around<'_>, now: Timestamp) -
         });
     Ok(Preview {
         retired: retired.collect(),
-        stretch: stretch(
-            server,
-            first_orders.iter().map(Vec::as_slice),
-            granted(own.iter().copied()),
-            now,
-        ),
+        stretch: server.and_then(|server| {
+            let open = first_orders.iter().map(Vec::as_slice);
+            stretch(server, open, granted(own.iter().copied()), now)
+        }),
         cost: sum,
         shards,
     })
+}
+
+/// How many names the issuer takes.
+fn cap(certificate: &Certificate, around: &Around<'_>) -> IssuerCap {
+    let Some(acme) = around.acme else {
+        let mut others = around.certificates.iter();
+        let present = others.find(|other| other.metadata.name == certificate.metadata.name);
+        return IssuerCap::told_by(present);
+    };
+    let profile = certificate.spec.profile.as_deref().or(acme.profile.as_deref());
+    IssuerCap::of(acme, around.issuer, profile)
 }
 
 /// One shard, and what its order takes, if it needs one.
@@ -151,7 +160,7 @@ fn previewed(
     name: &str,
     spec: &CertificateShardSpec,
     before: Option<&CertificateShard>,
-    server: &str,
+    server: Option<&str>,
 ) -> (PreviewedShard, Cost) {
     let mut to_be = CertificateShard::new(name, spec.clone());
     to_be.status = before.and_then(|shard| shard.status.clone());
@@ -160,8 +169,10 @@ fn previewed(
     let fate = match (before, issued) {
         (None, _) => Fate::New,
         (Some(_), None) => Fate::Open,
-        (Some(_), Some(issued))
-            if is_wanted(&to_be, server, &issued.target) && !is_renewed_by_hand(&to_be) && !is_revoked =>
+        (Some(before), Some(issued))
+            if is_as_asked(before, &to_be, &issued.target, server)
+                && !is_renewed_by_hand(&to_be)
+                && !is_revoked =>
         {
             Fate::Kept
         }
@@ -188,11 +199,14 @@ fn previewed(
         let differing = all.into_iter().filter(|(differs, _)| *differs);
         differing.map(|(_, words)| words).collect()
     };
-    if old.is_none_or(|old| old != spec)
+    if let Some(old) = old.filter(|old| *old != spec)
         && let Some(status) = &mut to_be.status
     {
         // It was for something else.
-        status.order.take_if(|order| order.target != target(spec, server));
+        status.order.take_if(|order| match server {
+            Some(server) => order.target != target(spec, server),
+            None => target(old, NO_SERVER) != target(spec, NO_SERVER),
+        });
     }
     let takes = match fate {
         Fate::Kept => Cost::default(),
@@ -212,15 +226,40 @@ fn previewed(
     (shard, takes)
 }
 
+/// Stands for a server that is not known, where hashes are compared that both have it.
+const NO_SERVER: &str = "";
+
+/// Is what was `issued` for the shard of today what `to_be` asks for? Of a server that is not known today's shard tells:
+/// it is ready, and asks for the same.
+fn is_as_asked(
+    today: &CertificateShard,
+    to_be: &CertificateShard,
+    issued: &str,
+    server: Option<&str>,
+) -> bool {
+    if let Some(server) = server {
+        return is_wanted(to_be, server, issued);
+    }
+    let status = today.status.as_ref();
+    let ready = status.and_then(|status| condition(&status.conditions, "Ready"));
+    ready.is_some_and(|ready| ready.status == "True")
+        && order_target(today, NO_SERVER) == order_target(to_be, NO_SERVER)
+        && !is_elsewhere(to_be)
+}
+
 #[cfg(test)]
 mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use kube::Resource;
-    use sancho_crds::{CertificateShardStatus, CertificateSpec, IssuedStatus, IssuerRef, Sharding};
+    use sancho_crds::{
+        CertificateShardStatus, CertificateSpec, CertificateStatus, IssuedStatus, IssuerRef, Sharding,
+        set_condition,
+    };
 
     use super::*;
 
     const SERVER: &str = "https://ca.example/dir";
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
     fn acme() -> Acme {
         serde_json::from_value(serde_json::json!({
@@ -252,15 +291,22 @@ mod tests {
     }
 
     fn of(certificate: &Certificate, shards: &[CertificateShard]) -> Preview {
-        let around = Around {
-            certificates: &[],
+        preview(certificate, &around(&[], shards, Some(&acme())), NOW).unwrap()
+    }
+
+    fn around<'a>(
+        certificates: &'a [Certificate],
+        shards: &'a [CertificateShard],
+        acme: Option<&'a Acme>,
+    ) -> Around<'a> {
+        Around {
+            certificates,
             shards,
             in_secrets: &[],
-            acme: &acme(),
+            acme,
             allowed: None,
             issuer: None,
-        };
-        preview(certificate, &around, Timestamp::UNIX_EPOCH).unwrap()
+        }
     }
 
     /// Its shards, all issued.
@@ -344,18 +390,54 @@ mod tests {
     }
 
     #[test]
+    fn an_issuer_that_is_not_known_is_taken_for_the_one_of_today() {
+        let before = certificate(&["a.example", "b.example", "c.example"]);
+        let mut shards = issued(&before);
+        let of = |certificate: &Certificate, shards: &[CertificateShard]| {
+            preview(certificate, &around(&[], shards, None), NOW).unwrap()
+        };
+        for shard in &mut shards {
+            let status = shard.status.as_mut().unwrap();
+            let now = Time(Timestamp::UNIX_EPOCH);
+            set_condition(&mut status.conditions, "Ready", true, "Issued", "", None, &now);
+        }
+        assert_eq!(fates(&of(&before, &shards)), [Fate::Kept, Fate::Kept]);
+        let more = of(
+            &certificate(&["a.example", "b.example", "c.example", "d.example"]),
+            &shards,
+        );
+        assert_eq!(more.cost.new_orders, 1, "{more:?}");
+        // What is issued is not what is asked for already.
+        shards[0].status.as_mut().unwrap().conditions.clear();
+        assert_eq!(fates(&of(&before, &shards)), [Fate::Reissued, Fate::Kept]);
+    }
+
+    #[test]
+    fn of_an_issuer_that_is_not_known_the_certificate_tells_how_many_names_it_takes() {
+        let names: Vec<String> = (0..60).map(|number| format!("n{number}.example")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut edited = certificate(&names);
+        edited.spec.sharding = None;
+        let shards = |in_force: Option<u32>| {
+            let mut present = edited.clone();
+            present.status = Some(CertificateStatus {
+                max_names: in_force,
+                ..Default::default()
+            });
+            let preview = preview(&edited, &around(&[present], &[], None), NOW).unwrap();
+            preview.shards.len()
+        };
+        assert_eq!(shards(None), 1);
+        assert_eq!(shards(Some(25)), 3);
+    }
+
+    #[test]
     fn what_the_operator_would_refuse_is_refused() {
         let mut bad = certificate(&["a.example"]);
         bad.spec.renew_before = Some("soon".into());
-        let around = Around {
-            certificates: &[],
-            shards: &[],
-            in_secrets: &[],
-            acme: &acme(),
-            allowed: None,
-            issuer: None,
-        };
-        let refused = preview(&bad, &around, Timestamp::UNIX_EPOCH).unwrap_err();
+        let acme = acme();
+        let around = around(&[], &[], Some(&acme));
+        let refused = preview(&bad, &around, NOW).unwrap_err();
         assert!(refused.starts_with("spec.renewBefore: "), "{refused}");
         let allowed = Allowed {
             namespaces: Vec::new(),
@@ -365,7 +447,7 @@ mod tests {
             allowed: Some(&allowed),
             ..around
         };
-        let refused = preview(&certificate(&["a.example"]), &around, Timestamp::UNIX_EPOCH).unwrap_err();
+        let refused = preview(&certificate(&["a.example"]), &around, NOW).unwrap_err();
         assert!(
             refused.contains("does not allow a.example: it allows other.example"),
             "{refused}"
