@@ -1,6 +1,7 @@
 //! Asks the API server for all that a plan needs. What may not be read is assumed, and said.
 
 use anyhow::Result;
+use jiff::Timestamp;
 use kube::ResourceExt;
 use sancho::certificate::preview::{Around, preview};
 use sancho::issuer::IssuerKey;
@@ -52,7 +53,7 @@ pub async fn planned(cluster: &Cluster, operator_namespace: &str, edited: &Certi
         allowed: issuer.and_then(|issuer| issuer.allowed.as_ref()),
         issuer: status,
     };
-    let preview = match preview(&applied, &around) {
+    let preview = match preview(&applied, &around, Timestamp::now()) {
         Ok(preview) => preview,
         Err(no) => return Ok(refused(edited, exists, no)),
     };
