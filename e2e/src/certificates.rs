@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
 use rcgen::{KeyPair, PublicKeyData};
 use x509_parser::extensions::GeneralName;
-use x509_parser::pem::parse_x509_pem;
+use x509_parser::pem::{Pem, parse_x509_pem};
 
 /// The first certificate of a chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +73,26 @@ impl Leaf {
     }
 }
 
+/// Was this PEM chain issued under this root: does each certificate name the next one as its issuer, and the last one the
+/// root? Names alone are looked at: Pebble's are other ones at each start.
+///
+/// # Errors
+/// When one of the texts holds something that is no certificate.
+pub fn is_issued_under(chain: &[u8], root: &[u8]) -> Result<bool> {
+    let mut issuer: Option<Vec<u8>> = None;
+    for pem in Pem::iter_from_buffer(chain) {
+        let pem = pem.context("no PEM")?;
+        let certificate = pem.parse_x509().context("no certificate")?;
+        if issuer.is_some_and(|issuer| issuer != certificate.subject().as_raw()) {
+            return Ok(false);
+        }
+        issuer = Some(certificate.issuer().as_raw().to_vec());
+    }
+    let (_, pem) = parse_x509_pem(root).context("no PEM")?;
+    let root = pem.parse_x509().context("no certificate")?;
+    Ok(issuer.as_deref() == Some(root.subject().as_raw()))
+}
+
 /// All names in the leaf certificates of the TLS Secrets of a namespace, and the Secrets' names in order.
 ///
 /// # Errors
@@ -92,4 +112,26 @@ pub async fn in_secrets(secrets: &Api<Secret>) -> Result<(BTreeSet<String>, Vec<
     }
     secret_names.sort();
     Ok((names, secret_names))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pki::Authority;
+
+    #[test]
+    fn a_chain_is_issued_under_the_root_that_its_last_certificate_names() {
+        let [one, two] = ["one", "two"].map(|name| Authority::new(name).unwrap());
+        let leaf = |of: &Authority| of.server("www", &[]).unwrap().certificate;
+        let under =
+            |chain: &str, root: &Authority| is_issued_under(chain.as_bytes(), root.pem().as_bytes()).unwrap();
+        assert!(under(&leaf(&one), &one));
+        assert!(under(&(leaf(&one) + one.pem()), &one));
+        assert!(!under(&leaf(&one), &two));
+        assert!(
+            !under(&(leaf(&one) + two.pem()), &two),
+            "two issued no part of it"
+        );
+        assert!(!under("", &one));
+    }
 }

@@ -51,6 +51,7 @@ mod secret_form;
 mod seeing;
 mod soak;
 mod stories;
+mod switches;
 mod tenants;
 mod traces;
 mod world_starts;
