@@ -11,6 +11,7 @@ use sancho_e2e::process::wait_for;
 use sancho_e2e::replica::NAMESPACE;
 use sancho_e2e::world::CaOptions;
 
+use crate::plugin::sancho;
 use crate::stories::{SLOW, apply_certificate, apply_issuer, is_ready, judged, orders, ready, world};
 
 #[tokio::test]
@@ -78,6 +79,19 @@ async fn two_issuers_of_one_ca_share_its_budget() {
     by_own["spec"]["issuerRef"]["kind"] = "Issuer".into();
     world.cluster.apply_yaml(&by_own.to_string()).await.unwrap();
     apply_certificate(&world, "by-shared", &all[21..], 7).await;
+    wait_for(
+        "orders of both to be told at the budget",
+        Duration::from_secs(60),
+        &[],
+        async || {
+            let budget = sancho(&world, &["budget", "own", "-n", "default"]).await;
+            let told = String::from_utf8_lossy(&budget.stdout).into_owned();
+            let issuers = "\n  ClusterIssuers: ca\n  Issuers: default/own\n";
+            Ok((told.contains(issuers) && told.contains("\n  shards of namespace default: ")).then_some(()))
+        },
+    )
+    .await
+    .unwrap();
     for name in ["by-own", "by-shared"] {
         ready(&world, name, Duration::from_secs(120)).await;
     }

@@ -53,9 +53,9 @@ pub enum Command {
         #[arg(short, long)]
         watch: bool,
     },
-    /// The request budgets: rate, slots, who holds them and who waits.
+    /// The request budgets: rate, slots, which replicas hold them or wait, and which namespaces' shards do.
     Budget {
-        /// The ClusterIssuer; all of them if left out.
+        /// A ClusterIssuer, or an Issuer of the namespace; all budgets if left out.
         issuer: Option<String>,
     },
     /// What applying Certificates would do: the shards that are touched, orders, requests, and how long they take.

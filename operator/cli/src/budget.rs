@@ -1,10 +1,27 @@
-//! Budgets as their Leases tell them. Pure.
+//! Budgets as their Leases tell them, and whose shards use them.
+//!
+//! `ask (asks the API server) -> Known -> views (pure) -> text`
 
+mod ask;
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::ResourceExt;
-use sancho_crds::ClusterIssuer;
+use sancho::issuer::IssuerKey;
+use sancho_crds::{CertificateShard, ClusterIssuer, Issuer, IssuerStatus, condition};
 use sancho_limiter::{ORIGIN_ANNOTATION, Record};
 use serde::Serialize;
+
+pub use self::ask::budgets;
+use crate::cluster::Scope;
+use crate::quotas::{Told, issuer};
+use crate::stand::{Stand, stand};
+
+/// Of more namespaces only so many are told one by one, those with the most shards.
+const SHOWN: usize = 10;
 
 /// One CA's budget.
 #[derive(Debug, PartialEq, Serialize)]
@@ -16,6 +33,15 @@ pub struct BudgetView {
     pub lease: String,
     /// The ClusterIssuers of that CA.
     pub issuers: Vec<String>,
+    /// The Issuers of that CA, each with its namespace.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub namespaced_issuers: Vec<String>,
+    /// The namespaces whose shards use it or wait for it, those with the most first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub demand: Vec<Demand>,
+    /// What may not be read, so that it is not counted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
     /// What the Lease says; absent if it cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<State>,
@@ -45,38 +71,168 @@ pub struct State {
     pub paused: bool,
 }
 
-/// The budgets in `leases`: all of them, or with `only_theirs` those that `issuers` speak of.
-pub fn views(leases: &[Lease], issuers: &[ClusterIssuer], only_theirs: bool) -> Vec<BudgetView> {
-    let mut views: Vec<BudgetView> = leases
-        .iter()
-        .map(|lease| view(lease, issuers))
-        .filter(|view| !only_theirs || !view.issuers.is_empty())
-        .collect();
+/// A namespace's part in what a budget is asked for.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Demand {
+    /// The namespace.
+    pub namespace: String,
+    /// How many of its shards have an order that is under way.
+    pub under_way: usize,
+    /// How many wait for their turn.
+    pub waiting: usize,
+}
+
+/// What is known of those who use budgets.
+#[derive(Default)]
+pub struct Known {
+    /// The ClusterIssuers.
+    pub cluster_issuers: Vec<ClusterIssuer>,
+    /// The Issuers that may be read.
+    pub issuers: Vec<Issuer>,
+    /// The shards that may be read.
+    pub shards: Vec<CertificateShard>,
+    /// What may not be read.
+    pub remarks: Vec<String>,
+}
+
+/// An issuer, and its budget.
+struct OfBudget<'a> {
+    issuer: IssuerKey,
+    /// The Lease, once it has one.
+    lease: Option<&'a str>,
+    is_ready: bool,
+}
+
+/// The issuers that were asked for: the ClusterIssuer of a name, and the Issuers where one looks.
+#[derive(Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Their name.
+    pub name: &'a str,
+    /// Where Issuers are looked for.
+    pub scope: &'a Scope,
+}
+
+impl Wanted<'_> {
+    fn fits(&self, key: &IssuerKey) -> bool {
+        let is_there = match (&key.namespace, self.scope) {
+            (None, _) | (Some(_), Scope::All) => true,
+            (Some(namespace), Scope::Namespace(wanted)) => namespace == wanted,
+        };
+        key.name == self.name && is_there
+    }
+}
+
+impl Known {
+    fn of_budgets(&self) -> Vec<OfBudget<'_>> {
+        let of_cluster = self
+            .cluster_issuers
+            .iter()
+            .map(|issuer| of_budget(None, issuer.name_any(), issuer.status.as_ref()));
+        let of_namespaces = self
+            .issuers
+            .iter()
+            .map(|issuer| of_budget(issuer.namespace(), issuer.name_any(), issuer.status.as_ref()));
+        of_cluster.chain(of_namespaces).collect()
+    }
+}
+
+fn of_budget(namespace: Option<String>, name: String, status: Option<&IssuerStatus>) -> OfBudget<'_> {
+    let ready = status.and_then(|status| condition(&status.conditions, "Ready"));
+    OfBudget {
+        issuer: IssuerKey { namespace, name },
+        lease: status.and_then(|status| status.budget_lease.as_deref()),
+        is_ready: ready.is_some_and(|ready| ready.status == "True"),
+    }
+}
+
+/// The budgets in `leases`: all of them, or those of the issuers that are `wanted`.
+pub fn views(leases: &[Lease], known: &Known, wanted: Option<Wanted<'_>>, now: Timestamp) -> Vec<BudgetView> {
+    let issuers = known.of_budgets();
+    let mut demand = demand(&issuers, &known.shards, now);
+    let mut views = Vec::new();
+    for lease in leases {
+        let name = lease.name_any();
+        let its = issuers.iter().filter(|of| of.lease == Some(name.as_str()));
+        let its: Vec<&IssuerKey> = its.map(|of| &of.issuer).collect();
+        if wanted.is_some_and(|wanted| !its.iter().any(|key| wanted.fits(key))) {
+            continue;
+        }
+        views.push(BudgetView {
+            demand: demand.remove(name.as_str()).unwrap_or_default(),
+            remarks: known.remarks.clone(),
+            ..view(lease, &its)
+        });
+    }
     views.sort_by(|a, b| a.ca.cmp(&b.ca));
     views
 }
 
-fn view(lease: &Lease, issuers: &[ClusterIssuer]) -> BudgetView {
-    let name = lease.name_any();
-    let its: Vec<&ClusterIssuer> = issuers
-        .iter()
-        .filter(|issuer| {
-            let status = issuer.status.as_ref();
-            status.and_then(|status| status.budget_lease.as_ref()) == Some(&name)
-        })
-        .collect();
+/// What each Lease is asked for, by its name.
+fn demand<'a>(
+    issuers: &[OfBudget<'a>],
+    shards: &[CertificateShard],
+    now: Timestamp,
+) -> BTreeMap<&'a str, Vec<Demand>> {
+    let issuers: BTreeMap<&IssuerKey, &OfBudget<'a>> = issuers.iter().map(|of| (&of.issuer, of)).collect();
+    let told = Told::to(shards);
+    let mut counts: BTreeMap<(&'a str, String), (usize, usize)> = BTreeMap::new();
+    for shard in shards {
+        let Some(of) = issuers.get(&issuer(shard)) else {
+            continue;
+        };
+        let Some(lease) = of.lease else { continue };
+        let (under_way, waiting) = match stand(shard, &told, now) {
+            Stand::UnderWay => (1, 0),
+            Stand::Turn if of.is_ready => (0, 1),
+            Stand::Turn
+            | Stand::Done
+            | Stand::Paused
+            | Stand::Failed(_)
+            | Stand::NoName(_)
+            | Stand::HeldUp(_)
+            | Stand::Quota(_) => continue,
+        };
+        let namespace = shard.namespace().unwrap_or_default();
+        let count = counts.entry((lease, namespace)).or_default();
+        count.0 += under_way;
+        count.1 += waiting;
+    }
+    let mut by_lease: BTreeMap<&str, Vec<Demand>> = BTreeMap::new();
+    for ((lease, namespace), (under_way, waiting)) in counts {
+        by_lease.entry(lease).or_default().push(Demand {
+            namespace,
+            under_way,
+            waiting,
+        });
+    }
+    for demand in by_lease.values_mut() {
+        demand.sort_by_key(|of| Reverse(of.under_way + of.waiting));
+    }
+    by_lease
+}
+
+fn view(lease: &Lease, issuers: &[&IssuerKey]) -> BudgetView {
     let (state, trouble) = match Record::from_annotations(lease.annotations()) {
         Ok(record) => (Some(state(&record)), None),
         Err(unreadable) => (None, Some(unreadable.to_string())),
     };
+    let of_cluster = issuers.iter().filter(|key| key.namespace.is_none());
+    let of_namespaces = issuers.iter().filter_map(|key| {
+        let namespace = key.namespace.as_ref()?;
+        Some(format!("{namespace}/{}", key.name))
+    });
     BudgetView {
         ca: lease
             .annotations()
             .get(ORIGIN_ANNOTATION)
             .cloned()
             .unwrap_or_default(),
-        issuers: its.iter().map(|issuer| issuer.name_any()).collect(),
-        lease: name,
+        issuers: of_cluster.map(|key| key.name.clone()).collect(),
+        namespaced_issuers: of_namespaces.collect(),
+        demand: Vec::new(),
+        remarks: Vec::new(),
+        lease: lease.name_any(),
         state,
         trouble,
     }
@@ -121,6 +277,9 @@ fn paragraph(view: &BudgetView) -> String {
     if !view.issuers.is_empty() {
         lines.push(format!("  ClusterIssuers: {}", view.issuers.join(", ")));
     }
+    if !view.namespaced_issuers.is_empty() {
+        lines.push(format!("  Issuers: {}", view.namespaced_issuers.join(", ")));
+    }
     if let Some(trouble) = &view.trouble {
         lines.push(format!("  nothing is sent: {trouble}"));
     }
@@ -136,17 +295,48 @@ fn paragraph(view: &BudgetView) -> String {
             lines.push(format!("  waiting: {}", state.waiting.join(", ")));
         }
     }
+    lines.extend(demand_lines(&view.demand));
+    lines.extend(view.remarks.iter().map(|remark| format!("  {remark}")));
     lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// A line for each namespace, and one for all that are not shown.
+fn demand_lines(demand: &[Demand]) -> Vec<String> {
+    let words = |under_way: usize, waiting: usize| match (under_way, waiting) {
+        (under_way, 0) => format!("{under_way} under way"),
+        (0, waiting) => format!("{waiting} waiting for their turn"),
+        (under_way, waiting) => format!("{under_way} under way, {waiting} waiting for their turn"),
+    };
+    let (shown, others) = demand.split_at(demand.len().min(SHOWN));
+    let shown = shown.iter().map(|of| {
+        format!(
+            "  shards of namespace {}: {}",
+            of.namespace,
+            words(of.under_way, of.waiting)
+        )
+    });
+    let mut lines: Vec<String> = shown.collect();
+    if !others.is_empty() {
+        let under_way: usize = others.iter().map(|of| of.under_way).sum();
+        let waiting: usize = others.iter().map(|of| of.waiting).sum();
+        lines.push(format!(
+            "  shards of {} other namespaces: {}",
+            others.len(),
+            words(under_way, waiting)
+        ));
+    }
+    lines
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use kube::api::ObjectMeta;
+    use sancho_crds::{Claim, IssuerKind};
     use sancho_limiter::{Budget, Durations, Holder, Source};
+    use serde_json::json;
 
     use super::*;
+    use crate::status::tests::{NOW, at, new_shard};
 
     fn lease(name: &str, annotations: BTreeMap<String, String>) -> Lease {
         Lease {
@@ -173,11 +363,103 @@ mod tests {
         record
     }
 
+    fn all(leases: &[Lease], known: &Known) -> Vec<BudgetView> {
+        views(leases, known, None, at(NOW))
+    }
+
+    /// What an issuer of either kind says, with a budget and ready or not.
+    fn issuer<K: serde::de::DeserializeOwned>(name: &str, lease: &str, is_ready: bool) -> K {
+        let issuer = json!({
+            "metadata": { "name": name, "namespace": "default" },
+            "spec": { "acme": {
+                "server": "https://ca.example",
+                "privateKeySecretRef": { "name": "a" },
+                "solvers": [],
+            } },
+            "status": { "budgetLease": lease, "conditions": [{
+                "type": "Ready", "status": if is_ready { "True" } else { "False" },
+                "reason": "AccountReady", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z",
+            }] },
+        });
+        serde_json::from_value(issuer).unwrap()
+    }
+
+    /// A shard by the ClusterIssuer `ca`, at which a replica is at work or none is.
+    fn shard(namespace: &str, is_claimed: bool) -> CertificateShard {
+        let mut shard = new_shard("shop-0", &["a.example"]);
+        shard.metadata.namespace = Some(namespace.into());
+        if is_claimed {
+            let holder = "sancho-0".into();
+            shard.status.get_or_insert_default().claim = Some(Claim { holder });
+        }
+        shard
+    }
+
+    #[test]
+    fn who_waits_for_a_budget_is_told_by_namespace() {
+        let mut by_own = shard("default", false);
+        by_own.spec.issuer_ref.name = "own".into();
+        by_own.spec.issuer_ref.kind = Some(IssuerKind::Issuer);
+        let mut elsewhere = shard("shop", false);
+        elsewhere.spec.issuer_ref.name = "other".into();
+        let mut known = Known {
+            cluster_issuers: vec![issuer("ca", "one", true), issuer("other", "two", false)],
+            issuers: vec![issuer("own", "one", true)],
+            shards: vec![shard("shop", true), shard("shop", false), by_own, elsewhere],
+            remarks: vec!["not all are known".into()],
+        };
+        let leases = ["one", "two"].map(|name| lease(name, BTreeMap::new()));
+        let told = text(&all(&leases, &known)[..1]);
+        assert!(
+            told.ends_with(
+                "  shards of namespace shop: 1 under way, 1 waiting for their turn\n  \
+                 shards of namespace default: 1 waiting for their turn\n  not all are known\n"
+            ),
+            "{told}"
+        );
+        assert!(
+            told.contains("\n  ClusterIssuers: ca\n  Issuers: default/own\n"),
+            "{told}"
+        );
+        // Its issuer is not ready.
+        assert_eq!(all(&leases, &known)[1].demand, []);
+        let namespaces = (0..SHOWN + 3).map(|number| shard(&format!("n{number}"), true));
+        known.shards.extend(namespaces);
+        let told = text(&all(&leases, &known)[..1]);
+        assert!(
+            told.contains("\n  shards of 5 other namespaces: 5 under way\n"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn an_issuer_picks_its_budget_by_its_name_and_namespace() {
+        let known = Known {
+            cluster_issuers: vec![issuer("ca", "one", true)],
+            issuers: vec![issuer("own", "two", true)],
+            ..Known::default()
+        };
+        let leases = ["one", "two", "three"].map(|name| lease(name, BTreeMap::new()));
+        let of = |name: &str, scope: &Scope| {
+            let wanted = Some(Wanted { name, scope });
+            let views = views(&leases, &known, wanted, at(NOW));
+            views.into_iter().map(|view| view.lease).collect::<Vec<_>>()
+        };
+        let (default, shop) = (
+            Scope::Namespace("default".into()),
+            Scope::Namespace("shop".into()),
+        );
+        assert_eq!(of("ca", &shop), ["one"]);
+        assert_eq!(of("own", &default), ["two"]);
+        assert_eq!(of("own", &shop), [""; 0]);
+        assert_eq!(of("own", &Scope::All), ["two"]);
+    }
+
     #[test]
     fn a_budget_is_told_with_its_slots() {
         let mut annotations = record().to_annotations();
         annotations.insert(ORIGIN_ANNOTATION.into(), "https://ca.example".into());
-        let views = views(&[lease("sancho-budget-x", annotations)], &[], false);
+        let views = all(&[lease("sancho-budget-x", annotations)], &Known::default());
         let text = text(&views);
         assert!(
             text.contains("https://ca.example (Lease sancho-budget-x)"),
@@ -193,7 +475,7 @@ mod tests {
 
     #[test]
     fn a_damaged_lease_is_told() {
-        let views = views(&[lease("sancho-budget-x", BTreeMap::new())], &[], false);
+        let views = all(&[lease("sancho-budget-x", BTreeMap::new())], &Known::default());
         let text = text(&views);
         assert!(
             text.contains("nothing is sent: annotation budget.sancho.dev/version"),

@@ -153,19 +153,34 @@ impl Cluster {
         list(&self.api(scope)).await
     }
 
-    /// The ClusterIssuers, or the one of this name.
+    /// The ClusterIssuers.
     ///
     /// # Errors
-    /// When the API server refuses, or there is none of that name.
-    pub async fn cluster_issuers(&self, name: Option<&str>) -> Result<Vec<ClusterIssuer>> {
-        let api = Api::all(self.client.clone());
-        match name {
-            None => list(&api).await,
-            Some(name) => match api.get_opt(name).await.map_err(explained)? {
-                Some(issuer) => Ok(vec![issuer]),
-                None => Err(anyhow!("there is no ClusterIssuer {name}")),
-            },
-        }
+    /// When the API server refuses.
+    pub async fn cluster_issuers(&self) -> Result<Vec<ClusterIssuer>> {
+        list(&Api::all(self.client.clone())).await
+    }
+
+    /// All of a kind that the user may read: in all namespaces or, with what forbids that, in the scope.
+    ///
+    /// # Errors
+    /// When the API server refuses for another reason.
+    pub async fn widest<K>(&self, scope: &Scope) -> Result<(Vec<K>, Option<Forbidden>)>
+    where
+        K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+            + Clone
+            + DeserializeOwned
+            + fmt::Debug,
+    {
+        let forbidden = match if_allowed(list(&self.api::<K>(&Scope::All)).await)? {
+            Ok(all) => return Ok((all, None)),
+            Err(forbidden) => forbidden,
+        };
+        let own = match scope {
+            Scope::All => Vec::new(),
+            Scope::Namespace(_) => if_allowed(list(&self.api::<K>(scope)).await)?.unwrap_or_default(),
+        };
+        Ok((own, Some(forbidden)))
     }
 
     /// The Leases that hold budgets.

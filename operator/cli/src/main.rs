@@ -101,9 +101,8 @@ async fn answer(cli: &Cli, cluster: &Cluster, scope: &Scope) -> Result<Answer> {
             Answer::new(&views, is_ready, || status::text(&views, as_tree))?
         }
         Command::Budget { issuer } => {
-            let leases = cluster.budget_leases(&cli.operator_namespace).await?;
-            let issuers = cluster.cluster_issuers(issuer.as_deref()).await?;
-            let views = budget::views(&leases, &issuers, issuer.is_some());
+            let home = &cli.operator_namespace;
+            let views = budget::budgets(cluster, scope, home, issuer.as_deref(), now).await?;
             Answer::new(&views, !views.is_empty(), || budget::text(&views))?
         }
         Command::Plan { file } => {

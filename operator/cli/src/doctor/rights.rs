@@ -78,7 +78,7 @@ const fn right(verb: &'static str, resource: &'static str, why: &'static str) ->
 pub const OF_USER: [Right; 6] = [
     right("list", "certificates", "status, doctor"),
     right("list", "certificateshards", "status, which, expiring, doctor"),
-    right("list", "issuers", "doctor"),
+    right("list", "issuers", "budget, doctor"),
     Right {
         place: Place::Cluster,
         ..right("list", "clusterissuers", "budget, doctor")

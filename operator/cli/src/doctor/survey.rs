@@ -91,7 +91,7 @@ pub async fn survey(cluster: &Cluster, scope: &Scope, operator_namespace: &str) 
         has_http_routes: of_gateways.map(|kinds| kinds.iter().any(|kind| kind == "HTTPRoute")),
         deployments,
         leases: cluster.budget_leases(operator_namespace).await,
-        cluster_issuers: cluster.cluster_issuers(None).await,
+        cluster_issuers: cluster.cluster_issuers().await,
         issuers: cluster.issuers(scope).await,
         certificates: cluster.certificates(scope, None).await,
         shards: cluster.shards(scope).await,
