@@ -30,6 +30,10 @@ use crate::programs;
 pub const KEY_NAME: &str = "sancho-test";
 /// That key, hmac-sha256, in base64.
 pub const KEY: &str = "c2FuY2hvIHRlc3Qga2V5LCBvZiBubyB1c2UgZWxzZXdoZXJl";
+/// The name of the same key, for hmac-sha384.
+pub const KEY_384_NAME: &str = "sancho-test-384";
+/// The name of the same key, for hmac-sha512.
+pub const KEY_512_NAME: &str = "sancho-test-512";
 /// Another key of both servers, which may update nothing.
 pub const STRANGER_NAME: &str = "stranger";
 
@@ -329,6 +333,8 @@ options {{
 }};
 controls {{ }};
 key "{KEY_NAME}" {{ algorithm hmac-sha256; secret "{KEY}"; }};
+key "{KEY_384_NAME}" {{ algorithm hmac-sha384; secret "{KEY}"; }};
+key "{KEY_512_NAME}" {{ algorithm hmac-sha512; secret "{KEY}"; }};
 key "{STRANGER_NAME}" {{ algorithm hmac-sha256; secret "{KEY}"; }};
 "#
     )
@@ -369,7 +375,9 @@ fn primary_zones(dir: &Path, port: u16, options: &BindOptions) -> Result<String>
     for (number, zone) in options.zones.iter().enumerate() {
         // Either way that BIND has to give leave.
         let update = match number % 2 {
-            0 => format!("allow-update {{ key {KEY_NAME}; }}; {notify}"),
+            0 => format!(
+                "allow-update {{ key {KEY_NAME}; key {KEY_384_NAME}; key {KEY_512_NAME}; }}; {notify}"
+            ),
             _ => format!("update-policy {{ grant {KEY_NAME} subdomain {zone}. TXT; }}; {notify}"),
         };
         add(zone, &format!("@ A 127.0.0.1\n* A 127.0.0.1\n{others}"), &update)?;

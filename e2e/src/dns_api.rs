@@ -37,9 +37,11 @@ use crate::bind::Bind;
 use crate::listener::{Listener, serve_tls};
 use crate::pki::{self, Authority};
 
-pub use self::azure_dns::{CLIENT, CLIENT_SECRET, GROUP, SUBSCRIPTION, TENANT};
+pub use self::azure_dns::{CLIENT, CLIENT_SECRET, GOVERNMENT_CLIENT, GROUP, SUBSCRIPTION, TENANT};
 pub use self::cloud_dns::PROJECT;
-pub use self::cloudflare::TOKEN as CLOUDFLARE_TOKEN;
+pub use self::cloudflare::{
+    EMAIL as CLOUDFLARE_EMAIL, GLOBAL_KEY as CLOUDFLARE_KEY, TOKEN as CLOUDFLARE_TOKEN,
+};
 pub use self::others::{account, is_published, token};
 pub use self::route53::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, hosted_zone_id};
 pub use self::simple::{ACME_DNS_KEY, ACME_DNS_SUBDOMAIN, ACME_DNS_USER, HTTPREQ_PASSWORD, HTTPREQ_USER};

@@ -16,7 +16,9 @@ use super::{Answer, Provider, Shared, decoded, parameter, text};
 pub const TENANT: &str = "11111111-1111-1111-1111-111111111111";
 /// Its ID.
 pub const CLIENT: &str = "22222222-2222-2222-2222-222222222222";
-/// Its secret.
+/// Another one, in Azure's cloud for the US government.
+pub const GOVERNMENT_CLIENT: &str = "44444444-4444-4444-4444-444444444444";
+/// The secret of both.
 pub const CLIENT_SECRET: &str = "azure~test.secret-of_no+use/elsewhere";
 /// The subscription that has the zones.
 pub const SUBSCRIPTION: &str = "33333333-3333-3333-3333-333333333333";
@@ -61,16 +63,18 @@ pub(super) fn token(shared: &Shared, head: &Parts, body: &[u8]) -> Answer {
     let is_form = text(head, CONTENT_TYPE) == "application/x-www-form-urlencoded";
     let refused =
         |error: &str, words: &str| written(401, &json!({ "error": error, "error_description": words }));
-    if !is_form
-        || !is("grant_type", "client_credentials")
-        || !is("scope", "https://management.azure.com/.default")
-    {
+    let scope = match is("client_id", GOVERNMENT_CLIENT) {
+        true => "https://management.usgovcloudapi.net/.default",
+        false => "https://management.azure.com/.default",
+    };
+    if !is_form || !is("grant_type", "client_credentials") || !is("scope", scope) {
         return refused(
             "invalid_request",
             "AADSTS900144: The request body is not as it should be",
         );
     }
-    if !is("client_id", CLIENT) || !is("client_secret", CLIENT_SECRET) {
+    let is_known = is("client_id", CLIENT) || is("client_id", GOVERNMENT_CLIENT);
+    if !is_known || !is("client_secret", CLIENT_SECRET) {
         return refused("invalid_client", "AADSTS7000215: Invalid client secret provided.");
     }
     written(

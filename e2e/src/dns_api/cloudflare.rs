@@ -15,6 +15,10 @@ use super::{Answer, Shared, lock, parameter, text};
 
 /// The token that may edit all zones.
 pub const TOKEN: &str = "v1.0-cloudflare-test-token-of-no-use-elsewhere";
+/// The account that has the zones, which may edit them by its global key as well.
+pub const EMAIL: &str = "dns@account.example";
+/// That key.
+pub const GLOBAL_KEY: &str = "cloudflare-global-key-of-no-use-elsewhere";
 /// The most changes in a batch, on the plan that has the fewest.
 const MOST_CHANGES: usize = 200;
 
@@ -75,10 +79,12 @@ pub(super) fn throttled() -> Answer {
 }
 
 async fn result(shared: &Shared, head: &Parts, body: &[u8]) -> Result<(Value, Value), Refused> {
-    match text(head, AUTHORIZATION).strip_prefix("Bearer ") {
-        None => return Err((400, 6003, "Invalid request headers".into())),
-        Some(token) if token != TOKEN => return Err((403, 9109, "Invalid access token".into())),
-        Some(_) => {}
+    let token = text(head, AUTHORIZATION).strip_prefix("Bearer ");
+    match (token, text(head, "x-auth-email"), text(head, "x-auth-key")) {
+        (Some(TOKEN), "", "") | (None, EMAIL, GLOBAL_KEY) => {}
+        (Some(_), ..) => return Err((403, 9109, "Invalid access token".into())),
+        (None, "", "") => return Err((400, 6003, "Invalid request headers".into())),
+        (None, ..) => return Err((403, 9103, "Unknown X-Auth-Key or X-Auth-Email".into())),
     }
     let path = head.uri.path().trim_start_matches("/client/v4/");
     let parts: Vec<&str> = path.split('/').collect();

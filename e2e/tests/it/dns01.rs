@@ -4,6 +4,7 @@ mod cnames;
 mod mistakes;
 mod others;
 mod providers;
+mod settings;
 mod standing;
 mod webhooks;
 

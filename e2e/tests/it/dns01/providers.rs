@@ -3,8 +3,8 @@
 
 use sancho_e2e::dns_api::{
     ACCESS_KEY_ID, ACME_DNS_KEY, ACME_DNS_SUBDOMAIN, ACME_DNS_USER, Asked, CLIENT, CLIENT_SECRET,
-    CLOUDFLARE_TOKEN, GROUP, HTTPREQ_PASSWORD, HTTPREQ_USER, PROJECT, Provider, SECRET_ACCESS_KEY,
-    SUBSCRIPTION, TENANT, hosted_zone_id,
+    CLOUDFLARE_KEY, CLOUDFLARE_TOKEN, GROUP, HTTPREQ_PASSWORD, HTTPREQ_USER, PROJECT, Provider,
+    SECRET_ACCESS_KEY, SUBSCRIPTION, TENANT, hosted_zone_id,
 };
 
 use super::*;
@@ -175,10 +175,15 @@ _acme-challenge.www CNAME {ACME_DNS_SUBDOMAIN}.{SHOP}."
             world.cluster.apply_yaml(&manifest.to_string()).await.unwrap();
         }
     }
-    for (name, _, _) in &all {
-        ready(&world, name, Duration::from_secs(150)).await;
+    settings::apply(&world).await;
+    for name in all.iter().map(|(name, ..)| *name).chain(["settings"]) {
+        let certificate = ready(&world, name, Duration::from_secs(150)).await;
+        assert_eq!(
+            certificate.status.unwrap().quarantined_names.unwrap_or_default(),
+            0
+        );
     }
-    assert_eq!(orders(&world).await, 4, "an order failed and was made again");
+    assert_eq!(orders(&world).await, 5, "an order failed and was made again");
     // acme-dns removes none; its last two stay.
     let bind = world.bind().unwrap();
     wait_for(
@@ -209,7 +214,16 @@ _acme-challenge.www CNAME {ACME_DNS_SUBDOMAIN}.{SHOP}."
     // They end early, and are begun anew.
     let is_ended = |one: &Asked| one.provider == Provider::AzureDns && one.status == 401;
     assert!(asked.iter().any(is_ended));
-    let secrets = [CLIENT_SECRET, HTTPREQ_PASSWORD, &basic, ACME_DNS_KEY, line];
+    let secrets = [
+        CLIENT_SECRET,
+        HTTPREQ_PASSWORD,
+        &basic,
+        ACME_DNS_KEY,
+        line,
+        CLOUDFLARE_KEY,
+        SECRET_ACCESS_KEY,
+        KEY,
+    ];
     let sessions = sessions.iter().map(String::as_str);
     let secrets: Vec<&str> = secrets.into_iter().chain(sessions).collect();
     no_log_has(&world, &secrets);
