@@ -3,12 +3,15 @@
 //! `POST HOST/update` with `{"subdomain": …, "txt": …}`, let in by `X-Api-User` and `X-Api-Key`. It keeps the two values that
 //! came last under each of its names, which is enough for a domain and its wildcard, and removes none: a third value
 //! pushes the first one out.
+//!
+//! Whoever writes an issuer may have any HTTPS server asked, inside the cluster too. So nothing of an answer is shown but its
+//! status, and the words that acme-dns has for what is wrong.
 
 use std::collections::BTreeMap;
 
 use hyper::Method;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use sancho_core::shown::shown_within;
+use sancho_core::response::Response;
 use sancho_crds::AcmeDns as Settings;
 use serde::Deserialize;
 use serde_json::json;
@@ -23,6 +26,9 @@ use crate::acme::origin::Origin;
 
 const X_API_USER: HeaderName = HeaderName::from_static("x-api-user");
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// What acme-dns says of updates that it refuses.
+const REFUSALS: [&str; 3] = ["bad_subdomain", "bad_txt", "forbidden"];
 
 /// A server of acme-dns, and the accounts there.
 pub(super) struct AcmeDns {
@@ -40,6 +46,11 @@ struct Registered {
     username: Zeroizing<String>,
     #[serde(deserialize_with = "super::credentials::zeroizing")]
     password: Zeroizing<String>,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    error: String,
 }
 
 impl AcmeDns {
@@ -119,13 +130,13 @@ impl AcmeDns {
                          allowfrom has the operator's address",
                     ));
                 }
-                status => {
-                    let words = shown_within(&String::from_utf8_lossy(&response.body), 120);
+                _ => {
                     return Err(DnsFault::new(
                         UPDATE_REFUSED,
                         &format!(
-                            "acme-dns at {} refuses an update (HTTP status {status}: {words})",
-                            self.origin
+                            "acme-dns at {} refuses an update ({})",
+                            self.origin,
+                            said(&response)
                         ),
                     ));
                 }
@@ -151,5 +162,41 @@ impl AcmeDns {
                 ),
             )
         })
+    }
+}
+
+/// Status of an answer, and what it says is wrong, if those are words of acme-dns.
+fn said(response: &Response) -> String {
+    let status = format!("HTTP status {}", response.status);
+    let refusal: Option<Refusal> = serde_json::from_slice(&response.body).ok();
+    let known = refusal.and_then(|refusal| REFUSALS.into_iter().find(|known| *known == refusal.error));
+    match known {
+        Some(words) => format!("{status}: {words}"),
+        None => status,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_an_answer_nothing_is_shown_that_is_not_of_acme_dns() {
+        let said = |body: &str| {
+            said(&Response {
+                status: 400,
+                body: body.into(),
+                ..Response::default()
+            })
+        };
+        assert_eq!(said(r#"{"error": "bad_txt"}"#), "HTTP status 400: bad_txt");
+        for other in [
+            r#"{"error": "the password is 1234"}"#,
+            r#"{"token": "secret"}"#,
+            "<html>internal</html>",
+            "",
+        ] {
+            assert_eq!(said(other), "HTTP status 400", "{other}");
+        }
     }
 }
