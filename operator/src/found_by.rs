@@ -6,18 +6,21 @@
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::PartialObjectMeta;
 use kube::{Resource, ResourceExt};
-use sancho_crds::{Certificate, CertificateShard};
+use sancho_crds::{Certificate, CertificateShard, PresentedRecord};
 
 use crate::secrets::CERTIFICATE_LABEL;
 
-/// A shard: by the Certificate that owns it, by its Secret, by who drives it.
+/// A shard: by the Certificate that owns it, by its Secret, by who drives it, by its TXT records.
 pub(crate) fn shard(shard: &CertificateShard) -> Vec<String> {
     let owners = shard.owner_references().iter().map(|owner| owned_by(&owner.uid));
-    let claim = shard.status.as_ref().and_then(|status| status.claim.as_ref());
+    let status = shard.status.as_ref();
+    let claim = status.and_then(|status| status.claim.as_ref());
     let driver = claim.map(|claim| driven_by(&claim.holder));
+    let records = status.map_or(&[][..], |status| &status.dns_records);
     owners
         .chain([of_secret(shard, &shard.spec.secret_name)])
         .chain(driver)
+        .chain(records.iter().map(listing))
         .collect()
 }
 
@@ -60,6 +63,11 @@ pub(crate) fn secret_of(namespace: &str, name: &str) -> String {
 /// Shards that this replica drives.
 pub(crate) fn driven_by(replica: &str) -> String {
     format!("driven by {replica}")
+}
+
+/// Shards that list this TXT record, whichever of their names it is for.
+pub(crate) fn listing(record: &PresentedRecord) -> String {
+    format!("TXT {} {}", record.record, record.value)
 }
 
 /// Secrets of a namespace with this value of [`CERTIFICATE_LABEL`].

@@ -163,6 +163,7 @@ pub async fn drive(
         secret_gone,
         ordered_at: None,
         is_routed: false,
+        reread: BTreeSet::new(),
         recorded_at: tokio::time::Instant::now(),
         recording_took: Duration::ZERO,
     };
@@ -226,6 +227,8 @@ struct Driven<'a> {
     ordered_at: Option<tokio::time::Instant>,
     /// Routes were written, or may have been.
     is_routed: bool,
+    /// The names whose authorizations were read anew, since their TXT records were not seen in time.
+    reread: BTreeSet<String>,
     /// What events were published about.
     told: BTreeSet<String>,
     recorded_at: tokio::time::Instant,

@@ -12,7 +12,7 @@
 //! - How long a record may take to be seen counts from when it was written. That a provider's pace holds it back is no fault of
 //!   its name, and ends with the order at the latest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -51,6 +51,8 @@ const MOST_LOOKS: u32 = 45;
 pub(super) enum Presented {
     /// All records can be seen: the CA may be told.
     Seen(OrderState),
+    /// Some were not seen in time: it is to be read first what the CA says of their names by now.
+    Doubted(OrderState),
     /// They cannot be seen yet. That is recorded, and the order goes on later.
     Waits,
     /// These names' records cannot be written, or were not seen in time.
@@ -81,7 +83,8 @@ pub(super) fn secrets(context: &Context, shard: &CertificateShard) -> Api<Secret
 }
 
 /// Has the records of the order at `state`, which is for `target`, written as far as they do not stand for good, and looks
-/// whether they can be seen. `account`: that of the issuer.
+/// whether they can be seen. `account`: that of the issuer. `reread`: the names whose authorizations were read anew in this
+/// drive, since their records were not seen.
 ///
 /// # Errors
 /// [`Stop::Record`] if what is to be known before could not be recorded.
@@ -91,6 +94,7 @@ pub(super) async fn present(
     target: &str,
     state: OrderState,
     account: &Session,
+    reread: &mut BTreeSet<String>,
 ) -> Result<Presented, Stop> {
     let thumbprint = account.thumbprint();
     let (solvers, labels) = (
@@ -122,6 +126,7 @@ pub(super) async fn present(
         records: &records,
         faults: &faults,
         unseen: &unseen,
+        reread,
         looks: state.polls,
         timeout: context.dns.propagation_timeout(),
         now: clock::now(),
@@ -132,6 +137,12 @@ pub(super) async fn present(
             let state = state.presented();
             save(recorder, target, &state, &records, |_, _| ()).await?;
             Ok(Presented::Seen(state))
+        }
+        Verdict::Doubted(names) => {
+            save(recorder, target, &state, &records, |_, _| ()).await?;
+            let state = state.reread(&names);
+            reread.extend(names);
+            Ok(Presented::Doubted(state))
         }
         Verdict::GivenUp(findings) => {
             save(recorder, target, &state, &records, |_, _| ()).await?;
@@ -159,6 +170,8 @@ struct Look<'a> {
     faults: &'a BTreeMap<String, DnsFault>,
     /// What servers lack, by record.
     unseen: &'a BTreeMap<String, Lack>,
+    /// The names of which the CA was asked since.
+    reread: &'a BTreeSet<String>,
     /// How many there were before.
     looks: u32,
     /// How long a record may take to be seen.
@@ -171,6 +184,9 @@ struct Look<'a> {
 enum Verdict {
     /// All records can be seen.
     Seen,
+    /// These names' records were not seen in time. Where another shard of the account has the same challenge, they may be valid,
+    /// and their records gone.
+    Doubted(BTreeSet<String>),
     /// These names' records cannot be written, or were not seen in time.
     GivenUp(Vec<Finding>),
     /// All may be seen later.
@@ -179,6 +195,13 @@ enum Verdict {
 
 impl Look<'_> {
     fn verdict(&self) -> Verdict {
+        let unread = self
+            .late()
+            .filter(|(record, _)| !self.reread.contains(&record.name));
+        let unread: BTreeSet<String> = unread.map(|(record, _)| record.name.clone()).collect();
+        if !unread.is_empty() {
+            return Verdict::Doubted(unread);
+        }
         let over = self
             .faults
             .iter()
@@ -186,10 +209,7 @@ impl Look<'_> {
         let mut findings: Vec<Finding> = over
             .map(|(name, fault)| finding(name, fault.reason, fault.words.clone()))
             .collect();
-        let late = self
-            .lacking()
-            .filter(|(record, lack)| record.since.0 + lack.wait(self.timeout) <= self.now);
-        findings.extend(late.map(|(record, lack)| self.not_seen(record, lack)));
+        findings.extend(self.late().map(|(record, lack)| self.not_seen(record, lack)));
         if !findings.is_empty() {
             return Verdict::GivenUp(findings);
         }
@@ -213,6 +233,13 @@ impl Look<'_> {
     fn lacking(&self) -> impl Iterator<Item = (&PresentedRecord, &Lack)> {
         let written = self.records.iter().filter(|record| record.written);
         written.filter_map(move |record| Some((record, self.unseen.get(&record.record)?)))
+    }
+
+    /// Those of them that were not seen in time.
+    fn late(&self) -> impl Iterator<Item = (&PresentedRecord, &Lack)> {
+        let is_late =
+            |(record, lack): &(&PresentedRecord, &Lack)| record.since.0 + lack.wait(self.timeout) <= self.now;
+        self.lacking().filter(is_late)
     }
 
     /// Is this fault of a name not to be waited out, or has it been for long enough?
@@ -430,7 +457,8 @@ mod tests {
         }
     }
 
-    /// What is said of these records, of which those of `unseen` are lacking, after so many looks.
+    /// What is said of these records, of which those of `unseen` are lacking, after so many looks, when the CA has nothing new
+    /// of their names.
     fn said(
         records: &[PresentedRecord],
         faults: &[(&str, &'static str)],
@@ -447,10 +475,12 @@ mod tests {
             is_of_tcp: false,
         };
         let unseen: BTreeMap<String, Lack> = unseen.iter().map(|name| (dns01_record(name), lack())).collect();
+        let all: BTreeSet<String> = records.iter().map(|record| record.name.clone()).collect();
         let look = Look {
             records,
             faults: &faults,
             unseen: &unseen,
+            reread: &all,
             looks,
             timeout: TIMEOUT,
             now: at(now),
@@ -461,7 +491,7 @@ mod tests {
     fn given_up(verdict: Verdict) -> Vec<(String, String)> {
         match verdict {
             Verdict::GivenUp(findings) => findings.into_iter().map(|f| (f.name, f.reason)).collect(),
-            Verdict::Seen | Verdict::Waits { .. } => Vec::new(),
+            Verdict::Seen | Verdict::Doubted(_) | Verdict::Waits { .. } => Vec::new(),
         }
     }
 
@@ -472,8 +502,7 @@ mod tests {
     fn reason(verdict: &Verdict) -> &'static str {
         match verdict {
             Verdict::Waits { reason, .. } => reason,
-            Verdict::Seen => "Seen",
-            Verdict::GivenUp(_) => "GivenUp",
+            Verdict::Seen | Verdict::Doubted(_) | Verdict::GivenUp(_) => "",
         }
     }
 
@@ -497,6 +526,34 @@ mod tests {
         );
         let late = said(&records, &[], &["a.example"], 50, 1600);
         assert_eq!(given_up(late), [told("a.example", RECORD_NOT_SEEN)]);
+    }
+
+    #[test]
+    fn before_a_record_is_given_up_the_ca_is_asked_once_what_it_says_of_its_name() {
+        let records = [record("a.example", true, 0), record("b.example", true, 0)];
+        let lack = Lack {
+            words: "ns2 lacks the record".into(),
+            is_of_tcp: false,
+        };
+        let unseen = BTreeMap::from([(dns01_record("a.example"), lack)]);
+        let verdict = |reread: &BTreeSet<String>, now| {
+            let look = Look {
+                records: &records,
+                faults: &BTreeMap::new(),
+                unseen: &unseen,
+                reread,
+                looks: 50,
+                timeout: TIMEOUT,
+                now: at(now),
+            };
+            look.verdict()
+        };
+        let none = BTreeSet::new();
+        assert_eq!(reason(&verdict(&none, 599)), "WaitsForDNS");
+        let doubted = BTreeSet::from(["a.example".to_owned()]);
+        assert_eq!(verdict(&none, 600), Verdict::Doubted(doubted.clone()));
+        let last = given_up(verdict(&doubted, 600));
+        assert_eq!(last, [told("a.example", RECORD_NOT_SEEN)]);
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! from here, and then for its authorization and no certificate: an order of one name that is not finalized. The
 //! order that the name then joins finds it authorized already.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use kube::ResourceExt;
 use sancho_core::check;
@@ -233,6 +235,7 @@ async fn ask(
         csr: &[],
     };
     let mut state = resumed(issuer, recorder, &target, &names).unwrap_or_default();
+    let mut reread = BTreeSet::new();
     let account = issuer.session.kid();
     let is_held_back = |now| {
         let held_back = context
@@ -259,13 +262,14 @@ async fn ask(
                 }
             }
             Step::Present => {
+                let presenting = present(context, recorder, &target, state, &issuer.session, &mut reread);
                 let presented = tokio::select! {
                     biased;
-                    presented = present(context, recorder, &target, state, &issuer.session) => presented?,
+                    presented = presenting => presented?,
                     () = context.is_ending() => return Err(Stop::SlotsLost),
                 };
                 match presented {
-                    Presented::Seen(seen) => state = seen,
+                    Presented::Seen(next) | Presented::Doubted(next) => state = next,
                     Presented::Waits => return Ok(Answer::Waits),
                     Presented::Failed(_, findings) => {
                         let words = findings.into_iter().next().map(|finding| finding.message);

@@ -1,9 +1,12 @@
 //! TXT records that no order needs any more: claim → remove from DNS → forget. The same way after an order that went
 //! well, after one that failed, and after a crash.
+//!
+//! # Guarantees
+//! - What another shard is seen to need stays, and is looked at again: whoever is the last removes it.
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use sancho_core::order::{AuthorizationState, Stage};
 use sancho_core::renewal::retry_time;
@@ -16,8 +19,11 @@ use super::present::{dns01, secrets, txt};
 use super::record::Recorder;
 use crate::clock;
 use crate::context::{Context, full_name};
+use crate::found_by;
 use crate::solvers::dns01::{By, DnsFault, TxtRecord};
 
+/// A record that another shard needs is looked at again after this time.
+const SHARED_AGAIN: SignedDuration = SignedDuration::from_secs(30);
 /// A record could not be removed.
 const RECORD_NOT_REMOVED: &str = "DNSRecordNotRemoved";
 
@@ -31,17 +37,40 @@ pub fn due(shard: &CertificateShard) -> Option<Timestamp> {
 
 /// The records that the order under way, if there is one, does not wait for the CA to look at.
 fn leftover(status: &CertificateShardStatus) -> impl Iterator<Item = &PresentedRecord> {
+    let records = status.dns_records.iter();
+    records.filter(move |record| !is_needed(status, record))
+}
+
+/// Does the order under way, if there is one, wait for the CA to look at this record?
+fn is_needed(status: &CertificateShardStatus, record: &PresentedRecord) -> bool {
     let pending = [Stage::New, Stage::Pending].map(Stage::as_str);
+    let done = [AuthorizationState::Valid, AuthorizationState::Invalid].map(AuthorizationState::as_str);
     let order = status
         .order
         .as_ref()
         .filter(|order| pending.contains(&order.stage.as_str()));
-    let done = [AuthorizationState::Valid, AuthorizationState::Invalid].map(AuthorizationState::as_str);
-    let is_needed = move |record: &&PresentedRecord| {
-        let mut authorizations = order.into_iter().flat_map(|order| &order.authorizations);
-        authorizations.any(|a| a.name.as_ref() == Some(&record.name) && !done.contains(&a.state.as_str()))
-    };
-    status.dns_records.iter().filter(move |record| !is_needed(record))
+    let mut authorizations = order.into_iter().flat_map(|order| &order.authorizations);
+    authorizations.any(|a| a.name.as_ref() == Some(&record.name) && !done.contains(&a.state.as_str()))
+}
+
+/// Does another shard than the one with this UID need the same value at the same place? Two orders of one account for one name
+/// may have one challenge.
+fn is_shared<'a>(
+    record: &PresentedRecord,
+    uid: &str,
+    shards: impl IntoIterator<Item = &'a CertificateShard>,
+) -> bool {
+    let mut others = shards
+        .into_iter()
+        .filter(|shard| shard.metadata.uid.as_deref() != Some(uid));
+    others.any(|other| {
+        other.status.as_ref().is_some_and(|status| {
+            let is_same =
+                |one: &&PresentedRecord| (&one.record, &one.value) == (&record.record, &record.value);
+            let mut same = status.dns_records.iter().filter(is_same);
+            same.any(|one| is_needed(status, one))
+        })
+    })
 }
 
 /// Removes what is due of the shard in `recorder`.
@@ -57,11 +86,23 @@ pub(super) async fn sweep(context: &Context, mut recorder: Recorder) -> Result<(
     let now = clock::now();
     let status = recorder.status();
     let is_due = |record: &&PresentedRecord| record.next_try.as_ref().is_none_or(|at| at.0 <= now);
-    let due: Vec<PresentedRecord> = leftover(&status).filter(is_due).cloned().collect();
+    let due = leftover(&status).filter(is_due).cloned();
     let shard = recorder.shard();
+    let uid = shard.uid().unwrap_or_default();
+    let (shared, due): (Vec<PresentedRecord>, Vec<PresentedRecord>) = due.partition(|record| {
+        let shards = context.seen.shards.find(&found_by::listing(record));
+        is_shared(record, &uid, shards.iter().map(AsRef::as_ref))
+    });
     let outcome = remove(context, shard, due, false).await;
     let mut status = recorder.status();
     status.claim = None;
+    for record in status
+        .dns_records
+        .iter_mut()
+        .filter(|record| shared.contains(record))
+    {
+        record.next_try = now.checked_add(SHARED_AGAIN).ok().map(clock::time);
+    }
     // What went wrong, each once, and one of the records.
     let mut told: BTreeMap<String, String> = BTreeMap::new();
     for (record, outcome) in outcome {
@@ -223,5 +264,42 @@ mod tests {
         }
         assert_eq!(due(&shard(Value::Null)), Some(Timestamp::MIN));
         assert_eq!(due(&shard(order("Pending", ["Pending", "Pending"]))), None);
+    }
+    #[test]
+    fn a_value_that_another_shard_needs_as_well_is_left_to_it() {
+        let of = |uid: &str, order: Value| {
+            let mut shard = shard(order);
+            shard.metadata.uid = Some(uid.to_owned());
+            shard
+        };
+        let record = |shard: &CertificateShard, place: usize| {
+            let records = &shard.status.as_ref().unwrap().dns_records;
+            records[place].clone()
+        };
+        let own = of("1", Value::Null);
+        let needs_one = of("2", order("Pending", ["Pending", "Valid"]));
+        let shared = |place| is_shared(&record(&own, place), "1", [&own, &needs_one]);
+        assert!(shared(0) && !shared(1));
+        // Nobody needs it any more: both remove it, which does no harm.
+        let done = of("2", order("Valid", ["Valid", "Valid"]));
+        assert!(!is_shared(&record(&own, 0), "1", [&own, &done]));
+        // Its own order is no other's.
+        assert!(!is_shared(&record(&own, 0), "2", [&needs_one]));
+        // The same value elsewhere is another record.
+        let mut elsewhere = record(&own, 0);
+        elsewhere.record = "_acme-challenge.b.example".into();
+        assert!(!is_shared(&elsewhere, "1", [&needs_one]));
+    }
+
+    #[test]
+    fn shards_are_found_by_the_records_that_they_list() {
+        let shard = shard(Value::Null);
+        let keys = found_by::shard(&shard);
+        let records = &shard.status.as_ref().unwrap().dns_records;
+        assert!(
+            records
+                .iter()
+                .all(|record| keys.contains(&found_by::listing(record)))
+        );
     }
 }

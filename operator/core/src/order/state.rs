@@ -1,5 +1,6 @@
 //! Where an order stands: all that a resume needs.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -147,6 +148,20 @@ impl OrderState {
     pub fn unseen(mut self, until: Timestamp) -> Self {
         self.not_before = Some(until);
         self.polls = self.polls.saturating_add(1);
+        self
+    }
+
+    /// The authorizations of these names that wait for their records are read anew: the CA may have another word by now.
+    /// What was looked for in vain stays counted.
+    #[must_use]
+    pub fn reread(mut self, names: &BTreeSet<String>) -> Self {
+        let is_meant = |a: &Authorization| a.name.as_ref().is_some_and(|name| names.contains(name));
+        let waiting = self.to_present().filter(|(_, a)| is_meant(a));
+        let places: Vec<usize> = waiting.map(|(index, _)| index).collect();
+        for index in places {
+            self.authorizations[index].state = AuthorizationState::Unknown;
+        }
+        self.not_before = None;
         self
     }
 

@@ -110,14 +110,22 @@ impl Driven<'_> {
     /// goes on later, or has ended.
     pub(super) async fn present(&mut self, state: OrderState) -> Result<Option<OrderState>, Stop> {
         let _errand = self.issuer.budget.errand();
-        let account = &self.issuer.session;
+        let (account, reread) = (&self.issuer.session, &mut self.reread);
+        let presenting = present(
+            self.context,
+            &mut self.recorder,
+            &self.target,
+            state,
+            account,
+            reread,
+        );
         let presented = tokio::select! {
             biased;
-            presented = present(self.context, &mut self.recorder, &self.target, state, account) => presented?,
+            presented = presenting => presented?,
             () = self.context.is_ending() => return Err(Stop::SlotsLost),
         };
         let (state, findings) = match presented {
-            Presented::Seen(state) => return Ok(Some(state)),
+            Presented::Seen(state) | Presented::Doubted(state) => return Ok(Some(state)),
             Presented::Waits => return Ok(None),
             Presented::Failed(state, findings) => (state, findings),
         };

@@ -1,5 +1,7 @@
 //! Orders of which names are validated by DNS-01.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::challenge::ChallengeKind;
 
@@ -80,6 +82,26 @@ fn records_are_asked_for_once_all_are_known_and_nothing_is_answered_before_they_
     talk.moves("challenge", ok(json!({"status": "processing"})));
     talk.waits();
     assert_eq!(talk.request().kind(), "order");
+}
+
+#[test]
+fn before_a_record_is_given_up_its_authorization_is_read_anew_and_may_be_valid() {
+    let mut talk = talk();
+    talk.moves("authorization", ok(of_domain(true)));
+    talk.moves("authorization", ok(of_domain(false)));
+    let wildcard = BTreeSet::from([WILDCARD.to_owned()]);
+    talk.state = talk.state.clone().unseen(now()).reread(&wildcard);
+    talk.moves("authorization", ok(of_domain(true)));
+    assert_eq!((talk.step(), talk.state.polls), (Step::Present, 1));
+
+    talk.state = talk.state.clone().reread(&wildcard);
+    // Another order of the account has the same authorization, and was faster.
+    talk.moves(
+        "authorization",
+        ok(with(of_domain(true), "status", json!("valid"))),
+    );
+    assert_eq!(talk.state.to_present().count(), 0);
+    assert_eq!(talk.request().kind(), "challenge");
 }
 
 #[test]
