@@ -362,6 +362,8 @@ async fn carry_through(
             status: 500,
             kind: "text/plain",
             body: "internal server error".to_owned(),
+            cookie: None,
+            next_page: None,
         },
         (Some(_), Provider::Cloudflare) => cloudflare::throttled(),
         (Some(_), Provider::Route53) => route53::throttled(),

@@ -37,8 +37,6 @@ pub struct Response {
     pub content_type: Option<String>,
     /// `Location`: the URL of what was made.
     pub location: Option<String>,
-    /// `NAME=VALUE` of each `Set-Cookie`: a session at a DNS provider.
-    pub cookies: Vec<String>,
     /// `Retry-After`: seconds or an HTTP date.
     pub retry_after: Option<String>,
     /// `Date`: the CA's own clock.
@@ -47,10 +45,19 @@ pub struct Response {
     pub replay_nonce: Option<String>,
     /// The URLs of `Link` headers with `rel="alternate"` (RFC 8555 §7.4.2).
     pub alternates: Vec<String>,
-    /// `opc-next-page`: what the next page of a list is asked for by (Oracle Cloud's DNS).
-    pub next_page: Option<String>,
+    /// What no CA says.
+    pub of_provider: Option<Box<OfProvider>>,
     /// The body.
     pub body: Vec<u8>,
+}
+
+/// What the API of a DNS provider says in headers that no CA sends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OfProvider {
+    /// `NAME=VALUE` of each `Set-Cookie`: a session.
+    pub cookies: Vec<String>,
+    /// `opc-next-page`: what the next page of a list is asked for by (Oracle Cloud).
+    pub next_page: Option<String>,
 }
 
 /// A CA that says "slower".

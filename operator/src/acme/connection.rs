@@ -14,7 +14,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, LINK, LOCATION, RETRY_AFTER, SET_COOKIE};
 use hyper::{Request, Response as HttpResponse};
 use hyper_util::rt::TokioIo;
-use sancho_core::response::{LONGEST_URL, Response};
+use sancho_core::response::{LONGEST_URL, OfProvider, Response};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -205,12 +205,11 @@ impl Connections {
             status,
             content_type: text(&CONTENT_TYPE),
             location: text(&LOCATION),
-            cookies: cookies(&head.headers),
             retry_after: text(&RETRY_AFTER),
             date: text(&DATE),
             replay_nonce: text(&REPLAY_NONCE),
             alternates: alternates(&head.headers),
-            next_page: text(&NEXT_PAGE),
+            of_provider: of_provider(&head.headers),
             body: body.to_bytes().to_vec(),
         })
     }
@@ -355,6 +354,16 @@ fn alternates(headers: &HeaderMap) -> Vec<String> {
         .filter(|url| url.len() <= LONGEST_URL)
         .take(MOST_ALTERNATES)
         .collect()
+}
+
+/// Nothing of what a CA answers.
+fn of_provider(headers: &HeaderMap) -> Option<Box<OfProvider>> {
+    let next_page = headers.get(NEXT_PAGE).and_then(|value| value.to_str().ok());
+    let said = OfProvider {
+        cookies: cookies(headers),
+        next_page: next_page.map(str::to_owned),
+    };
+    (said != OfProvider::default()).then(|| Box::new(said))
 }
 
 /// `NAME=VALUE` of `Set-Cookie` fields (RFC 6265 §4.1), without what stands behind it.

@@ -62,7 +62,7 @@ pub(super) fn losing<'a>(
 /// `planned`, with what shards have to keep, and with shards that are there for that alone.
 pub(super) fn with_kept(mut planned: Wanted, today: &Today<'_>) -> Wanted {
     let keeps = |shard: &&CertificateShard| !shard.spec.kept_names.is_empty();
-    if today.certified.is_empty() && !today.shards.iter().any(|shard| keeps(&shard)) {
+    if today.certified.is_empty() && !today.shards.iter().any(keeps) {
         return planned;
     }
     let homes = homes(&planned);

@@ -473,6 +473,7 @@ mod tests {
         let lack = || Lack {
             words: "ns2 lacks the record".into(),
             is_of_tcp: false,
+            kept: Duration::ZERO,
         };
         let unseen: BTreeMap<String, Lack> = unseen.iter().map(|name| (dns01_record(name), lack())).collect();
         let all: BTreeSet<String> = records.iter().map(|record| record.name.clone()).collect();
@@ -534,6 +535,7 @@ mod tests {
         let lack = Lack {
             words: "ns2 lacks the record".into(),
             is_of_tcp: false,
+            kept: Duration::ZERO,
         };
         let unseen = BTreeMap::from([(dns01_record("a.example"), lack)]);
         let verdict = |reread: &BTreeSet<String>, now| {

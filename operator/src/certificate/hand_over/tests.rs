@@ -159,11 +159,11 @@ fn only_what_a_certificate_has_and_somebody_asks_for_is_kept() {
     // The Secret was replaced by something without the name.
     let certified: &[(&str, &[&str])] = &[("x-0", &["a", "c"])];
     let nothing = expected(&[(0, "a", ""), (1, "b", "")]);
-    assert_eq!(look(&[whole.clone()], certified).at(&plan), nothing);
+    assert_eq!(look(std::slice::from_ref(&whole), certified).at(&plan), nothing);
     // c was taken out of the Certificate: the certificate stays as it is while it is needed.
     let certified: &[(&str, &[&str])] = &[("x-0", &["a", "b", "c"])];
     let as_it_is = expected(&[(0, "a", "b c"), (1, "b", "")]);
-    assert_eq!(look(&[whole.clone()], certified).at(&plan), as_it_is);
+    assert_eq!(look(std::slice::from_ref(&whole), certified).at(&plan), as_it_is);
     // Once an order has to be made, it is for what is asked for.
     let renewal = Look {
         now: RENEWAL,

@@ -48,8 +48,8 @@ pub(super) async fn carry_out<C: Changes>(
                 Some(fault) => vec![Err(fault.clone()); asked.len()],
                 None => together(changes, zone, wish, &asked).await,
             };
-            let passing = came.iter().filter_map(|outcome| outcome.as_ref().err());
-            let passing = passing.filter(|fault| fault.is_passing()).next_back().cloned();
+            let mut faults = came.iter().filter_map(|outcome| outcome.as_ref().err());
+            let passing = faults.rfind(|fault| fault.is_passing()).cloned();
             given_up = given_up.or(passing.filter(|_| begun.elapsed() >= WITHIN));
             for (place, outcome) in some.iter().zip(came) {
                 outcomes[*place] = outcome;

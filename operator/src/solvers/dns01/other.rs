@@ -181,7 +181,7 @@ impl Other {
             let read = self.api.read(at, &answer, page.as_deref());
             let Page { found, next } = read.ok_or_else(|| self.account.unreadable(&response))?;
             records.extend(found);
-            page = next.or(response.next_page);
+            page = next.or_else(|| response.of_provider?.next_page);
             if page.is_none() {
                 return Ok(records);
             }
@@ -221,7 +221,9 @@ impl Other {
         if !(200..300).contains(&status(self.api, &response)) {
             return Err(self.refused(&answer));
         }
-        let session = self.api.session_with(&answer, &response.cookies);
+        let said = response.of_provider.as_deref();
+        let cookies = said.map_or(&[][..], |said| &said.cookies);
+        let session = self.api.session_with(&answer, cookies);
         let (token, time) = session.ok_or_else(|| self.account.unreadable(&response))?;
         Ok(Granted {
             token,

@@ -61,7 +61,7 @@ pub struct Lack {
     /// Whether all of them have it by UDP.
     pub is_of_tcp: bool,
     /// How long one of them may say so although the record is there by now.
-    kept: Duration,
+    pub kept: Duration,
 }
 
 impl Lack {

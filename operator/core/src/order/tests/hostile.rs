@@ -139,12 +139,11 @@ fn response() -> impl Strategy<Value = Response> {
             status,
             content_type: header(),
             location: header(),
-            cookies: Vec::new(),
             retry_after: header(),
             date: header(),
             replay_nonce: header(),
             alternates: Vec::new(),
-            next_page: None,
+            of_provider: None,
             body,
         }
     })
