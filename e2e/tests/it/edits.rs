@@ -159,7 +159,7 @@ async fn secrets_of_a_deleted_certificate_stay_and_are_used_when_it_comes_back()
         ..Default::default()
     };
     options.cluster.controller_manager = true;
-    let world = sancho_e2e::world::World::start(options).await.unwrap();
+    let world = World::start(options).await.unwrap();
     apply_issuer(&world, FAST).await;
     apply_certificate(&world, "shop", &names(12), 5).await;
     ready(&world, "shop", Duration::from_secs(90)).await;

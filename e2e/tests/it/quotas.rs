@@ -7,6 +7,7 @@ use kube::Api;
 use sancho_crds::{Certificate, condition};
 use sancho_e2e::arrivals::RequestKind;
 use sancho_e2e::front::Fault;
+use sancho_e2e::manifests::certificate;
 use sancho_e2e::process::wait_for;
 use sancho_e2e::world::{CaOptions, World};
 
@@ -86,6 +87,13 @@ async fn a_domain_whose_quota_is_used_up_waits_and_others_do_not() {
     let doctor = said(&sancho(&world, &["doctor"]).await, 1);
     let quota = "doubtful  quota of the CA for the registered domain limited.example: used up until ";
     assert!(doctor.contains(quota), "{doctor}");
+    let file = world.dir().join("second.yaml");
+    let second = certificate("second", "ca", &["shop.limited.example".into()], 20);
+    std::fs::write(&file, second.to_string()).unwrap();
+    let plan = said(&sancho(&world, &["plan", "-f", file.to_str().unwrap()]).await, 0);
+    let quota =
+        "quota: one of the orders waits for a quota of the CA for the registered domain limited.example";
+    assert!(plan.contains(quota), "{plan}");
 
     // The same domain is not asked for, another is issued meanwhile.
     apply_certificate(&world, "second", &["shop.limited.example".into()], 20).await;

@@ -113,10 +113,7 @@ async fn answer(cli: &Cli, cluster: &Cluster, scope: &Scope) -> Result<Answer> {
             };
             let edited = plan::certificates(&import::objects(&text)?, home)
                 .with_context(|| format!("{}", file.display()))?;
-            let mut views = Vec::new();
-            for certificate in &edited {
-                views.push(plan::planned(cluster, &cli.operator_namespace, certificate).await?);
-            }
+            let views = plan::plans(cluster, &cli.operator_namespace, &edited, now).await?;
             let is_accepted = views.iter().all(|view| view.refused.is_none());
             Answer::new(&views, is_accepted, || plan::text(&views))?
         }

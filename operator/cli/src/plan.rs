@@ -4,6 +4,7 @@
 
 mod ask;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
@@ -15,7 +16,7 @@ use sancho_limiter::{AnswerTime, Record};
 use serde::Serialize;
 use serde_json::Value;
 
-pub use self::ask::planned;
+pub use self::ask::plans;
 use crate::span;
 
 /// So many names of a shard that come or go are told one by one.
@@ -48,6 +49,9 @@ pub struct PlanView {
     /// What the CA's published quotas make of it, if they stretch it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quota: Option<String>,
+    /// The CA's quotas that are used up and hold some of the orders back, each with how many.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub used_up_quotas: Vec<String>,
     /// What could not be found out, and what is assumed instead.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,
@@ -144,6 +148,7 @@ fn refused(certificate: &Certificate, exists: bool, why: String) -> PlanView {
         seconds: None,
         budget: None,
         quota: None,
+        used_up_quotas: Vec::new(),
         remarks: Vec::new(),
         refused: Some(why),
     }
@@ -177,9 +182,25 @@ fn view(certificate: &Certificate, exists: bool, preview: &Preview, budget: Opti
         seconds: time.map(|time| time.as_secs_f64().ceil() as u64),
         budget: budget.map(Record::summary),
         quota,
+        used_up_quotas: used_up(shards),
         refused: None,
         ..refused(certificate, exists, String::new())
     }
+}
+
+/// The quotas that hold shards back, each with how many.
+fn used_up(shards: &[PreviewedShard]) -> Vec<String> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for held_back in shards.iter().filter_map(|shard| shard.held_back.as_ref()) {
+        *counts.entry(held_back.words.as_str()).or_default() += 1;
+    }
+    let counts = counts.into_iter();
+    counts
+        .map(|(words, count)| match count {
+            1 => format!("one of the orders waits for {words}"),
+            _ => format!("{count} of the orders wait for {words}"),
+        })
+        .collect()
 }
 
 fn shard(shard: &PreviewedShard) -> ShardView {
@@ -270,7 +291,8 @@ fn paragraph(view: &PlanView) -> String {
     {
         lines.push(format!("  budget: {budget}"));
     }
-    lines.extend(view.quota.iter().map(|quota| format!("  quota: {quota}")));
+    let quotas = view.quota.iter().chain(&view.used_up_quotas);
+    lines.extend(quotas.map(|quota| format!("  quota: {quota}")));
     lines.extend(view.remarks.iter().map(|remark| format!("  {remark}")));
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
@@ -292,6 +314,8 @@ fn names(which: &str, names: &[String]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+    use sancho::quotas::HeldBack;
     use sancho_limiter::{Budget, Cost, Durations, Source};
     use serde_json::json;
 
@@ -337,6 +361,10 @@ mod tests {
                 added: ["a", "b", "c", "d"].map(|n| format!("{n}.example")).to_vec(),
                 removed: vec!["z.example".into()],
                 because: vec!["another profile"],
+                held_back: Some(HeldBack {
+                    until: Timestamp::UNIX_EPOCH,
+                    words: "a quota of the CA for a.example".into(),
+                }),
             }],
             retired: vec![Retired {
                 name: "shop-1".into(),
@@ -364,6 +392,7 @@ mod tests {
             "shop-1 goes, its Secret shop-1 stays",
             "1 orders, about 100 requests, 2",
             "budget: Given: 5 requests a second",
+            "quota: one of the orders waits for a quota of the CA for a.example",
         ] {
             assert!(text.contains(words), "{words}\n{text}");
         }

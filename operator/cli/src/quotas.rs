@@ -32,17 +32,23 @@ impl Told {
     }
 
     /// The quota that holds the next order of these names at `issuer` back, if one does: of those the one that lasts
-    /// longest. Whose account it is, the shards know that were told of quotas.
+    /// longest. `account`: the issuer's, by URL; if it is not known, those count that its shards were told of.
     pub fn holding_back(
         &self,
         issuer: &IssuerKey,
+        account: Option<&str>,
         names: &[String],
         is_renewal: bool,
         now: Timestamp,
     ) -> Option<HeldBack> {
+        let of = |account: &str| self.quotas.holding_back(account, names, is_renewal, now);
+        if let Some(account) = account {
+            return of(account);
+        }
         let accounts = self.accounts.get(issuer)?.iter();
-        let held = accounts.filter_map(|account| self.quotas.holding_back(account, names, is_renewal, now));
-        held.max_by_key(|held| held.until)
+        accounts
+            .filter_map(|account| of(account))
+            .max_by_key(|held| held.until)
     }
 }
 

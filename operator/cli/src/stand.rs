@@ -63,7 +63,7 @@ pub fn stand(shard: &CertificateShard, told: &Told, now: Timestamp) -> Stand {
         return Stand::HeldUp(until);
     }
     let is_renewal = issued.is_some_and(|issued| is_ready || issued.not_after.0 <= now);
-    match told.holding_back(&issuer(shard), &names, is_renewal, now) {
+    match told.holding_back(&issuer(shard), None, &names, is_renewal, now) {
         Some(held_back) => Stand::Quota(held_back),
         None => Stand::Turn,
     }

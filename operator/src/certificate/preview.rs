@@ -11,9 +11,10 @@ use sancho_limiter::Cost;
 use super::cap::IssuerCap;
 use super::wanted::{assignment, clash, is_owned, not_allowed, wanted};
 use crate::queue::Priority;
+use crate::quotas::HeldBack;
 use crate::quotas::published::{Stretch, granted, stretch};
 use crate::shard::decide::{cost, is_elsewhere, is_renewed_by_hand};
-use crate::shard::quarantine::{is_wanted, order_target};
+use crate::shard::quarantine::{is_wanted, order_names, order_target};
 use crate::shard::revocation;
 use crate::target::target;
 
@@ -47,6 +48,8 @@ pub struct PreviewedShard {
     pub removed: Vec<String>,
     /// What else is different, in words.
     pub because: Vec<&'static str>,
+    /// The quota that its order waits for, if one is used up.
+    pub held_back: Option<HeldBack>,
 }
 
 /// What becomes of a shard.
@@ -72,7 +75,7 @@ pub struct Retired {
 }
 
 /// The Certificate's surroundings.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Around<'a> {
     /// The Certificates of the namespace.
     pub certificates: &'a [Certificate],
@@ -86,6 +89,8 @@ pub struct Around<'a> {
     pub allowed: Option<&'a Allowed>,
     /// Its status.
     pub issuer: Option<&'a IssuerStatus>,
+    /// The quota that holds an order of these names back, given whether it is a renewal.
+    pub holding_back: &'a dyn Fn(&[String], bool) -> Option<HeldBack>,
 }
 
 /// What applying `certificate` would do, as things are `now`. It has the metadata of the one that is there today, if one is.
@@ -117,7 +122,7 @@ pub fn preview(certificate: &Certificate, around: &Around<'_>, now: Timestamp) -
     let mut first_orders: Vec<Vec<String>> = Vec::new();
     for (name, spec) in &planned.shards {
         let before = own.iter().find(|shard| shard.name_any() == *name).copied();
-        let (shard, takes) = previewed(name, spec, before, server);
+        let (shard, takes) = previewed(name, spec, before, around);
         sum += takes;
         if shard.fate == Fate::New || !(shard.added.is_empty() && shard.removed.is_empty()) {
             first_orders.push(spec.names());
@@ -160,45 +165,22 @@ fn previewed(
     name: &str,
     spec: &CertificateShardSpec,
     before: Option<&CertificateShard>,
-    server: Option<&str>,
+    around: &Around<'_>,
 ) -> (PreviewedShard, Cost) {
+    let server = around.acme.map(|acme| acme.server.as_str());
     let mut to_be = CertificateShard::new(name, spec.clone());
     to_be.status = before.and_then(|shard| shard.status.clone());
     let issued = to_be.status.as_ref().and_then(|status| status.issued.as_ref());
+    let today = before.zip(issued);
+    let is_same = today.is_some_and(|(before, issued)| is_as_asked(before, &to_be, &issued.target, server));
     let is_revoked = !revocation::is_settled(&to_be);
     let fate = match (before, issued) {
         (None, _) => Fate::New,
         (Some(_), None) => Fate::Open,
-        (Some(before), Some(issued))
-            if is_as_asked(before, &to_be, &issued.target, server)
-                && !is_renewed_by_hand(&to_be)
-                && !is_revoked =>
-        {
-            Fate::Kept
-        }
+        (Some(_), Some(_)) if is_same && !is_renewed_by_hand(&to_be) && !is_revoked => Fate::Kept,
         (Some(_), Some(_)) => Fate::Reissued,
     };
     let old = before.map(|shard| &shard.spec);
-    let missing = |from: &CertificateShardSpec, others: &CertificateShardSpec| -> Vec<String> {
-        let others = others.own_names();
-        from.own_names()
-            .into_iter()
-            .filter(|name| !others.contains(name))
-            .collect()
-    };
-    let differences = |old: &CertificateShardSpec| {
-        let all = [
-            (old.issuer_ref != spec.issuer_ref, "another issuer"),
-            (old.profile != spec.profile, "another profile"),
-            (old.duration != spec.duration, "another duration"),
-            (old.private_key != spec.private_key, "another kind of key"),
-            (old.secret_name != spec.secret_name, "another Secret"),
-            (old.renew != spec.renew, "renewed by hand"),
-            (is_revoked, "revoked"),
-        ];
-        let differing = all.into_iter().filter(|(differs, _)| *differs);
-        differing.map(|(_, words)| words).collect()
-    };
     if let Some(old) = old.filter(|old| *old != spec)
         && let Some(status) = &mut to_be.status
     {
@@ -212,6 +194,8 @@ fn previewed(
         Fate::Kept => Cost::default(),
         Fate::Reissued | Fate::Open | Fate::New => cost(&to_be, Priority::New),
     };
+    // Only what begins is held back.
+    let begins = takes.new_orders > 0;
     let shard = PreviewedShard {
         name: name.to_owned(),
         secret_name: spec.secret_name.clone(),
@@ -221,9 +205,39 @@ fn previewed(
         removed: old.map_or_else(Vec::new, |old| missing(old, spec)),
         because: old
             .filter(|_| fate != Fate::Kept)
-            .map_or_else(Vec::new, differences),
+            .map_or_else(Vec::new, |old| differences(old, spec, is_revoked)),
+        held_back: begins
+            .then(|| (around.holding_back)(&order_names(&to_be), is_same))
+            .flatten(),
     };
     (shard, takes)
+}
+
+/// The names that `from` has and `others` has not.
+fn missing(from: &CertificateShardSpec, others: &CertificateShardSpec) -> Vec<String> {
+    let others = others.names();
+    let mut names = from.names();
+    names.retain(|name| !others.contains(name));
+    names
+}
+
+/// Why what is to be is another certificate, besides its names.
+fn differences(
+    old: &CertificateShardSpec,
+    new: &CertificateShardSpec,
+    is_revoked: bool,
+) -> Vec<&'static str> {
+    let all = [
+        (old.issuer_ref != new.issuer_ref, "another issuer"),
+        (old.profile != new.profile, "another profile"),
+        (old.duration != new.duration, "another duration"),
+        (old.private_key != new.private_key, "another kind of key"),
+        (old.secret_name != new.secret_name, "another Secret"),
+        (old.renew != new.renew, "renewed by hand"),
+        (is_revoked, "revoked"),
+    ];
+    let differing = all.into_iter().filter(|(differs, _)| *differs);
+    differing.map(|(_, words)| words).collect()
 }
 
 /// Stands for a server that is not known, where hashes are compared that both have it.
@@ -306,7 +320,13 @@ mod tests {
             acme,
             allowed: None,
             issuer: None,
+            holding_back: &nothing,
         }
+    }
+
+    /// No quota is used up.
+    fn nothing(_names: &[String], _is_renewal: bool) -> Option<HeldBack> {
+        None
     }
 
     /// Its shards, all issued.
@@ -376,6 +396,37 @@ mod tests {
         let other = of(&other, &shards);
         assert_eq!(fates(&other), [Fate::Reissued, Fate::Reissued]);
         assert_eq!(other.shards[0].because, ["another profile"]);
+    }
+
+    #[test]
+    fn a_quota_holds_back_the_orders_that_it_counts_and_nothing_that_is_kept() {
+        let before = certificate(&["a.example", "b.example", "c.example"]);
+        let shards = issued(&before);
+        let (acme, until) = (acme(), Timestamp::UNIX_EPOCH);
+        let holding_back = |names: &[String], is_renewal: bool| {
+            let words = format!("{}{}", names.join(" "), if is_renewal { " again" } else { "" });
+            Some(HeldBack { until, words })
+        };
+        let held = |certificate: &Certificate| {
+            let around = Around {
+                holding_back: &holding_back,
+                ..around(&[], &shards, Some(&acme))
+            };
+            let preview = preview(certificate, &around).unwrap();
+            let held = preview.shards.into_iter().map(|shard| shard.held_back);
+            held.map(|held| held.map(|held| held.words)).collect::<Vec<_>>()
+        };
+        let words = |words: &str| Some(words.to_owned());
+        assert_eq!(held(&before), [None, None]);
+        let more = certificate(&["a.example", "b.example", "c.example", "d.example"]);
+        assert_eq!(held(&more), [None, words("c.example d.example")]);
+        let mut again = before.clone();
+        let annotation = (sancho_crds::RENEW_ANNOTATION.to_owned(), "now".to_owned());
+        again.metadata.annotations = Some([annotation].into());
+        assert_eq!(
+            held(&again),
+            [words("a.example b.example again"), words("c.example again")]
+        );
     }
 
     #[test]

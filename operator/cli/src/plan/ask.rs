@@ -6,17 +6,47 @@ use kube::ResourceExt;
 use sancho::certificate::preview::{Around, preview};
 use sancho::issuer::IssuerKey;
 use sancho_core::plan::PlannedShard;
-use sancho_crds::{Certificate, IssuerStatus};
+use sancho_crds::{Certificate, IssuerKind, IssuerStatus};
 use sancho_limiter::{Cost, Record};
 
 use super::{PlanView, applied, refused, view};
 use crate::cluster::{Cluster, Forbidden, Scope, if_allowed};
+use crate::quotas::Told;
 
-/// What applying `edited` would do.
+/// What applying each of `edited` would do.
 ///
 /// # Errors
 /// When what cannot be done without may not be read.
-pub async fn planned(cluster: &Cluster, operator_namespace: &str, edited: &Certificate) -> Result<PlanView> {
+pub async fn plans(
+    cluster: &Cluster,
+    operator_namespace: &str,
+    edited: &[Certificate],
+    now: Timestamp,
+) -> Result<Vec<PlanView>> {
+    // A ClusterIssuer has one account, and its quotas, for all namespaces.
+    let everywhere = match edited.iter().any(is_by_cluster_issuer) {
+        true => if_allowed(cluster.shards(&Scope::All).await)?.map(|shards| Some(Told::to(&shards))),
+        false => Ok(None),
+    };
+    let mut views = Vec::new();
+    for certificate in edited {
+        views.push(planned(cluster, operator_namespace, certificate, &everywhere, now).await?);
+    }
+    Ok(views)
+}
+
+fn is_by_cluster_issuer(certificate: &Certificate) -> bool {
+    certificate.spec.issuer_ref.kind() == IssuerKind::ClusterIssuer
+}
+
+/// The same for one. `everywhere`: what the shards of all namespaces were told, if that is of use.
+async fn planned(
+    cluster: &Cluster,
+    operator_namespace: &str,
+    edited: &Certificate,
+    everywhere: &Result<Option<Told>, Forbidden>,
+    now: Timestamp,
+) -> Result<PlanView> {
     let scope = Scope::Namespace(edited.namespace().unwrap_or_default());
     let certificates = cluster.certificates(&scope, None).await?;
     let name = edited.name_any();
@@ -30,10 +60,8 @@ pub async fn planned(cluster: &Cluster, operator_namespace: &str, edited: &Certi
     let issuer = match if_allowed(cluster.issuer(&applied).await)? {
         Ok(Some(issuer)) => Some(issuer),
         Ok(None) => {
-            let why = format!(
-                "its issuer {} is not there: apply that first",
-                edited.spec.issuer_ref.name
-            );
+            let name = &edited.spec.issuer_ref.name;
+            let why = format!("its issuer {name} is not there: apply that first");
             return Ok(refused(edited, exists, why));
         }
         Err(forbidden) => {
@@ -45,6 +73,15 @@ pub async fn planned(cluster: &Cluster, operator_namespace: &str, edited: &Certi
     let status = issuer.and_then(|issuer| issuer.status.as_ref());
     let shards = cluster.shards(&scope).await?;
     let in_secrets = in_secrets(cluster, &scope, &name, &mut remarks).await;
+    let of_namespace = Told::to(&shards);
+    let told = match everywhere {
+        Ok(Some(everywhere)) => everywhere,
+        Ok(None) | Err(_) => &of_namespace,
+    };
+    let key = key(&applied);
+    let account = status.and_then(|status| status.account_url.as_deref());
+    let holding_back =
+        |names: &[String], is_renewal: bool| told.holding_back(&key, account, names, is_renewal, now);
     let around = Around {
         certificates: &certificates,
         shards: &shards,
@@ -52,6 +89,7 @@ pub async fn planned(cluster: &Cluster, operator_namespace: &str, edited: &Certi
         acme: issuer.map(|issuer| &issuer.acme),
         allowed: issuer.and_then(|issuer| issuer.allowed.as_ref()),
         issuer: status,
+        holding_back: &holding_back,
     };
     let preview = match preview(&applied, &around, Timestamp::now()) {
         Ok(preview) => preview,
@@ -61,16 +99,31 @@ pub async fn planned(cluster: &Cluster, operator_namespace: &str, edited: &Certi
         Some(_) => budget(cluster, operator_namespace, status, preview.cost, &mut remarks).await,
         None => None,
     };
+    if let Err(forbidden) = everywhere
+        && preview.cost.new_orders > 0
+        && is_by_cluster_issuer(&applied)
+    {
+        remarks.push(format!(
+            "quotas that shards of other namespaces were told of are not known: {forbidden}"
+        ));
+    }
     Ok(PlanView {
         remarks,
         ..view(edited, exists, &preview, record.as_ref())
     })
 }
 
+/// The issuer of a Certificate.
+fn key(certificate: &Certificate) -> IssuerKey {
+    IssuerKey::of(
+        &certificate.spec.issuer_ref,
+        &certificate.namespace().unwrap_or_default(),
+    )
+}
+
 /// What is assumed of an issuer that may not be read.
 fn assumed(applied: &Certificate, forbidden: &Forbidden) -> String {
-    let namespace = applied.namespace().unwrap_or_default();
-    let issuer = IssuerKey::of(&applied.spec.issuer_ref, &namespace);
+    let issuer = key(applied);
     format!(
         "{issuer} cannot be read. It is assumed to be there, to allow this, to be at the same server as before, and to take \
          as many names in a certificate as it did (100, if nothing is known): {forbidden}"
