@@ -7,9 +7,10 @@ use std::time::Duration;
 use sancho_crds::CertificateShard;
 use sancho_e2e::binaries;
 use sancho_e2e::ca::PebbleOptions;
+use sancho_e2e::cluster::ClusterOptions;
 use sancho_e2e::manifests::{certificate, names};
 use sancho_e2e::process::wait_for;
-use sancho_e2e::world::{CaOptions, World};
+use sancho_e2e::world::{CaOptions, World, WorldOptions};
 use tokio::process::Command;
 
 use crate::stories::{
@@ -40,7 +41,7 @@ spec:
 
 /// Runs the plugin through kubectl, which finds it on the PATH.
 pub async fn sancho(world: &World, args: &[&str]) -> Output {
-    sancho_with(world, &world.cluster.kubeconfig_path(), &[], args).await
+    sancho_with(world, &world.cluster.kubeconfig_path(), &[], &[], args).await
 }
 
 /// The same with another kubeconfig, and with these environment variables.
@@ -264,6 +265,81 @@ async fn the_plugin_tells_beforehand_what_an_edit_would_do() {
         .filter(|name| before[*name] != after[*name])
         .collect();
     assert_eq!(touched, ["shop-tls-2"]);
+}
+
+#[tokio::test]
+async fn who_may_edit_one_namespace_sees_and_plans_its_certificates() {
+    let world = World::start(WorldOptions {
+        // It puts the cluster's role together from ours.
+        cluster: ClusterOptions {
+            controller_manager: true,
+            ..ClusterOptions::default()
+        },
+        replicas: 1,
+        ..WorldOptions::default()
+    })
+    .await
+    .unwrap();
+    apply_issuer(&world, FAST).await;
+    apply_certificate(&world, "shop", &names(5), 2).await;
+    ready(&world, "shop", Duration::from_secs(90)).await;
+    let role = "create rolebinding dev --clusterrole=edit --user=dev -n default";
+    let role: Vec<&str> = role.split(' ').collect();
+    world.cluster.kubectl(&role).await.unwrap();
+    for right in [
+        "create certificates.sancho.dev",
+        "list certificateshards.sancho.dev",
+    ] {
+        let asked = format!("auth can-i {right} -n default --as=dev");
+        let asked: Vec<&str> = asked.split(' ').collect();
+        wait_for(right, Duration::from_secs(60), &[], async || {
+            world.cluster.kubectl(&asked).await.map(Some)
+        })
+        .await
+        .unwrap();
+    }
+    let config = world.dir().join("dev.kubeconfig");
+    std::fs::write(&config, world.cluster.user_kubeconfig("dev", None).unwrap()).unwrap();
+    let as_dev = async |args: &[&str], code| said(&sancho_with(&world, &config, &[], args).await, code);
+
+    let yaml = as_dev(&["status", "shop", "-o", "yaml"], 0).await;
+    let yaml: serde_json::Value = serde_yaml::from_str(&yaml).unwrap();
+    assert_eq!(yaml[0]["readyNames"], 5, "{yaml}");
+    assert_eq!(yaml[0]["shards"][2]["secret"], "shop-tls-2", "{yaml}");
+
+    let file = world.dir().join("shop.yaml");
+    std::fs::write(&file, certificate("shop", "ca", &names(6), 2).to_string()).unwrap();
+    let plan = as_dev(&["plan", "-f", file.to_str().unwrap()], 0).await;
+    has(
+        &plan,
+        &[
+            "default/shop: 3 shards, 2 of them kept as they are",
+            "1 orders, about 8 requests; how long they take is not known",
+            "ClusterIssuer ca cannot be read. It is assumed to be there",
+            "quotas that shards of other namespaces were told of are not known",
+        ],
+    );
+
+    let doctor = as_dev(&["doctor", "-n", "default"], 1).await;
+    has(
+        &doctor,
+        &[
+            "fine      Certificates: 1 of 1 are ready",
+            "doubtful  your rights: missing: list clusterissuers (budget, doctor), list leases in sancho-system",
+            "doubtful  the operator's rights: not looked at",
+        ],
+    );
+    assert!(!doctor.contains("broken"), "{doctor}");
+    // Of other namespaces they may see nothing.
+    let elsewhere = as_dev(&["doctor", "-n", "kube-system"], 1).await;
+    has(
+        &elsewhere,
+        &[
+            "broken    your rights: missing: list certificates in kube-system",
+            "by -n",
+        ],
+    );
+    as_dev(&["status", "-n", "kube-system"], 2).await;
 }
 
 #[tokio::test]

@@ -215,8 +215,8 @@ fn previewed(
 
 /// The names that `from` has and `others` has not.
 fn missing(from: &CertificateShardSpec, others: &CertificateShardSpec) -> Vec<String> {
-    let others = others.names();
-    let mut names = from.names();
+    let others = others.own_names();
+    let mut names = from.own_names();
     names.retain(|name| !others.contains(name));
     names
 }
