@@ -368,6 +368,10 @@ pub struct ShardFailure {
     /// The shard's `metadata.generation` at that time: after an edit it is tried at once, and counted anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<i64>,
+    /// The issuer's `metadata.generation` at that time, unless the issuer has nothing to do with it: the same after an edit
+    /// of the issuer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer_generation: Option<i64>,
     /// The profile that the CA does not offer; another one is tried at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<String>,
@@ -399,6 +403,14 @@ pub struct QuarantinedName {
     pub count: u32,
     /// When it is tried again, or comes back.
     pub next_try: Time,
+    /// The issuer's `metadata.generation` when it was tried last: after an edit of the issuer it is tried at once, and
+    /// counted anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer_generation: Option<i64>,
+    /// A hash of what else bore on it then: the issuer's name, the profile and `spec.retry`. The same after an edit of
+    /// these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<String>,
 }
 
 /// What becomes of a name that cannot be validated.

@@ -15,7 +15,7 @@ mod status;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use sancho_crds::{Acme, Allowed, IssuerKind, IssuerRef, IssuerStatus, NameCap};
+use sancho_crds::{Allowed, IssuerKind, IssuerRef, NameCap};
 use tokio::sync::watch;
 
 pub use self::any::AnyIssuer;
@@ -82,12 +82,16 @@ pub struct IssuerTerms {
     pub allowed: Option<Allowed>,
     /// The names that its CA goes by in DNS, if they are known.
     pub issuer_domain_names: Option<Vec<String>>,
+    /// Its `metadata.generation`: after an edit what failed is tried anew.
+    pub generation: Option<i64>,
 }
 
 impl IssuerTerms {
-    fn of(acme: &Acme, allowed: Option<&Allowed>, status: Option<&IssuerStatus>) -> Self {
+    fn of<K: AnyIssuer>(issuer: &K) -> Self {
+        let (acme, status) = (issuer.acme(), issuer.status());
         Self {
-            allowed: allowed.cloned(),
+            generation: issuer.meta().generation,
+            allowed: issuer.allowed().cloned(),
             profile: acme.profile.clone(),
             max_names: acme.max_names,
             name_caps: name_caps::in_force(acme, status).cloned().collect(),

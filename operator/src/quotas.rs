@@ -200,6 +200,7 @@ mod tests {
             count: 0,
             retry_time: time(at(until)),
             generation: None,
+            issuer_generation: None,
             profile: None,
             most_names: None,
             quota: to_status(scope, ACCOUNT),

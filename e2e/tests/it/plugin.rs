@@ -41,7 +41,7 @@ spec:
 
 /// Runs the plugin through kubectl, which finds it on the PATH.
 pub async fn sancho(world: &World, args: &[&str]) -> Output {
-    sancho_with(world, &world.cluster.kubeconfig_path(), &[], &[], args).await
+    sancho_with(world, &world.cluster.kubeconfig_path(), &[], args).await
 }
 
 /// The same with another kubeconfig, and with these environment variables.

@@ -82,8 +82,8 @@ pub enum Command {
     },
     /// Renews a Certificate now, whatever its certificates' age. They stay in use until the new ones are there.
     Renew(Named),
-    /// Tries again now what has failed, in place of when its wait is over. A quota of the CA, and names in quarantine,
-    /// keep their time.
+    /// Tries again now what has failed, in place of when its wait is over, and names in quarantine. A quota of the CA keeps
+    /// its time.
     Retry(Named),
     /// Has the CA revoke what a Certificate's Secrets serve, or one Secret, and issue it anew. This cannot be undone.
     Revoke(Revoke),

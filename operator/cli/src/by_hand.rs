@@ -70,7 +70,7 @@ impl Change {
             Change::Retry(now) => (
                 RETRY_ANNOTATION,
                 Some(now.to_string()),
-                "has what failed tried again now; a quota of the CA, and names in quarantine, keep their time",
+                "has what failed tried again now, and names in quarantine; a quota of the CA keeps its time",
             ),
             Change::Revoke(reason) => (
                 REVOKE_ANNOTATION,

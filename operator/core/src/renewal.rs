@@ -29,6 +29,15 @@ pub const BACKOFF_MIN: Duration = Duration::from_secs(60);
 pub const BACKOFF_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest wait after a failure once the certificate has expired.
 pub const BACKOFF_EXPIRED_MAX: Duration = Duration::from_secs(60 * 60);
+/// The longest wait before a name is looked at again that only a look of our own has refused. Looks cost the CA nothing:
+/// ten thousand such names, a hundred in a shard, are three looks a second and five writes of a status a minute.
+pub const LOOK_AGAIN_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// A jitter makes a wait longer by up to this share of it.
+const BACKOFF_JITTER: f64 = 0.2;
+/// However soon the certificate in use expires, a CA is asked about a name that it has refused no more often than this,
+/// as long as there is time: Let's Encrypt bears five refusals an hour, and five more at once.
+const REFUSED_EVERY: Duration = Duration::from_secs(15 * 60);
 
 /// How much earlier than due a renewal may be made by jitter, in parts of the lifetime: 3 %.
 const JITTER: f64 = 0.03;
@@ -96,12 +105,21 @@ pub fn suggested_renewal_time(
 
 /// How long to wait after `count` failures in a row: [`BACKOFF_MIN`] after the first, then twice as
 /// long each time up to [`BACKOFF_MAX`], with up to a fifth added by a jitter that `seed` and
-/// `count` fix.
+/// `count` fix. The longest wait has it too.
 pub fn backoff(count: u32, seed: &str) -> Duration {
+    backoff_within(BACKOFF_MAX, count, seed)
+}
+
+/// The same up to `most`, but [`BACKOFF_MIN`] at least.
+fn backoff_within(most: Duration, count: u32, seed: &str) -> Duration {
     let doublings = count.saturating_sub(1).min(31);
-    let base = BACKOFF_MIN.saturating_mul(1 << doublings).min(BACKOFF_MAX);
-    let jitter = 0.2 * fraction(&["backoff", seed, &count.to_string()]);
-    base.mul_f64(1.0 + jitter).min(BACKOFF_MAX)
+    let base = BACKOFF_MIN
+        .saturating_mul(1 << doublings)
+        // Room for the jitter: else what has failed often would come together once more.
+        .min(most.div_f64(1.0 + BACKOFF_JITTER))
+        .max(BACKOFF_MIN);
+    let jitter = BACKOFF_JITTER * fraction(&["backoff", seed, &count.to_string()]);
+    base.mul_f64(1.0 + jitter)
 }
 
 /// When to try again after `count` failures in a row: after [`backoff`], sooner as the expiry of
@@ -109,12 +127,38 @@ pub fn backoff(count: u32, seed: &str) -> Duration {
 /// the latest every [`BACKOFF_EXPIRED_MAX`] once it has expired. Never sooner than [`BACKOFF_MIN`]
 /// from `now`. In whole seconds.
 pub fn retry_time(now: Timestamp, count: u32, not_after: Option<Timestamp>, seed: &str) -> Timestamp {
-    let wait = backoff(count, seed);
-    let wait = match not_after.map(|end| Duration::try_from(end.duration_since(now))) {
-        None => wait,
-        Some(Ok(left)) if !left.is_zero() => wait.min((left / 10).max(BACKOFF_MIN)),
-        Some(_) => wait.min(BACKOFF_EXPIRED_MAX),
-    };
+    later(now, backoff_within(longest_wait(now, not_after), count, seed))
+}
+
+/// The same for a name that a look of our own has refused: at the latest after [`LOOK_AGAIN_MAX`].
+pub fn look_again_time(now: Timestamp, count: u32, not_after: Option<Timestamp>, seed: &str) -> Timestamp {
+    let most = longest_wait(now, not_after).min(LOOK_AGAIN_MAX);
+    later(now, backoff_within(most, count, seed))
+}
+
+/// The same for a name that the CA has refused, which counts that by the hour: every 12 to 15 minutes at most, until half
+/// an hour before the expiry; from then on after half of what is left each time, so that a name that is mended at the
+/// last moment does not miss it.
+pub fn ask_again_time(now: Timestamp, count: u32, not_after: Option<Timestamp>, seed: &str) -> Timestamp {
+    let half = not_after.map(|end| left(now, end) / 2).unwrap_or_default();
+    let most = longest_wait(now, not_after).max(half.min(REFUSED_EVERY));
+    later(now, backoff_within(most, count, seed))
+}
+
+fn longest_wait(now: Timestamp, not_after: Option<Timestamp>) -> Duration {
+    match not_after.map(|end| left(now, end)) {
+        None => BACKOFF_MAX,
+        Some(left) if left.is_zero() => BACKOFF_EXPIRED_MAX,
+        Some(left) => BACKOFF_MAX.min(left / 10),
+    }
+}
+
+/// How long a certificate is still valid that ends at `not_after`; no time at all once it has expired.
+fn left(now: Timestamp, not_after: Timestamp) -> Duration {
+    Duration::try_from(not_after.duration_since(now)).unwrap_or_default()
+}
+
+fn later(now: Timestamp, wait: Duration) -> Timestamp {
     let moment = now
         .saturating_add(SignedDuration::from_secs(wait.as_secs() as i64))
         .unwrap_or(Timestamp::MAX);

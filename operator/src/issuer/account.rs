@@ -250,6 +250,6 @@ pub(super) fn ready<K: AnyIssuer>(issuer: &K, session: Session, budget: Budget) 
         server: issuer.acme().server.clone(),
         session,
         budget,
-        terms: IssuerTerms::of(issuer.acme(), issuer.allowed(), issuer.status()),
+        terms: IssuerTerms::of(issuer),
     }
 }

@@ -150,9 +150,9 @@ impl<K: AnyIssuer> Reconciler<K> {
         let is_other_account = ready.as_ref().is_some_and(|ready| {
             Some(ready.session.kid()) != account || Some(ready.session.thumbprint()) != thumbprint
         });
-        let says_else = ready.as_ref().is_some_and(|ready| {
-            ready.terms != IssuerTerms::of(issuer.acme(), issuer.allowed(), issuer.status())
-        });
+        let says_else = ready
+            .as_ref()
+            .is_some_and(|ready| ready.terms != IssuerTerms::of(issuer));
         !is_looked || (!is_under_way && (ready.is_some() != says_ready || is_other_account || says_else))
     }
 

@@ -189,7 +189,8 @@ fn open_work(shard: &CertificateShard, around: &Surroundings<'_>) -> Result<Prio
     let order = shard.status.as_ref().and_then(|status| status.order.as_ref());
     let waits = order.and_then(|order| order.not_before.as_ref().map(|until| until.0));
     let waits = waits.filter(|until| *until > around.now);
-    match next_try(shard).map(|at| waits.map_or(at, |until| until.max(at))) {
+    let next = next_try(shard, around.terms, around.now);
+    match next.map(|at| waits.map_or(at, |until| until.max(at))) {
         Some(at) if at <= around.now && !is_order_under_way(shard, around.server) => Ok(Priority::Retry),
         Some(at) => Err(Some(until.map_or(at, |until| until.min(at)))),
         None => Err(until),
@@ -230,7 +231,7 @@ fn order_work(shard: &CertificateShard, around: &Surroundings<'_>) -> Result<Pri
     }
     if let Some(failure) = failure
         && failure.retry_time.0 > around.now
-        && !is_begun_anew(shard, failure)
+        && !is_begun_anew(shard, failure, around.terms)
         && failure
             .profile
             .as_deref()
@@ -284,10 +285,19 @@ fn order_work(shard: &CertificateShard, around: &Surroundings<'_>) -> Result<Pri
     }
 }
 
-/// Has the shard been edited since it failed, or is it to be tried again by hand? That does not help against a quota.
-fn is_begun_anew(shard: &CertificateShard, failure: &ShardFailure) -> bool {
+/// Has the shard or its issuer been edited since it failed, or is it to be tried again by hand? That does not help against
+/// a quota.
+pub(super) fn is_begun_anew(shard: &CertificateShard, failure: &ShardFailure, terms: &IssuerTerms) -> bool {
     let is_edited = failure.generation.is_some() && failure.generation != shard.metadata.generation;
-    is_edited && failure.reason != reason::RATE_LIMITED
+    let is_begun_anew = is_edited || is_older(failure.issuer_generation, terms.generation);
+    is_begun_anew && failure.reason != reason::RATE_LIMITED
+}
+
+/// Was what is recorded tried before the issuer's last edit? Not if it is this replica that has not seen that edit yet.
+pub(super) fn is_older(recorded: Option<i64>, of_issuer: Option<i64>) -> bool {
+    recorded
+        .zip(of_issuer)
+        .is_some_and(|(recorded, of_issuer)| recorded < of_issuer)
 }
 
 /// May it not use its issuer?

@@ -18,7 +18,7 @@ use sancho_core::renewal::CertId;
 use sancho_crds::{Certificate, CertificateShard, CertificateShardStatus, Claim, QuarantinedName};
 use tracing::Instrument;
 
-use super::decide::{Need, Surroundings, is_elsewhere, is_renewal, need};
+use super::decide::{Need, Surroundings, is_begun_anew, is_elsewhere, is_renewal, need};
 use super::finish::{self, Finish, FinishError};
 use super::key;
 use super::look::look;
@@ -256,6 +256,12 @@ impl Driven<'_> {
             .is_some_and(|order| order.target != self.target)
         {
             status.order = None;
+        }
+        if let Some(failure) = status.failure.as_mut()
+            && is_begun_anew(self.recorder.shard(), failure, &self.issuer.terms)
+        {
+            // It still tells that its wait is over, until the attempt that begins now has come to something.
+            failure.count = 0;
         }
         if status.order.is_none() {
             finish::show_working(&mut status, self.recorder.shard(), &self.target);

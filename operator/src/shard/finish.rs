@@ -366,6 +366,7 @@ pub fn failed(
         count,
         retry_time: clock::time(clock::whole_second_after(retry_at)),
         generation: shard.metadata.generation,
+        issuer_generation: None,
         profile: None,
         most_names: None,
         quota: None,

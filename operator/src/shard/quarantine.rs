@@ -27,8 +27,13 @@
 //!   so that the shard stays ready. A re-issue between renewals is cheap three times in 7 days: CAs allow some 50
 //!   certificates a week for a registered domain, and 5 for one set of names.
 //! - **A retry at the CA** (`operator/src/shard/retry.rs`) is an order of that name alone up to its authorization, some five
-//!   requests; the order that it joins finds it authorized already. A name that only the look has refused needs none. The
-//!   waits after the CA's refusals are such that no more than five fall into an hour.
+//!   requests; the order that it joins finds it authorized already. A name that only the look has refused needs none, and
+//!   is looked at every hour at least. The waits after the CA's refusals are such that no more than five fall into an hour,
+//!   until the last half hour before the certificate in use expires.
+//! - **Waits begin anew** after an edit of the issuer, of the profile, and by hand (`spec.retry`): each entry says under what
+//!   it was tried. Other edits of the Certificate do not: names come and go all the time, and bear on no others.
+//! - **What says nothing of a name is not held against it**: a quota, an account that is gone, an order that is lost. The name
+//!   is put off, and keeps what is known of it.
 //! - **Nothing that is served is lost in silence.** A look alone never takes a served name out: its authorization may
 //!   still be valid, and the CA knows. At a renewal there is time: the old certificate serves all names, so the renewal
 //!   waits for half of the time that is left from the planned renewal to the expiry (for 90 days, 15 days), or as long as
@@ -42,19 +47,26 @@
 //! - Looks go wherever a name leads. So nothing of an answer but its status is shown, redirects to addresses are not
 //!   followed, and link-local addresses are not asked.
 
+mod blame;
+mod trial;
+
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
-use sancho_core::renewal::retry_time;
+use sancho_core::order::Retry;
+use sancho_core::renewal::{ask_again_time, look_again_time, retry_time};
 use sancho_core::shown::shown_within;
 use sancho_crds::{
     CertificateShard, CertificateShardSpec, CertificateShardStatus, FoundBy, IssuedStatus, NamePolicy,
     QuarantinePlace, QuarantinedName, condition, set_condition,
 };
 
+pub use self::blame::{blamed, is_blamed_alone};
+pub use self::trial::Trial;
 use super::decide::is_elsewhere;
 use super::renewal::renewal_of_issued;
 use crate::clock;
+use crate::issuer::IssuerTerms;
 use crate::target::target;
 
 /// The reason of `Degraded` while names are left out.
@@ -175,12 +187,13 @@ pub fn names_issued(shard: &CertificateShard, server: &str, issued: &str) -> Opt
 
 /// When the next of the shard's names is to be tried again or comes back.
 #[must_use]
-pub fn next_try(shard: &CertificateShard) -> Option<Timestamp> {
-    let entries = entries(shard).into_iter();
-    entries
-        .filter(|entry| entry.place != QuarantinePlace::Joining)
-        .map(|entry| entry.next_try.0)
-        .min()
+pub fn next_try(shard: &CertificateShard, terms: &IssuerTerms, now: Timestamp) -> Option<Timestamp> {
+    let entries = entries(shard);
+    if entries.is_empty() {
+        return None;
+    }
+    let trial = Trial::of(shard, terms, now);
+    entries.into_iter().filter_map(|entry| trial.time_of(entry)).min()
 }
 
 /// Until when a name that cannot be validated holds the renewal of `issued` up: half of the time between the planned
@@ -264,8 +277,8 @@ pub fn before_order(shard: &CertificateShard) -> Vec<QuarantinedName> {
         .collect()
 }
 
-/// The quarantine after these findings. `served`: the names of a valid certificate in use. `is_renewal`: the order is
-/// for just those.
+/// The quarantine after these findings of `trial`. `served`: the names of a valid certificate in use. `is_renewal`: the
+/// order is for just those.
 ///
 /// What is not served is left out. What is, holds a renewal up while there is time; and then only the CA's word
 /// leaves it out. Nothing changes if the CA is to be asked all the same.
@@ -275,8 +288,9 @@ pub fn after(
     findings: &[Finding],
     served: &BTreeSet<String>,
     is_renewal: bool,
-    now: Timestamp,
+    trial: &Trial,
 ) -> Vec<QuarantinedName> {
+    let now = trial.now;
     let issued = shard.status.as_ref().and_then(|status| status.issued.as_ref());
     let mut failing = failing_names(shard);
     failing.extend(findings.iter().map(|finding| finding.name.as_str()));
@@ -300,7 +314,7 @@ pub fn after(
         } else {
             continue;
         };
-        put(&mut quarantine, finding, place, now);
+        put(&mut quarantine, finding, place, trial);
     }
     if holds_up {
         // No order is made now; they come along when one is.
@@ -308,7 +322,8 @@ pub fn after(
             if entry.place == QuarantinePlace::Joining {
                 entry.place = QuarantinePlace::Passing;
                 entry.count = entry.count.saturating_add(1);
-                entry.next_try = clock::time(retry_time(now, entry.count, None, &entry.name));
+                let next = retry_time(now, entry.count, trial.not_after, &entry.name);
+                trial.mark(entry, next);
             }
         }
     }
@@ -316,27 +331,54 @@ pub fn after(
     quarantine
 }
 
-/// Writes down that a name has failed once more.
-pub fn put(quarantine: &mut Vec<QuarantinedName>, finding: &Finding, place: QuarantinePlace, now: Timestamp) {
+/// Writes down that a name has failed once more. If it was looked at before its time, because others of its shard were, only
+/// its wait begins anew.
+pub fn put(quarantine: &mut Vec<QuarantinedName>, finding: &Finding, place: QuarantinePlace, trial: &Trial) {
     let known = quarantine.iter().position(|entry| entry.name == finding.name);
     let before = known.map(|index| quarantine.swap_remove(index));
-    let count = before.as_ref().map_or(0, |entry| entry.count).saturating_add(1);
-    let weight = match finding.by {
-        FoundBy::Check => count,
-        FoundBy::Ca => count.saturating_add(AT_CA),
+    let is_early = before.as_ref().is_some_and(|entry| {
+        let is_look = (entry.found_by, finding.by) == (FoundBy::Check, FoundBy::Check);
+        is_look && trial.time_of(entry).is_some_and(|at| at > trial.now)
+    });
+    let counted = before.as_ref().filter(|entry| !trial.is_begun_anew(entry));
+    let count = counted.map_or(0, |entry| entry.count);
+    let count = count.saturating_add(u32::from(!is_early));
+    let retry = match finding.by {
+        FoundBy::Check => look_again_time(trial.now, count, trial.not_after, &finding.name),
+        FoundBy::Ca => {
+            let weight = count.saturating_add(AT_CA);
+            ask_again_time(trial.now, weight, trial.not_after, &finding.name)
+        }
     };
-    let retry = retry_time(now, weight, None, &finding.name);
-    let retry = finding.not_before.map_or(retry, |until| until.max(retry));
-    quarantine.push(QuarantinedName {
+    let mut entry = QuarantinedName {
         name: finding.name.clone(),
         place,
         found_by: finding.by,
         reason: finding.reason.clone(),
         message: shown_within(&finding.message, MESSAGE_MAX),
-        since: before.map_or_else(|| clock::time(now), |entry| entry.since),
+        since: before.map_or_else(|| clock::time(trial.now), |entry| entry.since),
         count,
-        next_try: clock::time(clock::whole_second_after(retry)),
-    });
+        next_try: clock::time(trial.now),
+        issuer_generation: None,
+        asked: None,
+    };
+    trial.mark(
+        &mut entry,
+        finding.not_before.map_or(retry, |until| until.max(retry)),
+    );
+    quarantine.push(entry);
+}
+
+/// A name could not be tried, which says nothing of it: it is tried again when the CA says, or within the hour.
+pub fn put_off(quarantine: &mut [QuarantinedName], name: &str, retry: Retry, trial: &Trial) {
+    if let Some(entry) = quarantine.iter_mut().find(|entry| entry.name == name) {
+        let usual = look_again_time(trial.now, u32::MAX, trial.not_after, name);
+        let next = match retry {
+            Retry::At(at) => at.max(retry_time(trial.now, 1, None, name)),
+            Retry::Backoff => usual,
+        };
+        trial.mark(entry, next);
+    }
 }
 
 /// A name of the quarantine can be validated again: it joins the next order, which is made at once if that is cheap,
@@ -447,11 +489,18 @@ pub fn words(entries: &[&QuarantinedName]) -> (&'static str, String) {
     } else {
         RENEWAL_HELD_UP
     };
-    let mut parts: Vec<String> = entries.iter().take(SHOWN).map(|entry| word(entry)).collect();
-    if let Some(more) = entries.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+    (reason, few(entries.iter().map(|entry| word(entry))))
+}
+
+/// What is to be said of names, of the first few alone.
+#[must_use]
+pub fn few(words: impl ExactSizeIterator<Item = String>) -> String {
+    let more = words.len().saturating_sub(SHOWN);
+    let mut parts: Vec<String> = words.take(SHOWN).collect();
+    if more > 0 {
         parts.push(format!("and {more} more"));
     }
-    (reason, shown_within(&parts.join("; "), 1024))
+    shown_within(&parts.join("; "), 1024)
 }
 
 /// What is to be said of one name.

@@ -62,20 +62,66 @@ fn failures_wait_from_a_minute_to_a_day() {
     assert!((60..=72).contains(&backoff(1, "x").as_secs()));
     assert!((120..=144).contains(&backoff(2, "x").as_secs()));
     assert!((960..=1152).contains(&backoff(5, "x").as_secs()));
-    assert_eq!(backoff(40, "x"), BACKOFF_MAX);
-    assert_eq!(backoff(u32::MAX, "x"), BACKOFF_MAX);
+    // The jitter is there at the longest wait as well, and within it.
+    for count in [12, 40, u32::MAX] {
+        let wait = backoff(count, "x");
+        assert!(wait >= BACKOFF_MAX * 5 / 6 && wait < BACKOFF_MAX, "{wait:?}");
+    }
+    assert_ne!(backoff(40, "x"), backoff(40, "y"));
     assert!((60..=72).contains(&backoff(0, "x").as_secs()));
     assert_ne!(backoff(3, "x"), backoff(3, "y"));
 }
 
 #[test]
 fn retries_come_sooner_as_the_expiry_nears() {
-    assert_eq!(retry_time(at(0), 20, None, "x"), at(DAY));
-    assert_eq!(retry_time(at(0), 20, Some(at(30 * DAY)), "x"), at(DAY));
-    assert_eq!(retry_time(at(0), 20, Some(at(DAY)), "x"), at(DAY / 10));
-    assert_eq!(retry_time(at(0), 20, Some(at(120)), "x"), at(60));
-    assert_eq!(retry_time(at(0), 20, Some(at(-1)), "x"), at(3600));
-    assert!(retry_time(at(0), 1, Some(at(-1)), "x") <= at(72));
+    let wait = |count, left: Option<i64>| retry_time(at(0), count, left.map(at), "x").as_second();
+    let within = |wait: i64, most: i64| assert!(wait >= most * 5 / 6 - 1 && wait <= most, "{wait} of {most}");
+    within(wait(20, None), DAY);
+    within(wait(20, Some(30 * DAY)), DAY);
+    within(wait(20, Some(DAY)), DAY / 10);
+    within(wait(20, Some(-1)), 3600);
+    assert!((60..=72).contains(&wait(20, Some(120))));
+    assert!((60..=72).contains(&wait(1, Some(-1))));
+    let other = retry_time(at(0), 20, Some(at(DAY)), "y").as_second();
+    assert_ne!(
+        wait(20, Some(DAY)),
+        other,
+        "what fails together does not come back together"
+    );
+}
+
+#[test]
+fn a_name_that_a_look_alone_has_refused_is_looked_at_within_the_hour() {
+    let wait = |count, left: Option<i64>| look_again_time(at(0), count, left.map(at), "x").as_second();
+    assert!((60..=72).contains(&wait(1, None)));
+    assert!((240..=288).contains(&wait(3, Some(90 * DAY))));
+    for left in [None, Some(90 * DAY), Some(-1)] {
+        assert!((3000..=3600).contains(&wait(30, left)), "{left:?}");
+    }
+    assert!((300..=360).contains(&wait(30, Some(3600))));
+}
+
+#[test]
+fn a_ca_is_asked_about_a_refused_name_ever_sooner_before_the_expiry_and_not_too_often() {
+    let end = 6 * 3600;
+    let mut now = 0;
+    let mut tries = Vec::new();
+    while now < end {
+        tries.push(end - now);
+        now = ask_again_time(at(now), 20, Some(at(end)), "x").as_second();
+    }
+    let within = |most: i64| tries.iter().filter(|left| **left <= most).count();
+    assert!(within(6 * 3600) - within(5 * 3600) <= 5, "{tries:?}");
+    assert!(within(2 * 3600) - within(3600) <= 5, "{tries:?}");
+    assert!((6..=10).contains(&within(3600)), "{tries:?}");
+    assert!(tries.last().is_some_and(|left| *left <= 120), "{tries:?}");
+    // Before there is a certificate, or long before its end, or after it, as usual.
+    for left in [None, Some(at(90 * DAY)), Some(at(-1))] {
+        assert_eq!(
+            ask_again_time(at(0), 20, left, "x"),
+            retry_time(at(0), 20, left, "x")
+        );
+    }
 }
 
 #[test]
@@ -183,8 +229,10 @@ proptest! {
     fn a_retry_is_never_sooner_than_a_minute_nor_later_than_a_day(
         count: u32, left in proptest::option::of(-10 * DAY..400 * DAY), seed in ".{0,8}",
     ) {
-        let time = retry_time(at(0), count, left.map(at), &seed);
-        prop_assert!(time >= at(60) && time <= at(DAY));
+        for again in [retry_time, look_again_time, ask_again_time] {
+            let time = again(at(0), count, left.map(at), &seed);
+            prop_assert!(time >= at(60) && time <= at(DAY));
+        }
     }
 
     #[test]

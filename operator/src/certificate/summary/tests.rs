@@ -222,6 +222,7 @@ fn a_failure_is_shown_in_its_own_words() {
         count: 1,
         retry_time: clock::time(at(200)),
         generation: None,
+        issuer_generation: None,
         profile: None,
         most_names: None,
         quota: None,
@@ -252,6 +253,8 @@ fn a_name_that_is_left_out_degrades_a_certificate_that_is_ready() {
         since: clock::time(at(50)),
         count: 1,
         next_try: clock::time(at(110)),
+        issuer_generation: None,
+        asked: None,
     }];
     let ready = IssuerState::Ready {
         server: SERVER.into(),

@@ -1,14 +1,15 @@
 use super::*;
 use crate::target::target;
 use sancho_crds::{
-    Allowed, CertificateShardSpec, CertificateShardStatus, Claim, IssuerRef, NameCap, OrderStatus,
-    PresentedRecord, RenewalInfoStatus, ShardFailure,
+    Allowed, CertificateShardSpec, CertificateShardStatus, Claim, FoundBy, IssuerRef, NameCap, OrderStatus,
+    PresentedRecord, QuarantinePlace, RenewalInfoStatus, ShardFailure,
 };
 
 use sancho_core::response::Scope;
 
 use crate::clock::time;
 use crate::quotas::to_status;
+use crate::shard::quarantine::{self, Finding, Trial};
 
 const SERVER: &str = "https://ca/dir";
 const ACCOUNT: &str = "https://ca/acct/1";
@@ -68,6 +69,7 @@ static PLAIN: IssuerTerms = IssuerTerms {
     name_caps: Vec::new(),
     allowed: None,
     issuer_domain_names: None,
+    generation: None,
 };
 
 fn around<'a>(holders: &'a BTreeSet<String>, quotas: &'a Quotas, now: i64) -> Surroundings<'a> {
@@ -344,6 +346,7 @@ fn a_failure_holds_back_only_what_failed() {
         count: 1,
         retry_time: time(at(60)),
         generation: None,
+        issuer_generation: None,
         profile: None,
         most_names: None,
         quota: None,
@@ -373,6 +376,7 @@ fn a_profile_that_is_not_offered_holds_back_only_itself() {
             count: 1,
             retry_time: time(at(60)),
             generation: None,
+            issuer_generation: None,
             profile: Some("gone".into()),
             most_names: None,
             quota: None,
@@ -414,6 +418,7 @@ fn an_edit_ends_the_wait_after_a_failure_and_not_that_for_a_quota() {
                 count: 7,
                 retry_time: time(at(60)),
                 generation,
+                issuer_generation: None,
                 profile: None,
                 most_names: None,
                 quota: None,
@@ -429,6 +434,70 @@ fn an_edit_ends_the_wait_after_a_failure_and_not_that_for_a_quota() {
     assert_eq!(failed("RateLimited", Some(1)), waits);
     // Recorded by a version that did not note it.
     assert_eq!(failed("Refused", None), waits);
+}
+
+#[test]
+fn an_edit_of_the_issuer_ends_the_wait_after_a_failure_too() {
+    let failed = |reason: &str, recorded| {
+        let shard = shard(CertificateShardStatus {
+            failure: Some(ShardFailure {
+                reason: reason.into(),
+                message: String::new(),
+                target: wanted(),
+                count: 7,
+                retry_time: time(at(60)),
+                generation: None,
+                issuer_generation: recorded,
+                profile: None,
+                most_names: None,
+                quota: None,
+            }),
+            ..Default::default()
+        });
+        let terms = IssuerTerms {
+            generation: Some(2),
+            ..IssuerTerms::default()
+        };
+        let (holders, quotas) = Default::default();
+        let around = Surroundings {
+            terms: &terms,
+            ..around(&holders, &quotas, 10)
+        };
+        need(&shard, &around)
+    };
+    let waits = Need::Nothing { until: Some(at(60)) };
+    assert_eq!(failed("Unauthorized", Some(1)), Need::Work(Priority::New));
+    assert_eq!(failed("Unauthorized", Some(2)), waits);
+    assert_eq!(failed("RateLimited", Some(1)), waits);
+    // This replica has not seen the edit yet, or the issuer has nothing to do with it.
+    assert_eq!(failed("Unauthorized", Some(3)), waits);
+    assert_eq!(failed("SecretNotOurs", None), waits);
+}
+
+#[test]
+fn names_that_are_left_out_are_tried_when_it_is_time_and_at_once_by_hand() {
+    let mut shard = shard(CertificateShardStatus::default());
+    shard.spec.dns_names.push("b.example".into());
+    let refused = Finding {
+        name: "b.example".into(),
+        by: FoundBy::Ca,
+        reason: "CAAForbids".into(),
+        message: String::new(),
+        not_before: None,
+    };
+    let mut status = CertificateShardStatus::default();
+    let trial = Trial::of(&shard, &PLAIN, at(0));
+    quarantine::put(&mut status.quarantine, &refused, QuarantinePlace::Out, &trial);
+    let next = status.quarantine[0].next_try.0;
+    shard.status = Some(status.clone());
+    status.issued = Some(issued(order_target(&shard, SERVER)));
+    shard.status = Some(status);
+    let needed =
+        |shard: &CertificateShard, now| need(shard, &around(&BTreeSet::new(), &Quotas::default(), now));
+    assert_eq!(needed(&shard, 10), Need::Nothing { until: Some(next) });
+    assert_eq!(needed(&shard, next.as_second()), Need::Work(Priority::Retry));
+    shard.spec.retry = Some("now".into());
+    assert_eq!(needed(&shard, 10), Need::Work(Priority::Retry));
 }
 
 #[test]
@@ -504,6 +573,7 @@ fn more_names_than_the_ca_takes_are_asked_for_no_more() {
             count: 1,
             retry_time: time(at(60)),
             generation: None,
+            issuer_generation: None,
             profile: None,
             most_names: Some(1),
             quota: None,
@@ -526,6 +596,7 @@ fn a_quota_that_another_was_told_of_holds_back_what_is_not_under_way() {
             count: 0,
             retry_time: time(at(60)),
             generation: None,
+            issuer_generation: None,
             profile: None,
             most_names: None,
             quota: to_status(&Scope::RegisteredDomain("a.example".into()), ACCOUNT),

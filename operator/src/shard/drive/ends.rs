@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use sancho_core::order::{Failure, OrderState, Retry, advised, reason};
+use sancho_crds::CertificateShardStatus;
 
 use super::{Driven, FinishError, ISSUED, Stop, finish};
 use crate::issuer::IssuerKey;
@@ -65,7 +66,7 @@ impl Driven<'_> {
         } else {
             failure.retry
         };
-        let mut status = finish::failed(self.recorder.shard(), &self.target, reason, &message, retry);
+        let mut status = self.failed(reason, &message, retry);
         if let Some(recorded) = status.failure.as_mut() {
             let account = self.issuer.session.kid();
             let told = failure.quota.as_ref();
@@ -140,9 +141,17 @@ impl Driven<'_> {
         self.count(ORDER_RESTARTED);
         let (shard, target) = (self.recorder.shard(), &self.target);
         finish::tell_news(self.context, shard, target, ORDER_RESTARTED, why).await;
-        let retry = Retry::Backoff;
-        let status = finish::failed(shard, target, ORDER_RESTARTED, why, retry);
+        let status = self.failed(ORDER_RESTARTED, why, Retry::Backoff);
         Ok(self.recorder.record(status).await?)
+    }
+
+    /// The shard's status once this attempt has failed, for a reason that an edit of the issuer may mend.
+    pub(super) fn failed(&self, reason: &str, message: &str, retry: Retry) -> CertificateShardStatus {
+        let mut status = finish::failed(self.recorder.shard(), &self.target, reason, message, retry);
+        if let Some(failure) = status.failure.as_mut() {
+            failure.issuer_generation = self.issuer.terms.generation;
+        }
+        status
     }
 }
 

@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use sancho_core::check;
 use sancho_core::names::Name;
-use sancho_core::order::{Failure, OrderState, Retry, Stage, reason};
-use sancho_core::response::Scope;
+use sancho_core::order::{Failure, OrderState, Retry, Stage};
 use sancho_crds::{FoundBy, QuarantinedName, ShardFailure};
 use tracing::Instrument;
 
@@ -13,7 +12,7 @@ use super::{Driven, Presented, Stop, finish, present, still_claimed};
 use crate::clock;
 use crate::routes::write::Written;
 use crate::shard::looks::{looks, route};
-use crate::shard::quarantine::{self, Finding};
+use crate::shard::quarantine::{self, Finding, Trial};
 use crate::shard::standing;
 use crate::solvers::dns01::DnsFault;
 use crate::traces::TARGET;
@@ -101,7 +100,7 @@ impl Driven<'_> {
         };
         let (shard, reason) = (self.recorder.shard(), first.reason.as_str());
         finish::tell_news(self.context, shard, &self.target, reason, &message).await;
-        let status = finish::failed(shard, &self.target, reason, &message, Retry::Backoff);
+        let status = self.failed(reason, &message, Retry::Backoff);
         self.recorder.record(status).await?;
         Ok(false)
     }
@@ -139,7 +138,7 @@ impl Driven<'_> {
                 let message = format!("{}: {}", first.name, first.message);
                 let (shard, reason) = (self.recorder.shard(), first.reason.as_str());
                 finish::tell_news(self.context, shard, &self.target, reason, &message).await;
-                let status = finish::failed(shard, &self.target, reason, &message, Retry::Backoff);
+                let status = self.failed(reason, &message, Retry::Backoff);
                 self.recorder.record(status).await?;
             }
             return Ok(None);
@@ -159,22 +158,8 @@ impl Driven<'_> {
         message: &str,
         failure: &Failure,
     ) -> Result<bool, Stop> {
-        let of_names = matches!(
-            reason,
-            reason::VALIDATION_FAILED
-                | reason::REJECTED_IDENTIFIER
-                | reason::CAA
-                | reason::NO_HTTP01
-                | reason::NO_DNS01
-                | reason::NO_DNS_PERSIST01
-                | reason::RATE_LIMITED
-        );
-        let names: Vec<String> = match &failure.quota {
-            Some(Scope::Names(names)) => names.clone(),
-            Some(Scope::Account | Scope::RegisteredDomain(_) | Scope::NameSet) => Vec::new(),
-            None => failure.names.iter().map(Name::to_string).collect(),
-        };
-        if !of_names || names.is_empty() || quarantine::is_strict(self.recorder.shard()) {
+        let names = quarantine::blamed(reason, failure);
+        if names.is_empty() || quarantine::is_strict(self.recorder.shard()) {
             return Ok(false);
         }
         let not_before = match failure.retry {
@@ -215,7 +200,8 @@ impl Driven<'_> {
             .issued
             .as_ref()
             .is_some_and(|issued| quarantine::is_wanted(shard, &self.issuer.server, &issued.target));
-        let quarantine = quarantine::after(shard, findings, &served, is_renewal, now);
+        let trial = Trial::of(shard, &self.issuer.terms, now);
+        let quarantine = quarantine::after(shard, findings, &served, is_renewal, &trial);
         if quarantine == before.quarantine || findings.is_empty() {
             return Ok(false);
         }

@@ -42,6 +42,41 @@ fn shard(quarantine: Vec<QuarantinedName>) -> CertificateShard {
     shard
 }
 
+/// An issuer that was edited so often.
+fn terms(generation: i64) -> IssuerTerms {
+    IssuerTerms {
+        generation: Some(generation),
+        ..IssuerTerms::default()
+    }
+}
+
+fn trial(shard: &CertificateShard, now: Timestamp) -> Trial {
+    Trial::of(shard, &terms(1), now)
+}
+
+fn next_try(shard: &CertificateShard) -> Option<Timestamp> {
+    super::next_try(shard, &terms(1), at(0))
+}
+
+fn after(
+    shard: &CertificateShard,
+    findings: &[Finding],
+    served: &BTreeSet<String>,
+    is_renewal: bool,
+    now: Timestamp,
+) -> Vec<QuarantinedName> {
+    super::after(shard, findings, served, is_renewal, &trial(shard, now))
+}
+
+/// Of a shard that has no certificate yet.
+fn put(quarantine: &mut Vec<QuarantinedName>, finding: &Finding, place: QuarantinePlace, now: Timestamp) {
+    let new = CertificateShard {
+        status: None,
+        ..shard(Vec::new())
+    };
+    super::put(quarantine, finding, place, &trial(&new, now));
+}
+
 fn issued_of(shard: &CertificateShard) -> IssuedStatus {
     shard.status.clone().unwrap().issued.unwrap()
 }
@@ -305,4 +340,136 @@ fn conditions_name_a_few_and_say_when_none_is_left() {
     status.quarantine.clear();
     show(&mut status, &shard, at(0));
     assert_eq!(condition(&status.conditions, "Degraded").unwrap().status, "False");
+}
+
+/// b.example, which was tried so often and is due.
+fn tried(by: FoundBy, count: u32) -> QuarantinedName {
+    QuarantinedName {
+        name: "b.example".into(),
+        place: QuarantinePlace::Served,
+        found_by: by,
+        reason: "NameNotFound".into(),
+        message: "it is not there".into(),
+        since: clock::time(at(0)),
+        count,
+        next_try: clock::time(at(0)),
+        issuer_generation: None,
+        asked: None,
+    }
+}
+
+#[test]
+fn a_name_is_tried_sooner_as_what_is_served_expires_and_looked_at_within_the_hour() {
+    let wait = |by, left: i64| {
+        let now = at(90_000 - left);
+        let mut quarantine = vec![tried(by, 20)];
+        let trial = trial(&shard(Vec::new()), now);
+        super::put(
+            &mut quarantine,
+            &finding("b.example", by),
+            QuarantinePlace::Served,
+            &trial,
+        );
+        quarantine[0].next_try.0.as_second() - now.as_second()
+    };
+    for (by, left, waits) in [
+        (FoundBy::Ca, 90_000, 7500..=9000),
+        (FoundBy::Ca, 7200, 750..=900),
+        (FoundBy::Ca, 600, 250..=300),
+        (FoundBy::Ca, -1, 3000..=3600),
+        (FoundBy::Check, 90_000, 3000..=3600),
+        (FoundBy::Check, 3600, 300..=360),
+        (FoundBy::Check, -1, 3000..=3600),
+    ] {
+        let wait = wait(by, left);
+        assert!(waits.contains(&wait), "{by:?}, {left} s before: {wait}");
+    }
+    // Without a certificate that could expire the CA is asked once a day at last.
+    let mut quarantine = vec![tried(FoundBy::Ca, 20)];
+    let refused = finding("b.example", FoundBy::Ca);
+    put(&mut quarantine, &refused, QuarantinePlace::Out, at(0));
+    let wait = quarantine[0].next_try.0.as_second();
+    assert!((72_000..=86_400).contains(&wait), "{wait}");
+}
+
+#[test]
+fn waits_begin_anew_by_hand_and_at_an_edit_of_the_issuer_and_not_when_other_names_come() {
+    let mut quarantine = vec![tried(FoundBy::Ca, 7)];
+    let refused = finding("b.example", FoundBy::Ca);
+    put(&mut quarantine, &refused, QuarantinePlace::Out, at(0));
+    assert_eq!(quarantine[0].count, 8);
+    let waits = Some(quarantine[0].next_try.0);
+    let shard = shard(quarantine);
+    let next = |shard: &CertificateShard, generation| super::next_try(shard, &terms(generation), at(5));
+    assert_eq!(next(&shard, 1), waits);
+    assert_eq!(next(&shard, 2), Some(at(5)), "the issuer was edited");
+    assert_eq!(next(&shard, 0), waits, "this replica is behind");
+    let edited = |edit: fn(&mut CertificateShardSpec)| {
+        let mut shard = shard.clone();
+        edit(&mut shard.spec);
+        shard
+    };
+    let other_names = edited(|spec| spec.dns_names.push("d.example".into()));
+    assert_eq!(next(&other_names, 1), waits);
+    for asked in [
+        edited(|spec| spec.retry = Some("now".into())),
+        edited(|spec| spec.profile = Some("classic".into())),
+        edited(|spec| spec.issuer_ref.name = "other".into()),
+    ] {
+        assert_eq!(next(&asked, 1), Some(at(5)));
+        // It is counted anew, and that is over then.
+        let mut quarantine = asked.status.clone().unwrap().quarantine;
+        let trial = trial(&asked, at(5));
+        super::put(&mut quarantine, &refused, QuarantinePlace::Out, &trial);
+        assert_eq!(quarantine[0].count, 1);
+        let next = next(&with(asked, quarantine), 1).unwrap();
+        assert!((125..=150).contains(&next.as_second()), "{next}");
+    }
+
+    // A quota is not used less for it, and what an older version has recorded waits.
+    let by_hand = |change: fn(&mut QuarantinedName)| {
+        let mut shard = edited(|spec| spec.retry = Some("now".into()));
+        change(&mut shard.status.as_mut().unwrap().quarantine[0]);
+        next(&shard, 1)
+    };
+    assert_eq!(by_hand(|entry| entry.reason = "RateLimited".into()), waits);
+    assert_eq!(by_hand(|entry| entry.place = QuarantinePlace::Passing), waits);
+    assert_eq!(by_hand(|entry| entry.asked = None), waits);
+}
+
+#[test]
+fn a_name_that_is_looked_at_along_with_others_waits_anew_and_is_not_counted() {
+    let mut quarantine = Vec::new();
+    let found = finding("b.example", FoundBy::Check);
+    for second in [0, 70] {
+        put(&mut quarantine, &found, QuarantinePlace::Out, at(second));
+    }
+    let (count, before) = (quarantine[0].count, quarantine[0].next_try.0);
+    assert_eq!(count, 2);
+    put(&mut quarantine, &found, QuarantinePlace::Out, at(75));
+    assert_eq!(quarantine[0].count, count);
+    assert!(quarantine[0].next_try.0 > before);
+    // What the CA says counts whenever it says it.
+    let refused = finding("b.example", FoundBy::Ca);
+    put(&mut quarantine, &refused, QuarantinePlace::Out, at(76));
+    assert_eq!(quarantine[0].count, count + 1);
+}
+
+#[test]
+fn a_name_that_could_not_be_asked_for_keeps_what_is_known_of_it_and_is_put_off() {
+    let put_off_at_10 = |retry| {
+        let mut quarantine = vec![tried(FoundBy::Ca, 3)];
+        let trial = trial(&shard(Vec::new()), at(10));
+        put_off(&mut quarantine, "b.example", retry, &trial);
+        let entry = quarantine.remove(0);
+        assert!(!trial.is_due(&entry));
+        assert_eq!(
+            (entry.count, entry.found_by, entry.reason.as_str()),
+            (3, FoundBy::Ca, "NameNotFound")
+        );
+        entry.next_try.0.as_second() - 10
+    };
+    assert!((3000..=3600).contains(&put_off_at_10(Retry::Backoff)));
+    assert_eq!(put_off_at_10(Retry::At(at(5010))), 5000);
+    assert!((60..=72).contains(&put_off_at_10(Retry::At(at(10)))));
 }
