@@ -1,17 +1,20 @@
 //! One bad name does not block the rest.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Api;
 use sancho_crds::{Certificate, FoundBy, QuarantinePlace, QuarantinedName, condition};
+use sancho_e2e::arrivals::RequestKind;
 use sancho_e2e::ca::PebbleOptions;
 use sancho_e2e::manifests::{certificate, cluster_issuer, names};
 use sancho_e2e::process::wait_for;
 use sancho_e2e::replica::Replica;
 use sancho_e2e::world::{CaOptions, World};
+use serde_json::json;
 
 use crate::plugin::{said, sancho};
 use crate::stories::{
@@ -175,6 +178,15 @@ async fn with_the_check_turned_off_the_ca_says_which_name_is_bad() {
     let front = world.front().unwrap();
     let mut issuer = cluster_issuer("ca", &front.directory_url(), front.ca_pem(), FAST);
     issuer["spec"]["acme"]["solvers"][0]["http01"]["selfCheck"] = "Disabled".into();
+    let asked_for: Arc<Mutex<Vec<usize>>> = Arc::default();
+    let sizes = asked_for.clone();
+    front.set_payload_faults(move |arrival, payload| {
+        if arrival.kind == RequestKind::NewOrder {
+            let names = payload["identifiers"].as_array().map_or(0, Vec::len);
+            sizes.lock().unwrap().push(names);
+        }
+        None
+    });
     world.cluster.apply_yaml(&issuer.to_string()).await.unwrap();
     apply_certificate(&world, "shop", &asked, 20).await;
     ready(&world, "shop", Duration::from_secs(90)).await;
@@ -187,6 +199,40 @@ async fn with_the_check_turned_off_the_ca_says_which_name_is_bad() {
     assert_eq!(left_out[0].reason, "ValidationFailed");
     assert_eq!(issued(&world).await.len(), 2);
     assert_eq!(orders(&world).await, 2);
+
+    // By hand the CA is asked about it alone, at once, and it joins; by itself it would have taken two minutes.
+    world.pebble().unwrap().mend_name(bad).await.unwrap();
+    let begun = Instant::now();
+    let annotate = ["annotate", "scert", "shop", "sancho.dev/retry=mended"];
+    world.cluster.kubectl(&annotate).await.unwrap();
+    let (joined, _) = degraded(&world, "shop", "False", "AllNamesPass").await;
+    assert!(begun.elapsed() < Duration::from_secs(75), "{:?}", begun.elapsed());
+    assert!(is_ready(&joined));
+    assert_eq!(issued(&world).await.len(), 3);
+    let mut asked_for = asked_for.lock().unwrap().clone();
+    // Of those that Pebble wants another nonce for there are two.
+    asked_for.dedup();
+    assert_eq!(asked_for, [3, 2, 1, 3], "names in each order");
+}
+
+#[tokio::test]
+async fn an_edit_of_the_issuer_has_the_names_that_it_left_out_tried_at_once() {
+    let world = world(1, FAST, CaOptions::default()).await;
+    let asked = names(3);
+    let front = world.front().unwrap();
+    let mut issuer = cluster_issuer("ca", &front.directory_url(), front.ca_pem(), FAST);
+    issuer["spec"]["acme"]["solvers"][0]["selector"] = json!({ "dnsNames": asked[..2] });
+    world.cluster.apply_yaml(&issuer.to_string()).await.unwrap();
+    apply_certificate(&world, "shop", &asked, 20).await;
+    ready(&world, "shop", Duration::from_secs(90)).await;
+    assert_eq!(quarantine(&world).await[0].reason, "NoSolver");
+
+    // By itself it would have been looked at after a minute.
+    let begun = Instant::now();
+    apply_issuer(&world, FAST).await;
+    degraded(&world, "shop", "False", "AllNamesPass").await;
+    assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
+    assert_eq!(issued(&world).await.len(), 3);
 }
 
 #[tokio::test]
