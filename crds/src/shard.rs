@@ -263,6 +263,12 @@ pub struct OrderStatus {
     /// The certID of the certificate that it replaces (RFC 9773 §5).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<String>,
+    /// When it was finalized, or may have been: its certificate is waited for from then on, for a day at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finalized: Option<Time>,
+    /// A hash of `spec.retry` and `spec.renew` when it was begun: with another one it is not waited for so long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<String>,
 }
 
 /// One authorization of an order.

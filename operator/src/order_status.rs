@@ -19,6 +19,8 @@ pub fn to_status(target: &str, state: &OrderState) -> OrderStatus {
         polls,
         not_before,
         replaces,
+        finalized,
+        asked,
     } = state.clone();
     OrderStatus {
         target: target.into(),
@@ -31,6 +33,8 @@ pub fn to_status(target: &str, state: &OrderState) -> OrderStatus {
         polls,
         not_before: not_before.map(clock::whole_second_after).map(clock::time),
         replaces: replaces.map(String::from),
+        finalized: finalized.map(clock::whole_second_after).map(clock::time),
+        asked,
     }
 }
 
@@ -50,6 +54,8 @@ pub fn from_status(status: &OrderStatus) -> Result<OrderState, UnknownWord> {
         polls,
         not_before,
         replaces,
+        finalized,
+        asked,
     } = status.clone();
     Ok(OrderState {
         stage: stage.parse()?,
@@ -65,6 +71,8 @@ pub fn from_status(status: &OrderStatus) -> Result<OrderState, UnknownWord> {
         not_before: not_before.map(|time| time.0),
         // One that cannot be read is left out: the order does without it.
         replaces: replaces.and_then(|text| text.parse().ok()),
+        finalized: finalized.map(|time| time.0),
+        asked,
     })
 }
 
@@ -142,6 +150,8 @@ mod tests {
             polls: 2,
             not_before: Timestamp::from_second(1_700_000_000).ok(),
             replaces: "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE".parse().ok(),
+            finalized: Timestamp::from_second(1_600_000_000).ok(),
+            asked: Some("by hand".into()),
         };
         assert_eq!(from_status(&to_status("t", &state)), Ok(state));
     }

@@ -10,6 +10,8 @@
 //!   CA has lost or ended the first ([`Step::Restart`], [`Effect::Restart`]).
 //! - The CA is told to check a challenge by DNS only once the caller has said that its record can be seen
 //!   ([`Step::Present`]). The records of an order are asked for all at once, when all its authorizations are known.
+//! - A finalized order that comes to no end is given up ([`overdue()`]): after a day, or sooner where the certificate in use
+//!   expires or the user asks for it.
 //! - What the CA refuses because of `replaces` (RFC 9773 §5) is asked for once more without it, and is no
 //!   failure.
 //! - 429, 503 and a missing answer are never failures: the state stays and waits. So are 401 and 403 to a read that
@@ -27,6 +29,7 @@ mod advice;
 mod answers;
 mod bodies;
 mod next;
+mod overdue;
 mod pace;
 mod refusal;
 mod reply;
@@ -35,6 +38,7 @@ mod step;
 
 pub use advice::advised;
 pub use next::next;
+pub use overdue::{Patience, overdue};
 pub use reply::reply;
 pub use state::{Authorization, AuthorizationState, Inconsistent, OrderState, Stage, UnknownWord};
 pub use step::{Effect, Failure, Reply, Request, Retry, Step, reason};

@@ -13,12 +13,16 @@ use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use sancho_core::challenge::ChallengeKinds;
 use sancho_core::names::Name;
-use sancho_core::order::{Effect, OrderState, Reply, Request, Stage, Step, advised, next, reason, reply};
+use sancho_core::order::{
+    Effect, OrderState, Patience, Reply, Request, Stage, Step, advised, next, overdue, reason, reply,
+};
 use sancho_core::renewal::CertId;
-use sancho_crds::{Certificate, CertificateShard, CertificateShardStatus, Claim, QuarantinedName};
+use sancho_crds::{
+    Certificate, CertificateShard, CertificateShardSpec, CertificateShardStatus, Claim, QuarantinedName,
+};
 use tracing::Instrument;
 
-use super::decide::{Need, Surroundings, is_begun_anew, is_elsewhere, is_renewal, need};
+use super::decide::{Need, Surroundings, expiry, is_begun_anew, is_elsewhere, is_renewal, need};
 use super::finish::{self, Finish, FinishError};
 use super::key;
 use super::look::look;
@@ -39,6 +43,7 @@ use crate::shard::retry::retry;
 use crate::shard::revoke::revoke;
 use crate::shard::send::{Sent, send};
 use crate::shard::sweep::sweep;
+use crate::target::digest;
 use crate::traces::{self, OrderTrace};
 
 /// A wait of at most this long is waited for in place; after a longer one the shard is taken up anew.
@@ -199,6 +204,11 @@ async fn is_settled(context: &Context, shard: &CertificateShard) -> Result<bool,
     Ok(certificate.as_ref().is_some_and(says_so))
 }
 
+/// What the user asks for by hand: another value means another attempt.
+fn asked_by_hand(spec: &CertificateShardSpec) -> String {
+    digest([&spec.retry, &spec.renew].map(|text| text.as_deref().unwrap_or_default()))
+}
+
 /// Was `one` written after `other`? Resource versions are numbers that grow, whatever the kind (KEP-5504); where they are
 /// none, nothing is known.
 fn is_newer(one: &ObjectMeta, other: &ObjectMeta) -> bool {
@@ -333,7 +343,9 @@ impl Driven<'_> {
     fn state(&self) -> Option<OrderState> {
         let status = self.recorder.status();
         let Some(recorded) = status.order.as_ref().filter(|order| order.target == self.target) else {
-            return Some(OrderState::replacing(self.replaced()));
+            let asked = Some(asked_by_hand(&self.recorder.shard().spec));
+            let replacing = OrderState::replacing(self.replaced());
+            return Some(OrderState { asked, ..replacing });
         };
         let transport = self.issuer.session.transport();
         match from_status(recorded) {
@@ -435,7 +447,7 @@ impl Driven<'_> {
         if !had_url && state.url.is_some() {
             self.ordered_at = Some(tokio::time::Instant::now());
         }
-        match effect {
+        match self.unless_overdue(&state, effect) {
             Effect::Moved => self.save_if_due(&state, request, had_url).await?,
             Effect::Again { reason, message } => {
                 tracing::info!(
@@ -485,6 +497,28 @@ impl Driven<'_> {
             }
         }
         Ok(Some(state))
+    }
+
+    /// What an answer meant, save that a certificate that does not come is not waited for without end.
+    fn unless_overdue(&self, state: &OrderState, effect: Effect) -> Effect {
+        let is_in_vain = matches!(
+            effect,
+            Effect::Moved
+                | Effect::Again {
+                    reason: reason::SERVER_ERROR,
+                    ..
+                }
+        );
+        let shard = self.recorder.shard();
+        let asked = asked_by_hand(&shard.spec);
+        let patience = Patience {
+            not_after: expiry(shard),
+            asked: Some(&asked),
+        };
+        match overdue(state, patience, Timestamp::now()) {
+            Some(failure) if is_in_vain => Effect::Failed(failure),
+            Some(_) | None => effect,
+        }
     }
 
     /// The CA's profile that a new order asks for.

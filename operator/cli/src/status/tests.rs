@@ -127,6 +127,8 @@ fn pending_order() -> OrderStatus {
         polls: 0,
         not_before: None,
         replaces: None,
+        finalized: None,
+        asked: None,
     }
 }
 

@@ -70,6 +70,7 @@ pub(super) fn order_finalized(
     now: Timestamp,
 ) -> Effect {
     state.move_to(Stage::Processing);
+    state.note_finalized(now);
     match response.json::<OrderBody>() {
         // Some CAs answer with the order as it was before: ask the order.
         Ok(body) if body.status == "ready" => {
@@ -233,6 +234,7 @@ fn take_in(
             if state.stage > Stage::Pending {
                 // What was thought to be authorized is not.
                 state.set_all(AuthorizationState::Unknown);
+                state.finalized = None;
             }
             state.move_to(Stage::Pending);
             if !state.has_work() {
@@ -249,15 +251,18 @@ fn take_in(
         "processing" => {
             state.set_all(AuthorizationState::Valid);
             state.move_to(Stage::Processing);
+            state.note_finalized(now);
             state.wait_for_progress(response.retry_after(now), now);
         }
         "valid" if state.certificate_url.is_none() => {
             state.move_to(Stage::Processing);
+            state.note_finalized(now);
             return trouble(state, response, now);
         }
         "valid" => {
             state.set_all(AuthorizationState::Valid);
             state.move_to(Stage::Valid);
+            state.note_finalized(now);
         }
         "invalid" if state.stage == Stage::Invalid => {
             return Effect::Failed(order_failure(error.as_ref(), names));
@@ -296,6 +301,11 @@ impl OrderState {
             self.polls = 0;
         }
         self.stage = stage;
+    }
+
+    /// It is finalized now, if it was not before: its certificate is waited for from then on.
+    pub(super) fn note_finalized(&mut self, now: Timestamp) {
+        self.finalized = self.finalized.or(Some(now));
     }
 
     /// The CA has given the order up: those authorizations that may say why are to be read.

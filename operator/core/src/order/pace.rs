@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::overdue::LONGEST;
 use super::state::{AuthorizationState, OrderState, Stage};
 
 /// The first wait of a short order.
@@ -30,14 +31,23 @@ impl OrderState {
         } else {
             FIRST
         };
+        let retry_after = retry_after.map(|until| self.while_waited_for(until, now));
         self.not_before = Some(retry_after.unwrap_or_else(|| after(now, first, self.polls, POLL_MAX)));
     }
 
     /// Wait after a server error or a missing answer, ever longer.
     pub(super) fn wait_out_trouble(&mut self, retry_after: Option<Timestamp>, now: Timestamp) {
         let wait = after(now, FIRST, self.polls, TROUBLE_MAX);
+        let retry_after = retry_after.map(|until| self.while_waited_for(until, now));
         self.not_before = Some(retry_after.map_or(wait, |until| until.max(wait)));
         self.polls = self.polls.saturating_add(1);
+    }
+
+    /// However long the CA says to wait, a finalized order is asked about when it is to be given up.
+    fn while_waited_for(&self, until: Timestamp, now: Timestamp) -> Timestamp {
+        let last = self.finalized.map(|since| plus(since, LONGEST));
+        last.filter(|last| *last > now)
+            .map_or(until, |last| until.min(last))
     }
 
     /// Wait after a throttle: it says nothing of the order and does not count.

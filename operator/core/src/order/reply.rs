@@ -35,7 +35,7 @@ pub fn reply(
             again(reason::NO_ANSWER, "the CA could not be reached".to_owned())
         }
         Reply::Lost => {
-            read_back(&mut state, request);
+            read_back(&mut state, request, now);
             state.wait_out_trouble(None, now);
             again(reason::NO_ANSWER, "the CA did not answer in time".to_owned())
         }
@@ -72,7 +72,7 @@ fn answered(
         200..300 => accepted(state, request, response, names, kinds, now),
         408 | 425 | 500.. => {
             // Whatever stands before the CA may have given up on a request that the CA received.
-            read_back(state, request);
+            read_back(state, request, now);
             if response.status == 500 {
                 // Some CAs fail on a `replaces` that they do not know: that must not go on for ever.
                 state.replaces = None;
@@ -154,7 +154,7 @@ fn refused(
                     .get(*index)
                     .is_some_and(|a| a.error.is_none()) =>
         {
-            read_back(state, request);
+            read_back(state, request, now);
             if let Some(authorization) = state.authorizations.get_mut(*index) {
                 authorization.note(&problem);
             }
@@ -162,7 +162,7 @@ fn refused(
         }
         // The same, or the CA is not that far yet: the order tells.
         Request::Finalize { .. } if problem.kind() == kind::ORDER_NOT_READY => {
-            read_back(state, request);
+            read_back(state, request, now);
             state.wait_out_trouble(response.retry_after(now), now);
             again(reason::REPEATED, problem.message())
         }
@@ -182,14 +182,17 @@ fn is_unexplained_denial(response: &Response, problem: &Problem) -> bool {
 /// Makes the next step a look at what came of `request`, where repeating it blindly would not do.
 /// An order that is pending does not tell which challenges were answered, so it is the
 /// authorization that is read; of finalize the order tells.
-fn read_back(state: &mut OrderState, request: &Request) {
+fn read_back(state: &mut OrderState, request: &Request, now: Timestamp) {
     match request {
         Request::AnswerChallenge { index, .. } => {
             if let Some(authorization) = state.authorizations.get_mut(*index) {
                 authorization.state = AuthorizationState::Unknown;
             }
         }
-        Request::Finalize { .. } => state.stage = Stage::Processing,
+        Request::Finalize { .. } => {
+            state.stage = Stage::Processing;
+            state.note_finalized(now);
+        }
         Request::NewOrder { .. }
         | Request::FetchAuthorization { .. }
         | Request::PollOrder { .. }

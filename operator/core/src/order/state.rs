@@ -42,6 +42,12 @@ pub struct OrderState {
     /// The certificate that the order's is to replace (RFC 9773 §5), unless the CA refuses to hear of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<CertId>,
+    /// When it was finalized first, or may have been.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finalized: Option<Timestamp>,
+    /// What the caller was asked for by hand when the order was begun, in any words; see [`super::Patience`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<String>,
 }
 
 /// The stages of an order, in the order in which it passes them.

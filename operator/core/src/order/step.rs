@@ -192,6 +192,8 @@ pub mod reason {
     pub const DURATION_REFUSED: &str = "DurationRefused";
     /// The CA gave the order up and does not say why.
     pub const ORDER_INVALID: &str = "OrderInvalid";
+    /// The CA finalized the order, and its certificate does not come.
+    pub const ORDER_OVERDUE: &str = "OrderOverdue";
     /// The CA does not offer the profile that is asked for, or not for these names.
     pub const PROFILE_NOT_OFFERED: &str = "ProfileNotOffered";
     /// A quota of the CA is used up.

@@ -4,6 +4,7 @@
 mod by_dns;
 mod conversation;
 mod hostile;
+mod overdue;
 mod refused;
 mod replaces;
 mod resumed;
