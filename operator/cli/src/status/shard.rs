@@ -71,7 +71,8 @@ fn state(
     let failed = failure.map(|failure| format!("{}: {}", failure.reason, failure.message));
     let mut wait = Vec::new();
     match stand {
-        Stand::Done | Stand::Paused => return state,
+        Stand::Done => return state,
+        Stand::Paused => wait.extend(failed),
         Stand::UnderWay => {
             wait.push(status.order.as_ref().map_or("its order is begun".into(), order));
             wait.extend(own_words(shard, status));

@@ -9,7 +9,7 @@ use sancho_crds::{
 use serde_json::json;
 
 use super::*;
-use crate::doctor::rights::Right;
+use crate::doctor::rights::{Held, Place, Right};
 use crate::doctor::text;
 use crate::status::tests::{NOW, at, certificate, issued_shard, new_shard};
 
