@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use sancho::quotas::HeldBack;
 use sancho::shard::decide::is_renewed_by_hand;
-use sancho::shard::quarantine::{held_up_until, next_try, order_names};
+use sancho::shard::quarantine::{entries, held_up_until, order_names};
 use sancho_core::order::reason;
 use sancho_crds::{CertificateShard, CertificateShardStatus, ShardFailure, condition};
 
@@ -56,7 +56,8 @@ pub fn stand(shard: &CertificateShard, told: &Told, now: Timestamp) -> Stand {
     }
     let names = order_names(shard);
     if names.is_empty() {
-        return Stand::NoName(next_try(shard));
+        let next = entries(shard).into_iter().map(|entry| entry.next_try.0).min();
+        return Stand::NoName(next);
     }
     let held_up = issued.and_then(|issued| held_up_until(shard, issued));
     if let Some(until) = held_up.filter(|until| is_ready && *until > now) {
@@ -90,6 +91,7 @@ mod tests {
         let mut shard = new_shard(name, &["told.example.com"]);
         shard.status = Some(CertificateShardStatus {
             failure: Some(ShardFailure {
+                issuer_generation: None,
                 reason: "RateLimited".into(),
                 message: "too many certificates".into(),
                 target: "t".into(),
@@ -151,6 +153,8 @@ mod tests {
     #[test]
     fn names_that_cannot_be_validated_hold_up_a_renewal_or_leave_nothing_to_order() {
         let entry = |place| QuarantinedName {
+            issuer_generation: None,
+            asked: None,
             name: "a.example".into(),
             place,
             found_by: FoundBy::Check,

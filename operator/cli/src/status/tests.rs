@@ -261,6 +261,7 @@ fn a_quota_of_another_shard_is_told_and_for_how_long() {
     let mut told = new_shard("other-0", &["www.example.com"]);
     told.status = Some(CertificateShardStatus {
         failure: Some(ShardFailure {
+            issuer_generation: None,
             reason: "RateLimited".into(),
             message: "too many certificates".into(),
             target: "t".into(),
@@ -341,6 +342,7 @@ fn a_failure_says_when_it_is_tried_again() {
     let mut shard = new_shard("shop-0", &["a.example"]);
     shard.status = Some(CertificateShardStatus {
         failure: Some(ShardFailure {
+            issuer_generation: None,
             reason: "RejectedIdentifier".into(),
             message: "not this one".into(),
             target: "t".into(),
@@ -375,6 +377,8 @@ fn a_failure_says_when_it_is_tried_again() {
 fn a_name_that_is_left_out_is_shown_with_its_reason_and_its_next_try() {
     let mut shard = issued_shard("shop-0", &["a.example", "b.example"], 90);
     shard.status.as_mut().unwrap().quarantine = vec![QuarantinedName {
+        issuer_generation: None,
+        asked: None,
         name: "b.example".into(),
         place: QuarantinePlace::Out,
         found_by: FoundBy::Check,

@@ -147,7 +147,7 @@ fn a_quota_holds_back_the_orders_that_it_counts_and_nothing_that_is_kept() {
             holding_back: &holding_back,
             ..around(&[], &shards, Some(&acme))
         };
-        let preview = preview(certificate, &around).unwrap();
+        let preview = preview(certificate, &around, NOW).unwrap();
         let held = preview.shards.into_iter().map(|shard| shard.held_back);
         held.map(|held| held.map(|held| held.words)).collect::<Vec<_>>()
     };

@@ -267,6 +267,7 @@ mod tests {
             count,
             retry_time: clock::time(Timestamp::UNIX_EPOCH),
             generation: None,
+            issuer_generation: None,
             profile: None,
             most_names: None,
             quota: None,

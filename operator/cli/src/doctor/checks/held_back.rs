@@ -54,6 +54,7 @@ fn name(shard: &CertificateShard, entry: &QuarantinedName, now: Timestamp) -> Fi
         since,
         count: _,
         next_try,
+        ..
     } = entry;
     let (namespace, certificate) = (shard.namespace().unwrap_or_default(), &shard.spec.certificate);
     let since = span::text(now.duration_since(since.0));
