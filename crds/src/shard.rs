@@ -119,6 +119,9 @@ pub struct CertificateShardSpec {
     /// Whether the Certificate has the annotation `sancho.dev/paused`: then no order is begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<bool>,
+    /// Whether the Certificate has the annotation `sancho.dev/adopt`: then a Secret that somebody else made may be taken over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopt: Option<bool>,
     /// What becomes of its Secret when it is retired or its Certificate deleted; `Retain` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_deletion_policy: Option<SecretDeletionPolicy>,

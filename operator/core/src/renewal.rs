@@ -33,6 +33,11 @@ pub const BACKOFF_EXPIRED_MAX: Duration = Duration::from_secs(60 * 60);
 /// ten thousand such names, a hundred in a shard, are three looks a second and five writes of a status a minute.
 pub const LOOK_AGAIN_MAX: Duration = Duration::from_secs(60 * 60);
 
+/// The first wait before a look at something in the cluster that stands in the way.
+pub const OBSTACLE_MIN: Duration = Duration::from_secs(15);
+/// The longest wait before such a look.
+pub const OBSTACLE_MAX: Duration = Duration::from_secs(10 * 60);
+
 /// A jitter makes a wait longer by up to this share of it.
 const BACKOFF_JITTER: f64 = 0.2;
 /// However soon the certificate in use expires, a CA is asked about a name that it has refused no more often than this,
@@ -107,17 +112,17 @@ pub fn suggested_renewal_time(
 /// long each time up to [`BACKOFF_MAX`], with up to a fifth added by a jitter that `seed` and
 /// `count` fix. The longest wait has it too.
 pub fn backoff(count: u32, seed: &str) -> Duration {
-    backoff_within(BACKOFF_MAX, count, seed)
+    backoff_within((BACKOFF_MIN, BACKOFF_MAX), count, seed)
 }
 
-/// The same up to `most`, but [`BACKOFF_MIN`] at least.
-fn backoff_within(most: Duration, count: u32, seed: &str) -> Duration {
+/// The same from `least` up to `most`, but `least` in any case.
+fn backoff_within((least, most): (Duration, Duration), count: u32, seed: &str) -> Duration {
     let doublings = count.saturating_sub(1).min(31);
-    let base = BACKOFF_MIN
+    let base = least
         .saturating_mul(1 << doublings)
         // Room for the jitter: else what has failed often would come together once more.
         .min(most.div_f64(1.0 + BACKOFF_JITTER))
-        .max(BACKOFF_MIN);
+        .max(least);
     let jitter = BACKOFF_JITTER * fraction(&["backoff", seed, &count.to_string()]);
     base.mul_f64(1.0 + jitter)
 }
@@ -127,13 +132,14 @@ fn backoff_within(most: Duration, count: u32, seed: &str) -> Duration {
 /// the latest every [`BACKOFF_EXPIRED_MAX`] once it has expired. Never sooner than [`BACKOFF_MIN`]
 /// from `now`. In whole seconds.
 pub fn retry_time(now: Timestamp, count: u32, not_after: Option<Timestamp>, seed: &str) -> Timestamp {
-    later(now, backoff_within(longest_wait(now, not_after), count, seed))
+    let most = longest_wait(now, not_after);
+    later(now, backoff_within((BACKOFF_MIN, most), count, seed))
 }
 
 /// The same for a name that a look of our own has refused: at the latest after [`LOOK_AGAIN_MAX`].
 pub fn look_again_time(now: Timestamp, count: u32, not_after: Option<Timestamp>, seed: &str) -> Timestamp {
     let most = longest_wait(now, not_after).min(LOOK_AGAIN_MAX);
-    later(now, backoff_within(most, count, seed))
+    later(now, backoff_within((BACKOFF_MIN, most), count, seed))
 }
 
 /// The same for a name that the CA has refused, which counts that by the hour: every 12 to 15 minutes at most, until half
@@ -142,7 +148,13 @@ pub fn look_again_time(now: Timestamp, count: u32, not_after: Option<Timestamp>,
 pub fn ask_again_time(now: Timestamp, count: u32, not_after: Option<Timestamp>, seed: &str) -> Timestamp {
     let half = not_after.map(|end| left(now, end) / 2).unwrap_or_default();
     let most = longest_wait(now, not_after).max(half.min(REFUSED_EVERY));
-    later(now, backoff_within(most, count, seed))
+    later(now, backoff_within((BACKOFF_MIN, most), count, seed))
+}
+
+/// When to look again at something in the cluster that stands in the way, after `count` looks in vain: nobody tells when it
+/// is gone. From [`OBSTACLE_MIN`] to [`OBSTACLE_MAX`]. In whole seconds.
+pub fn obstacle_time(now: Timestamp, count: u32, seed: &str) -> Timestamp {
+    later(now, backoff_within((OBSTACLE_MIN, OBSTACLE_MAX), count, seed))
 }
 
 fn longest_wait(now: Timestamp, not_after: Option<Timestamp>) -> Duration {

@@ -9,8 +9,9 @@ use sancho_core::plan::{Group, Plan, PlannedShard, Policy, Strategy, plan};
 use sancho_core::renewal::parse_go_duration;
 use sancho_core::secret_name::{secret_clash, secret_name};
 use sancho_crds::{
-    Allowed, Certificate, CertificateShard, CertificateShardSpec, CertificateSpec, PAUSED_ANNOTATION,
-    RENEW_ANNOTATION, RETRY_ANNOTATION, REVOKE_ANNOTATION, RevocationReason, Sharding, ShardingStrategy,
+    ADOPT_ANNOTATION, Allowed, Certificate, CertificateShard, CertificateShardSpec, CertificateSpec,
+    PAUSED_ANNOTATION, RENEW_ANNOTATION, RETRY_ANNOTATION, REVOKE_ANNOTATION, RevocationReason, Sharding,
+    ShardingStrategy,
 };
 
 use super::cap::IssuerCap;
@@ -98,7 +99,8 @@ pub(super) fn wanted(
     let renew = annotation(RENEW_ANNOTATION).map(|value| digest([value]));
     // A reason that is none is told by the summary, and is no reason not to plan.
     let revoke = annotation(REVOKE_ANNOTATION).and_then(|value| RevocationReason::parse(value).ok());
-    let paused = (annotation(PAUSED_ANNOTATION) == Some("true")).then_some(true);
+    let is_true = |key| (annotation(key) == Some("true")).then_some(true);
+    let (paused, adopt) = (is_true(PAUSED_ANNOTATION), is_true(ADOPT_ANNOTATION));
     KeyKind::of(private_key.as_ref()).map_err(|error| Refused {
         reason: "InvalidPrivateKey",
         message: format!("spec.privateKey: {error}"),
@@ -122,6 +124,7 @@ pub(super) fn wanted(
                 index,
                 renew: renew.clone(),
                 paused,
+                adopt,
                 revoke,
                 issuer_ref: issuer_ref.clone(),
                 dns_names: names.into_iter().map(String::from).collect(),

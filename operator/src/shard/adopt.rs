@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
-use sancho_crds::{ADOPT_ANNOTATION, CertificateShard};
+use sancho_crds::CertificateShard;
 
 use crate::acme::csr::ShardKey;
 use crate::acme::key_kind::KeyKind;
@@ -55,22 +55,10 @@ pub(super) async fn adopt(
     target: &str,
     now: Timestamp,
 ) -> Result<Adoption, SecretError> {
-    let namespace = shard.namespace().unwrap_or_default();
-    let certificates = context.certificates(&namespace);
-    let certificate = certificates
-        .get_metadata_opt(&shard.spec.certificate)
-        .await
-        .map_err(|error| secrets::failed(&shard.spec.secret_name, &error))?;
-    let is_asked = certificate.is_some_and(|certificate| {
-        certificate
-            .annotations()
-            .get(ADOPT_ANNOTATION)
-            .is_some_and(|v| v == "true")
-    });
-    if !is_asked {
+    if shard.spec.adopt != Some(true) {
         return Ok(Adoption::NotAsked);
     }
-    let api = context.secrets(&namespace);
+    let api = context.secrets(&shard.namespace().unwrap_or_default());
     let Some(secret) = secrets::read_any(&api, &shard.spec.secret_name).await? else {
         return Ok(Adoption::Unfit(Unfit::Empty));
     };

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use sancho_core::order::{Retry, reason};
-use sancho_core::renewal::{Suggestion, retry_time};
+use sancho_core::renewal::{Suggestion, obstacle_time, retry_time};
 use sancho_crds::{
     ADOPT_ANNOTATION, CertificateShard, CertificateShardStatus, IssuedStatus, QuarantinePlace,
     QuarantinedName, RenewalInfoStatus, ShardFailure, condition, set_condition, unset_condition,
@@ -30,8 +30,6 @@ pub const SECRET_NOT_OURS: &str = "SecretNotOurs";
 pub const SECRET_NOT_ADOPTED: &str = "SecretNotAdopted";
 /// A Secret could not be read or written.
 pub const SECRET_NOT_WRITTEN: &str = "SecretNotWritten";
-/// A Secret that is not ours is looked at again after this time: somebody may have mended it.
-const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(15);
 
 /// What to do before an order.
 pub enum Finish {
@@ -136,7 +134,7 @@ async fn foreign(
         ),
         Err(error) => return unreadable(context, shard, target, &error, now).await,
     };
-    let retry = Retry::At(now.saturating_add(LOOK_AGAIN).unwrap_or(now));
+    let retry = look_again(shard, target, reason, now);
     tell_news(context, shard, target, reason, &message).await;
     // Whatever was issued before, it is not in that Secret.
     let mut shard = shard.clone();
@@ -154,7 +152,7 @@ async fn unreadable(
     error: &SecretError,
     now: Timestamp,
 ) -> Finish {
-    let retry = Retry::At(now.saturating_add(LOOK_AGAIN).unwrap_or(now));
+    let retry = look_again(shard, target, SECRET_NOT_WRITTEN, now);
     let message = error.to_string();
     tell_news(context, shard, target, SECRET_NOT_WRITTEN, &message).await;
     Finish::Record(Box::new(failed(
@@ -164,6 +162,19 @@ async fn unreadable(
         &message,
         retry,
     )))
+}
+
+/// When a Secret that is in the way is looked at again. Somebody may have mended it, and no watch tells of a Secret that is
+/// not ours; an edit of the Certificate ends the wait.
+fn look_again(shard: &CertificateShard, target: &str, reason: &str, now: Timestamp) -> Retry {
+    let failure = shard.status.as_ref().and_then(|status| status.failure.as_ref());
+    let is_same = |failure: &&ShardFailure| {
+        failure.target == target
+            && failure.reason == reason
+            && failure.generation == shard.metadata.generation
+    };
+    let before = failure.filter(is_same).map_or(0, |failure| failure.count);
+    Retry::At(obstacle_time(now, before.saturating_add(1), &seed(shard)))
 }
 
 /// What there is to record if the shard's Secret holds the wanted certificate already: a replica ended
@@ -545,3 +556,6 @@ pub async fn tell_failure(context: &Context, shard: &CertificateShard, reason: &
         .warning(shard, reason, "Issue", message.to_owned())
         .await;
 }
+
+#[cfg(test)]
+mod tests;

@@ -125,6 +125,16 @@ fn a_ca_is_asked_about_a_refused_name_ever_sooner_before_the_expiry_and_not_too_
 }
 
 #[test]
+fn what_stands_in_the_way_is_looked_at_after_seconds_and_at_last_every_ten_minutes() {
+    let wait = |count| obstacle_time(at(0), count, "x").as_second();
+    assert!((15..=18).contains(&wait(1)));
+    assert!((30..=36).contains(&wait(2)));
+    assert!((120..=144).contains(&wait(4)));
+    assert!((500..=600).contains(&wait(7)));
+    assert!((500..=600).contains(&wait(u32::MAX)));
+}
+
+#[test]
 fn go_durations_are_read() {
     assert_eq!(seconds("720h"), 720 * 3600);
     assert_eq!(seconds("1h30m"), 5400);

@@ -217,6 +217,9 @@ fn a_renewal_by_hand_and_a_pause_stand_in_every_shard() {
     let paused = planned(PAUSED_ANNOTATION, "true");
     assert!(paused.shards.iter().all(|(_, spec)| spec.paused == Some(true)));
     assert_eq!(planned(PAUSED_ANNOTATION, "false").shards[0].1.paused, None);
+    let adopting = planned(ADOPT_ANNOTATION, "true");
+    assert!(adopting.shards.iter().all(|(_, spec)| spec.adopt == Some(true)));
+    assert_eq!(planned(ADOPT_ANNOTATION, "yes").shards[0].1.adopt, None);
 }
 
 #[test]
