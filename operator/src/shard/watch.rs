@@ -32,6 +32,9 @@ use crate::watching::Watched;
 /// A drive that ended without anything to show is looked at again after this time, unless a watch
 /// brings news before.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(2);
+/// What is due is told by the wall clock. A sleep does not notice that this is set, nor goes on while the machine is
+/// suspended: so it is never longer than this. Waking costs a look at the clock.
+const LONGEST_NAP: Duration = Duration::from_secs(60);
 /// One order of a few dozen names keeps about this many requests a second busy, its waits included.
 const RATE_PER_ORDER: f64 = 5.0;
 /// The fewest and the most orders that one replica drives at once for one CA.
@@ -61,7 +64,7 @@ pub async fn run(
     tokio::pin!(ending);
     loop {
         watch.start_drives();
-        let sleep = watch.due.next().map(|at| until(at, Timestamp::now()));
+        let sleep = watch.due.next().map(|at| nap(at, Timestamp::now()));
         tokio::select! {
             () = &mut ending => break,
             Some(event) = shards.next() => watch.shard_event(event),
@@ -433,6 +436,22 @@ impl Watch {
     }
 }
 
-fn until(at: Timestamp, now: Timestamp) -> Duration {
-    Duration::try_from(at.duration_since(now)).unwrap_or_default()
+/// How long may be slept until what is due at `at`: see [`LONGEST_NAP`].
+fn nap(at: Timestamp, now: Timestamp) -> Duration {
+    let left = Duration::try_from(at.duration_since(now)).unwrap_or_default();
+    left.min(LONGEST_NAP)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wall_clock_is_looked_at_every_minute_however_far_away_the_next_renewal_is() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let naps = [30, 59, 60, 61, 60 * 24 * 3600].map(|left| nap(at(left), at(0)).as_secs());
+        assert_eq!(naps, [30, 59, 60, 60, 60]);
+        // The clock was set, or the machine slept, while it was waited for.
+        assert_eq!(nap(at(10), at(3600)), Duration::ZERO);
+    }
 }
