@@ -123,14 +123,17 @@ pub async fn run(
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let (routes, drives_ended) = routes::Routes::new(settings.routes.clone());
     let budgets = Budgets::new(lease_client, settings.namespace.clone(), holder, metrics.clone());
+    let own_secrets = Api::namespaced(client.clone(), &settings.namespace);
+    let dns = Dns::new(
+        settings.dns01.clone(),
+        budgets.clone(),
+        proxies.clone(),
+        metrics.clone(),
+        &process,
+        own_secrets,
+    );
     let context = Context {
-        dns: Dns::new(
-            settings.dns01.clone(),
-            budgets.clone(),
-            proxies.clone(),
-            metrics.clone(),
-            &process,
-        ),
+        dns,
         budgets,
         proxies,
         issuers: Issuers::default(),

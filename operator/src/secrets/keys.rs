@@ -1,4 +1,5 @@
-//! Secrets that hold a private key alone: a shard's next one until its certificate is there, an account's.
+//! Secrets that hold a key alone: a shard's next one until its certificate is there, an account's, and the one that accounts at
+//! DNS providers are hashed with.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +12,9 @@ use sancho_crds::CertificateShard;
 use zeroize::Zeroizing;
 
 use super::{FIELD_MANAGER, KEY, SecretError, failed};
+
+/// The field of a key that is no private key of anything.
+const HASH_KEY: &str = "key";
 
 /// The name of the Secret that holds a shard's next key until its certificate is there.
 #[must_use]
@@ -42,7 +46,7 @@ pub async fn keep_next_key(
 ) -> Result<Zeroizing<String>, SecretError> {
     let name = next_key_name(shard);
     let owner = shard.controller_owner_ref(&());
-    let secret = key_secret(&name, shard.namespace(), owner, fresh);
+    let secret = key_secret(&name, shard.namespace(), owner, (KEY, fresh));
     match keep_or_create(api, &name, &secret).await? {
         None => Ok(Zeroizing::new(fresh.to_owned())),
         Some(present) => own_key(&present, shard),
@@ -53,7 +57,7 @@ pub async fn keep_next_key(
 fn own_key(present: &Secret, shard: &CertificateShard) -> Result<Zeroizing<String>, SecretError> {
     let owner = shard.controller_owner_ref(&());
     let is_ours = owner.is_some_and(|owner| present.owner_references().iter().any(|o| o.uid == owner.uid));
-    pem_key(present)
+    text(present, KEY)
         .filter(|_| is_ours)
         .ok_or_else(|| SecretError::NotOurs {
             name: present.name_any(),
@@ -83,7 +87,7 @@ pub async fn account_key(
     name: &str,
     fresh: &str,
 ) -> Result<Zeroizing<String>, SecretError> {
-    let secret = key_secret(name, None, None, fresh);
+    let secret = key_secret(name, None, None, (KEY, fresh));
     match keep_or_create(api, name, &secret).await? {
         None => Ok(Zeroizing::new(fresh.to_owned())),
         Some(present) => account_pem(&present),
@@ -103,10 +107,27 @@ pub async fn present_account_key(
 }
 
 fn account_pem(present: &Secret) -> Result<Zeroizing<String>, SecretError> {
-    pem_key(present).ok_or_else(|| SecretError::NotOurs {
+    text(present, KEY).ok_or_else(|| SecretError::NotOurs {
         name: present.name_any(),
         whose: "it has no tls.key with a PEM private key".into(),
     })
+}
+
+/// The key that something is hashed with: the one in the Secret's field `key`, else `fresh`, which is then there.
+///
+/// # Errors
+/// [`SecretError::NotOurs`] if the Secret has no such field.
+pub async fn hash_key(api: &Api<Secret>, name: &str, fresh: &str) -> Result<Zeroizing<String>, SecretError> {
+    let secret = key_secret(name, None, None, (HASH_KEY, fresh));
+    match keep_or_create(api, name, &secret).await? {
+        None => Ok(Zeroizing::new(fresh.to_owned())),
+        Some(present) => text(&present, HASH_KEY)
+            .filter(|key| !key.is_empty())
+            .ok_or_else(|| SecretError::NotOurs {
+                name: name.to_owned(),
+                whose: "it has no field key".into(),
+            }),
+    }
 }
 
 /// The Secret that is there; nothing if `secret` was created, by this call alone.
@@ -139,7 +160,12 @@ async fn keep_or_create(
     }
 }
 
-fn key_secret(name: &str, namespace: Option<String>, owner: Option<OwnerReference>, pem: &str) -> Secret {
+fn key_secret(
+    name: &str,
+    namespace: Option<String>,
+    owner: Option<OwnerReference>,
+    (field, key): (&str, &str),
+) -> Secret {
     Secret {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
@@ -148,15 +174,15 @@ fn key_secret(name: &str, namespace: Option<String>, owner: Option<OwnerReferenc
             ..Default::default()
         },
         data: Some(BTreeMap::from([(
-            KEY.into(),
-            ByteString(pem.as_bytes().to_vec()),
+            field.into(),
+            ByteString(key.as_bytes().to_vec()),
         )])),
         type_: Some("Opaque".into()),
         ..Default::default()
     }
 }
 
-fn pem_key(secret: &Secret) -> Option<Zeroizing<String>> {
-    let key = secret.data.as_ref()?.get(KEY)?;
+fn text(secret: &Secret, field: &str) -> Option<Zeroizing<String>> {
+    let key = secret.data.as_ref()?.get(field)?;
     String::from_utf8(key.0.clone()).ok().map(Zeroizing::new)
 }

@@ -160,7 +160,8 @@ pub struct Read {
 }
 
 impl Dns {
-    /// Asks DNS as `settings` have it, and providers' APIs on permits of `budgets` and through `proxies`, as `replica`.
+    /// Asks DNS as `settings` have it, and providers' APIs on permits of `budgets` and through `proxies`, as `replica`. `own`:
+    /// the Secrets of the operator's namespace.
     #[must_use]
     pub fn new(
         settings: Dns01Settings,
@@ -168,8 +169,9 @@ impl Dns {
         proxies: Proxies,
         metrics: Metrics,
         replica: &str,
+        own: Api<Secret>,
     ) -> Self {
-        let apis = Apis::new(budgets, proxies, metrics, replica, settings.elsewhere.clone());
+        let apis = Apis::new(budgets, proxies, metrics, replica, settings.elsewhere.clone(), own);
         Self {
             inner: Arc::new(Inner::new(settings)),
             apis,

@@ -1,6 +1,8 @@
 //! Records that are written by providers' APIs. These are the tests' own (see [`sancho_e2e::dns_api`]), and write to BIND,
 //! so that Pebble validates what they took.
 
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::ListParams;
 use sancho_e2e::dns_api::{
     ACCESS_KEY_ID, ACME_DNS_KEY, ACME_DNS_SUBDOMAIN, ACME_DNS_USER, Asked, CLIENT, CLIENT_SECRET,
     CLOUDFLARE_KEY, CLOUDFLARE_TOKEN, GROUP, HTTPREQ_PASSWORD, HTTPREQ_USER, PROJECT, Provider,
@@ -117,6 +119,14 @@ async fn cloudflare_gets_a_shards_records_in_one_request_for_each_zone_although_
     // Two shards in two zones: each replica finds the zones, each shard writes and removes twice; and what the killed one
     // had done is done again.
     asked(&world, Provider::Cloudflare, 40);
+    // All replicas call the account the same.
+    let leases: Api<Lease> = Api::namespaced(world.cluster.client(), NAMESPACE);
+    let leases = leases.list(&ListParams::default()).await.unwrap();
+    let names = leases.iter().map(ResourceExt::name_any);
+    let of_account: Vec<String> = names
+        .filter(|name| name.starts_with("sancho-budget-dns-cloudflare-"))
+        .collect();
+    assert_eq!(of_account.len(), 1, "{of_account:?}");
     no_log_has(&world, &[CLOUDFLARE_TOKEN]);
     judged(&world, FAST);
 }

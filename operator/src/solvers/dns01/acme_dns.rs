@@ -87,7 +87,8 @@ impl AcmeDns {
         let origin = Origin::of(&url)
             .map_err(|error| DnsFault::new(CREDENTIALS_MISSING, &format!("dns01.acmeDNS.host: {error}")))?
             .to_string();
-        let account = credentials.account(super::Provider::AcmeDns, [origin.as_str(), file.as_str()]);
+        let words = [origin.as_str(), file.as_str()];
+        let account = credentials.account(super::Provider::AcmeDns, words).await?;
         Ok(Self {
             account,
             origin,

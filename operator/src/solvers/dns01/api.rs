@@ -6,25 +6,31 @@
 //! - A request goes to the provider's own host, or to where the operator's command line has it: nothing in an issuer says
 //!   where credentials are sent.
 //! - Nothing of a header or a body stands in a log.
+//! - An account's name, which Leases, metrics and conditions show, tells nothing of its credential: it is a hash with a key that
+//!   all replicas have from a Secret, so that nobody else can try passwords by it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use aws_lc_rs::rand;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{HOST, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Method, Request};
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
 use sancho_core::response::Response;
 use sancho_core::shown::shown_within;
 use sancho_crds::ProviderName;
 use sancho_limiter::Endpoint;
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+use tokio::sync::{Mutex as AsyncMutex, OnceCell, OwnedMutexGuard};
 use tokio::time::{Instant, timeout};
 use zeroize::Zeroizing;
 
-use super::fault::{CREDENTIALS_REFUSED, DnsFault, PROVIDER_FAILS, PROVIDER_THROTTLES};
+use super::fault::{CREDENTIALS_MISSING, CREDENTIALS_REFUSED, DnsFault, PROVIDER_FAILS, PROVIDER_THROTTLES};
+use super::signing::{hex, mac};
 use crate::acme::connection::Connections;
 use crate::acme::dial::Dialer;
 use crate::acme::error::{Lost, NotSent, SendError};
@@ -34,6 +40,8 @@ use crate::budget::Budgets;
 use crate::gate::{Gate, Outcome};
 use crate::metrics::Metrics;
 use crate::proxy::Proxies;
+use crate::secrets::SecretError;
+use crate::secrets::keys::hash_key;
 use crate::target::digest;
 
 /// How long a request waits for its permit. Whoever waits holds a shard, which goes on later instead. An account's Lease
@@ -43,6 +51,8 @@ const PERMIT_WAIT: Duration = Duration::from_secs(30);
 const MOST_IDLE: usize = 2;
 /// The hosts that connections are kept to.
 const MOST_HOSTS: usize = 64;
+/// The Secret in the operator's namespace that has the key by which accounts are hashed.
+const ACCOUNT_HASHES: &str = "sancho-account-hashes";
 /// What is known of so many zones and tokens at once; it can be had again.
 const MOST_KNOWN: usize = 1000;
 
@@ -123,6 +133,9 @@ pub(super) struct Apis {
     metrics: Metrics,
     user_agent: HeaderValue,
     elsewhere: Elsewhere,
+    /// Those of the operator's own namespace.
+    secrets: Api<Secret>,
+    hash_key: OnceCell<Zeroizing<String>>,
     hosts: Mutex<HashMap<(Origin, String), Connections>>,
     known: Mutex<HashMap<Key, (Zeroizing<String>, Instant)>>,
     turns: Mutex<HashMap<Key, Turn>>,
@@ -165,6 +178,7 @@ impl Apis {
         metrics: Metrics,
         replica: &str,
         elsewhere: Elsewhere,
+        secrets: Api<Secret>,
     ) -> Arc<Self> {
         let user_agent = format!("sancho/{} ({replica})", env!("CARGO_PKG_VERSION"));
         Arc::new(Self {
@@ -173,6 +187,8 @@ impl Apis {
             metrics,
             user_agent: HeaderValue::try_from(user_agent).unwrap_or(HeaderValue::from_static("sancho")),
             elsewhere,
+            secrets,
+            hash_key: OnceCell::new(),
             hosts: Mutex::default(),
             known: Mutex::default(),
             turns: Mutex::default(),
@@ -180,23 +196,50 @@ impl Apis {
     }
 
     /// The account at `provider` that these words tell from others: the whole credential, so that nobody who lacks it uses
-    /// its budget up. Of them a hash alone is shown. Requests on behalf of `tenant` take turns with those of other tenants.
-    pub(super) fn account<'a>(
+    /// its budget up. Requests on behalf of `tenant` take turns with those of other tenants.
+    ///
+    /// # Errors
+    /// [`DnsFault`] if the key by which it is hashed cannot be had.
+    pub(super) async fn account<'a>(
         self: &Arc<Self>,
         provider: Provider,
         words: impl IntoIterator<Item = &'a str>,
         tenant: &str,
-    ) -> Account {
-        let hash: String = digest(words).chars().take(16).collect();
-        let name = format!("dns:{}:{hash}", provider.word());
+    ) -> Result<Account, DnsFault> {
+        let key = self.hash_key.get_or_try_init(|| self.read_hash_key()).await?;
+        let name = account_name(provider, words, key);
         let budget = self.budgets.of_provider(&name);
-        Account {
+        Ok(Account {
             apis: self.clone(),
             provider,
             name,
             gate: budget.gate().for_tenant(tenant),
             roots: None,
-        }
+        })
+    }
+
+    /// The key by which accounts are hashed. The first replica makes it.
+    async fn read_hash_key(&self) -> Result<Zeroizing<String>, DnsFault> {
+        let unusable = |why: &str| {
+            DnsFault::new(
+                CREDENTIALS_MISSING,
+                &format!(
+                    "Secret {ACCOUNT_HASHES} in the operator's namespace, by which accounts at DNS providers are told apart, \
+                     cannot be used: {why}"
+                ),
+            )
+        };
+        let mut bytes = Zeroizing::new([0_u8; 32]);
+        rand::fill(&mut bytes[..]).map_err(|_| unusable("the system has no random numbers"))?;
+        let fresh = Zeroizing::new(hex(&bytes[..]));
+        hash_key(&self.secrets, ACCOUNT_HASHES, &fresh)
+            .await
+            .map_err(|error| match error {
+                SecretError::NotOurs { whose, .. } => {
+                    unusable(&format!("{whose}: delete it, and a new one is made"))
+                }
+                error => unusable(&error.to_string()),
+            })
     }
 
     fn connections(&self, origin: &Origin, roots: Option<&str>) -> Result<Connections, DnsFault> {
@@ -422,6 +465,12 @@ impl Account {
             ),
         )
     }
+}
+
+/// As the budget of the account at `provider` is named that these words tell from others.
+fn account_name<'a>(provider: Provider, words: impl IntoIterator<Item = &'a str>, key: &str) -> String {
+    let hash = hex(mac(key.as_bytes(), &digest(words)).as_ref());
+    format!("dns:{}:{}", provider.word(), &hash[..16])
 }
 
 fn asks_for_a_pause(response: &Response, is_throttle: impl Fn(&Response) -> bool) -> bool {

@@ -125,7 +125,7 @@ impl AzureDns {
             .await?;
         let cloud = cloud(environment.unwrap_or_default());
         let words = [cloud.login, tenant.as_str(), client.as_str(), secret.as_str()];
-        let account = credentials.account(super::Provider::AzureDns, words);
+        let account = credentials.account(super::Provider::AzureDns, words).await?;
         Ok(Self {
             account,
             cloud,

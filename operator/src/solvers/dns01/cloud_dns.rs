@@ -105,7 +105,8 @@ impl CloudDns {
             .text(reference, "the key file of the service account", path)
             .await?;
         let service = ServiceAccount::read(&key, reference)?;
-        let account = credentials.account(super::Provider::CloudDns, [project.as_str(), key.as_str()]);
+        let words = [project.as_str(), key.as_str()];
+        let account = credentials.account(super::Provider::CloudDns, words).await?;
         Ok(Self {
             account,
             service,

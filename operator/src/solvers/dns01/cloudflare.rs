@@ -116,7 +116,8 @@ impl Cloudflare {
             }
             (None, None) => return Err(credentials.none("cloudflare.apiTokenSecretRef")),
         };
-        let account = credentials.account(super::Provider::Cloudflare, [identity.as_str()]);
+        let words = [identity.as_str()];
+        let account = credentials.account(super::Provider::Cloudflare, words).await?;
         Ok(Self { account, auth })
     }
 

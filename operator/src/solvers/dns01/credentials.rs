@@ -93,12 +93,15 @@ impl Credentials<'_> {
     }
 
     /// The account at `provider` that these words tell from others.
-    pub(super) fn account<'w>(
+    ///
+    /// # Errors
+    /// [`DnsFault`] if the key by which it is hashed cannot be had.
+    pub(super) async fn account<'w>(
         &self,
         provider: Provider,
         words: impl IntoIterator<Item = &'w str>,
-    ) -> Account {
-        self.apis.account(provider, words, self.tenant)
+    ) -> Result<Account, DnsFault> {
+        self.apis.account(provider, words, self.tenant).await
     }
 
     async fn field(

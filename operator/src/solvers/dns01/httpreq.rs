@@ -51,6 +51,7 @@ impl HttpReq {
         let words = [endpoint.as_str(), username.as_str(), password.as_str()];
         let account = credentials
             .account(super::Provider::HttpReq, words)
+            .await?
             .with_roots(roots.filter(|pem| !pem.is_empty()));
         let origin = Origin::of(&endpoint).map_err(|error| {
             DnsFault::new(

@@ -63,10 +63,12 @@ impl Other {
             );
             return Err(DnsFault::new(CREDENTIALS_MISSING, &words));
         }
+        let words = [by.id.as_str(), by.token.as_str()];
+        let account = credentials.account(Provider::Other(*name), words).await?;
         Ok(Self {
             api,
             name: name.title(),
-            account: credentials.account(Provider::Other(*name), [by.id.as_str(), by.token.as_str()]),
+            account,
             by,
         })
     }

@@ -72,7 +72,8 @@ impl Route53 {
         };
         let path = "route53.secretAccessKeySecretRef";
         let secret = credentials.text(reference, "the secret access key", path).await?;
-        let account = credentials.account(super::Provider::Route53, [id.as_str(), secret.as_str()]);
+        let words = [id.as_str(), secret.as_str()];
+        let account = credentials.account(super::Provider::Route53, words).await?;
         Ok(Self {
             account,
             key: Key { id, secret },

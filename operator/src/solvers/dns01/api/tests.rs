@@ -26,6 +26,23 @@ fn a_provider_that_asks_for_a_pause_is_reported_to_its_budget_with_how_long() {
 }
 
 #[test]
+fn an_accounts_name_takes_the_key_and_the_whole_credential() {
+    let name = |words: [&str; 2], key: &str| account_name(Provider::HttpReq, words, key);
+    let one = name(["user", "password"], "key");
+    assert_eq!(one, name(["user", "password"], "key"));
+    assert!(one.starts_with("dns:httpreq:") && one.len() == "dns:httpreq:".len() + 16);
+    for other in [
+        name(["user", "password"], "another key"),
+        name(["user", "another"], "key"),
+        name(["userpass", "word"], "key"),
+    ] {
+        assert_ne!(one, other);
+    }
+    let public = digest(["user", "password"]);
+    assert!(!one.ends_with(&public[..16]), "anybody could compute it");
+}
+
+#[test]
 fn what_stands_in_a_query_is_encoded() {
     assert_eq!(
         encoded("_acme-challenge.a.example."),
