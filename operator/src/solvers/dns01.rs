@@ -171,7 +171,14 @@ impl Dns {
         replica: &str,
         own: Api<Secret>,
     ) -> Self {
-        let apis = Apis::new(budgets, proxies, metrics, replica, settings.elsewhere.clone(), own);
+        let apis = Apis::new(
+            budgets,
+            proxies,
+            metrics,
+            replica,
+            settings.elsewhere.clone(),
+            own,
+        );
         Self {
             inner: Arc::new(Inner::new(settings)),
             apis,

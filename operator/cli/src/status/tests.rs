@@ -349,7 +349,6 @@ fn a_failure_says_when_it_is_tried_again() {
             count: 1,
             retry_time: Time(at(NOW + 300)),
             generation: None,
-            issuer_generation: None,
             profile: None,
             most_names: None,
             quota: None,
@@ -387,8 +386,6 @@ fn a_name_that_is_left_out_is_shown_with_its_reason_and_its_next_try() {
         since: Time(at(NOW - 120)),
         count: 2,
         next_try: Time(at(NOW + 60)),
-        issuer_generation: None,
-        asked: None,
     }];
     let owner = owner(&CertificateStatus::default(), "Issued", None);
     let view = shard_view(&shard, &owner, &Told::default(), at(NOW));

@@ -535,7 +535,7 @@ fn no_answer(name: &str, error: &SendError) -> String {
 pub(super) fn header(value: &str) -> Result<HeaderValue, DnsFault> {
     HeaderValue::try_from(value).map_err(|_| {
         DnsFault::new(
-            super::fault::CREDENTIALS_MISSING,
+            CREDENTIALS_MISSING,
             "a credential has characters that no HTTP header can have: see that the Secret holds it alone, on one line",
         )
     })
