@@ -3,18 +3,22 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Api, ResourceExt};
 use sancho_crds::{Certificate, IssuedStatus, condition};
+use sancho_e2e::arrivals::RequestKind;
 use sancho_e2e::ca::PebbleOptions;
 use sancho_e2e::certificates::Leaf;
+use sancho_e2e::front::Fault;
 use sancho_e2e::manifests::{certificate, names};
 use sancho_e2e::process::wait_for;
 use sancho_e2e::world::{CaOptions, World};
 
 use crate::history::History;
-use crate::stories::{FAST, apply_issuer, judged, ready, shards, world};
+use crate::stories::{FAST, apply_issuer, judged, ready, secrets, shards, world};
 
 /// Two thirds of it are a minute.
 const VALIDITY: Duration = Duration::from_secs(90);
@@ -100,12 +104,80 @@ async fn a_certificate_is_renewed_when_planned_and_is_ready_with_a_valid_pair_th
     judged(&world, FAST);
 }
 
+#[tokio::test]
+async fn a_renewal_that_the_ca_refuses_leaves_what_is_served_ready_and_is_made_once_the_ca_lets_it() {
+    let pebble = PebbleOptions {
+        validity: Duration::from_secs(300),
+        ..PebbleOptions::default()
+    };
+    let ca = CaOptions {
+        pebble,
+        ..CaOptions::default()
+    };
+    let world = world(1, FAST, ca).await;
+    apply_issuer(&world, FAST).await;
+    // Due after 50 s, and there is time for another attempt after a minute, and a third.
+    apply(&world, Some("250s")).await;
+    ready(&world, "shop", Duration::from_secs(90)).await;
+    let (first, served) = (issued(&world).await, secrets(&world).await);
+    let front = world.front().unwrap();
+    front.set_faults(|arrival| {
+        (arrival.kind == RequestKind::NewOrder).then(|| Fault::Answer {
+            status: 403,
+            headers: vec![("Content-Type".into(), "application/problem+json".into())],
+            body: serde_json::json!({
+                "type": "urn:ietf:params:acme:error:unauthorized",
+                "detail": "the customer has not paid",
+            })
+            .to_string(),
+        })
+    });
+    let certificates: Api<Certificate> = Api::namespaced(world.cluster.client(), "default");
+    let history = History::start(certificates.clone());
+    let words = "the customer has not paid (tried again at ";
+    wait_for("the refusal to be told", PATIENCE, &[], async || {
+        let renewing = renewing(&certificates).await?;
+        let told = renewing.filter(|renewing| renewing.status == "True" && renewing.message.contains(words));
+        Ok(told.map(|_| ()))
+    })
+    .await
+    .unwrap();
+    assert_eq!(secrets(&world).await, served);
+
+    front.set_faults(|_| None);
+    renewed(&world, &first).await;
+    wait_for("the renewal to be over", PATIENCE, &[], async || {
+        Ok(renewing(&certificates).await?.is_none().then_some(()))
+    })
+    .await
+    .unwrap();
+    for (at, certificate) in history.versions() {
+        let conditions = certificate.status.unwrap_or_default().conditions;
+        let ready = condition(&conditions, "Ready").unwrap();
+        assert_eq!(ready.status, "True", "at {at}: {ready:?}");
+    }
+    for shard in shards(&world).await {
+        assert_eq!(shard.status.unwrap().failure, None);
+    }
+}
+
 async fn apply(world: &World, renew_before: Option<&str>) {
     let mut manifest = certificate("shop", "ca", &names(3), 2);
     if let Some(renew_before) = renew_before {
         manifest["spec"]["renewBefore"] = renew_before.into();
     }
     world.cluster.apply_yaml(&manifest.to_string()).await.unwrap();
+}
+
+/// What the Certificate says of its renewal.
+async fn renewing(certificates: &Api<Certificate>) -> Result<Option<Condition>> {
+    let conditions = certificates
+        .get("shop")
+        .await?
+        .status
+        .unwrap_or_default()
+        .conditions;
+    Ok(condition(&conditions, "Renewing").cloned())
 }
 
 /// What is issued, by shard.

@@ -513,7 +513,7 @@ impl Driven<'_> {
         let asked = asked_by_hand(&shard.spec);
         let patience = Patience {
             not_after: expiry(shard),
-            asked: Some(&asked),
+            asked: Some(asked.as_str()),
         };
         match overdue(state, patience, Timestamp::now()) {
             Some(failure) if is_in_vain => Effect::Failed(failure),
