@@ -26,7 +26,7 @@ use anyhow::Result;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::http::request::Parts;
-use hyper::{Request, Response, StatusCode, header};
+use hyper::{Method, Request, Response, StatusCode, header};
 use sancho_crds::ProviderName;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
@@ -110,6 +110,8 @@ struct Shared {
     sessions: Mutex<HashMap<String, (Provider, u32)>>,
     /// Before the next request that deletes several records, somebody else has deleted one of them.
     is_one_gone: AtomicBool,
+    /// So much later the next change at Cloudflare is carried out.
+    delay: Mutex<Option<Duration>>,
     /// Everything is answered as a server does that fails.
     is_failing: AtomicBool,
     /// The zones that Cloudflare's token may read and not edit.
@@ -161,6 +163,7 @@ impl DnsApi {
             kept: Mutex::default(),
             sessions: Mutex::default(),
             is_one_gone: AtomicBool::new(false),
+            delay: Mutex::default(),
             is_failing: AtomicBool::new(false),
             read_only: Mutex::default(),
             pace: Mutex::default(),
@@ -237,6 +240,11 @@ impl DnsApi {
     /// Somebody else deletes one of the records that are deleted together next (Scaleway).
     pub fn lose_one(&self) {
         self.shared.is_one_gone.store(true, Ordering::Relaxed);
+    }
+
+    /// Carries the next change at Cloudflare out so much later; those that come after it meanwhile.
+    pub fn delay_next(&self, time: Duration) {
+        *lock(&self.shared.delay) = Some(time);
     }
 
     /// Whether it fails from now on, whatever it is asked.
@@ -356,6 +364,15 @@ async fn carry_through(
         (None, "/update") => Provider::AcmeDns,
         (None, _) => Provider::Route53,
     };
+    let is_change = provider == Provider::Cloudflare && head.method == Method::POST;
+    let delay = if is_change {
+        lock(&shared.delay).take()
+    } else {
+        None
+    };
+    if let Some(delay) = delay {
+        tokio::time::sleep(delay).await;
+    }
     let wait = lock(&shared.pace).refuses(Instant::now());
     let answered = match (wait, provider) {
         _ if shared.is_failing.load(Ordering::Relaxed) => Answer {

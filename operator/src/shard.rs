@@ -5,7 +5,8 @@
 //! compare-and-swap, and [`publish`] writes what was issued into its Secret. [`finish`] has the other ends of that way.
 //! `adopt` takes a Secret over that somebody else made, `key` has the key that it is for, and `look` asks the CA when
 //! to renew it. `revoke` has it revoked. `present` has TXT records written for its challenges, and [`sweep`] has them
-//! removed; `standing` looks at those that stand for good. [`reform`] gives a Secret another form without the CA.
+//! removed, as `orphans` does those that no shard lists any more; `standing` looks at those that stand for good. [`reform`]
+//! gives a Secret another form without the CA.
 
 pub mod adopt;
 pub mod decide;
@@ -14,6 +15,7 @@ pub mod finish;
 mod key;
 mod look;
 mod looks;
+mod orphans;
 mod present;
 pub mod profile;
 pub mod publish;

@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use sancho_crds::{Solver, SolverSelector};
+use sancho_crds::{Dns01, Solver, SolverSelector};
 
 /// The labels of a Certificate.
 pub type Labels = BTreeMap<String, String>;
@@ -20,12 +20,36 @@ pub type Labels = BTreeMap<String, String>;
 pub fn solver_for<'a>(solvers: &'a [Solver], name: &str, labels: &Labels) -> Option<&'a Solver> {
     let fitting = solvers.iter().enumerate().filter_map(|(number, solver)| {
         let fit = match &solver.selector {
-            Some(selector) => fit(selector, name, labels)?,
+            Some(selector) => fit(selector, name, Some(labels))?,
             None => Fit::default(),
         };
         Some(((can_validate(solver, name), fit, Reverse(number)), solver))
     });
     fitting.max_by_key(|(rank, _)| *rank).map(|(_, solver)| solver)
+}
+
+/// How a TXT record for `name` that was written once is removed: as one would be written now, else as by the other solvers with
+/// `dns01` whose selectors are for the name, whatever the labels if these do not fit, or are not known.
+#[must_use]
+pub fn remover<'a>(solvers: &'a [Solver], name: &str, labels: Option<&Labels>) -> Option<&'a Dns01> {
+    let most_specific = |labels: Option<&Labels>| {
+        let fitting = solvers.iter().enumerate().filter_map(|(number, solver)| {
+            let settings = solver.dns01.as_ref()?;
+            let fit = match &solver.selector {
+                Some(selector) => fit(selector, name, labels)?,
+                None => Fit::default(),
+            };
+            Some(((fit, Reverse(number)), settings))
+        });
+        let first = fitting.max_by_key(|(rank, _)| *rank);
+        first.map(|(_, settings)| settings)
+    };
+    let by_labels = labels.and_then(|labels| {
+        let solver = solver_for(solvers, name, labels);
+        let settings = solver.and_then(|solver| solver.dns01.as_ref());
+        settings.or_else(|| most_specific(Some(labels)))
+    });
+    by_labels.or_else(|| most_specific(None))
 }
 
 /// Can a solver of this kind validate such a name? RFC 8555 §7.1.3 has wildcards by DNS alone, RFC 8738 §4 addresses by
@@ -46,9 +70,11 @@ struct Fit {
     labels: usize,
 }
 
-fn fit(selector: &SolverSelector, name: &str, labels: &Labels) -> Option<Fit> {
-    let has = |(key, value)| labels.get(key) == Some(value);
-    if !selector.match_labels.iter().all(has) {
+/// `labels`: any, if there are none.
+fn fit(selector: &SolverSelector, name: &str, labels: Option<&Labels>) -> Option<Fit> {
+    let mut wanted = selector.match_labels.iter();
+    let has_all = labels.is_none_or(|labels| wanted.all(|(key, value)| labels.get(key) == Some(value)));
+    if !has_all {
         return None;
     }
     let is_listed = selector
@@ -160,5 +186,43 @@ mod tests {
             assert_eq!(chosen(&selectors, name), None, "{name}");
         }
         assert_eq!(chosen(&selectors, "b.a.example.org"), Some(2));
+    }
+    #[test]
+    fn a_record_is_removed_by_a_solver_with_dns_01_although_another_kind_answers_or_labels_are_gone() {
+        let by_dns = |server: &str, selector: Value| {
+            let rfc2136 = json!({ "nameserver": server });
+            json!({ "selector": selector, "dns01": { "rfc2136": rfc2136 } })
+        };
+        let solvers: Vec<Solver> = [
+            by_dns("any", json!({})),
+            by_dns("shop", json!({ "matchLabels": { "team": "shop" } })),
+            by_dns("zone", json!({ "dnsZones": ["example.org"] })),
+            json!({ "selector": { "dnsNames": ["a.example.org"] }, "http01": { "external": {} } }),
+        ]
+        .map(|value| serde_json::from_value::<Solver>(value).unwrap())
+        .into();
+        let by = |solvers: &[Solver], name: &str, labels: Option<&Labels>| {
+            let rfc2136 = remover(solvers, name, labels).and_then(|settings| settings.rfc2136.clone());
+            rfc2136.map(|rfc2136| rfc2136.nameserver)
+        };
+        let labels = Labels::from([("team".to_owned(), "shop".to_owned())]);
+        let others = Labels::new();
+        for (name, labels, server) in [
+            ("example.com", Some(&labels), "shop"),
+            ("example.com", Some(&others), "any"),
+            ("b.example.org", Some(&labels), "zone"),
+            // Others answer for it now.
+            ("a.example.org", Some(&labels), "zone"),
+            // Nobody knows the labels any more.
+            ("a.example.org", None, "zone"),
+            ("example.com", None, "shop"),
+        ] {
+            assert_eq!(by(&solvers, name, labels).as_deref(), Some(server), "{name}");
+        }
+        assert_eq!(
+            by(&solvers[1..2], "example.com", Some(&others)).as_deref(),
+            Some("shop")
+        );
+        assert_eq!(by(&solvers[2..], "example.com", None), None);
     }
 }

@@ -9,6 +9,8 @@ mod standing;
 mod webhooks;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base64::Engine;
@@ -16,8 +18,10 @@ use base64::engine::general_purpose::STANDARD;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use sancho_crds::{Certificate, CertificateShard, PresentedRecord, QuarantinedName};
+use sancho_e2e::api_proxy::ApiProxy;
 use sancho_e2e::bind::{Bind, BindOptions, KEY, KEY_NAME, THIRD};
 use sancho_e2e::ca::PebbleOptions;
+use sancho_e2e::faults::Fault;
 use sancho_e2e::manifests::{Budget, certificate, cluster_issuer};
 use sancho_e2e::process::wait_for;
 use sancho_e2e::replica::{NAMESPACE, ReplicaOptions};
@@ -403,20 +407,86 @@ async fn a_recursive_server_that_keeps_that_nothing_was_there_is_waited_for() {
     no_record_left(&world).await;
 }
 
-#[tokio::test]
-async fn records_of_a_deleted_certificate_are_removed() {
-    let world = with_silent_secondary(&[], false).await;
+/// Deletes a Certificate and all shards, as the garbage collector does.
+async fn delete(world: &World, name: &str) {
     let certificates: Api<Certificate> = Api::namespaced(world.cluster.client(), "default");
     let shards: Api<CertificateShard> = Api::namespaced(world.cluster.client(), "default");
-    certificates
-        .delete("shop", &DeleteParams::default())
-        .await
-        .unwrap();
-    // What the garbage collector does.
+    certificates.delete(name, &DeleteParams::default()).await.unwrap();
     shards
         .delete_collection(&DeleteParams::default(), &Default::default())
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn records_of_a_deleted_certificate_are_removed() {
+    let world = with_silent_secondary(&[], false).await;
+    delete(&world, "shop").await;
+    no_record_left(&world).await;
+}
+
+/// What the API server tells a watch that goes on from a version which it does not have any more.
+fn too_old() -> Fault {
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "Expired", "code": 410,
+        "message": "too old resource version",
+    });
+    Fault::Answer {
+        status: 200,
+        headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+        body: format!("{}\n", json!({ "type": "ERROR", "object": status })),
+    }
+}
+
+#[tokio::test]
+async fn records_of_a_certificate_that_was_deleted_unseen_are_removed_once_that_is_found_out() {
+    let mut world = World::start(WorldOptions {
+        ca: Some(by_bind(None)),
+        replicas: 0,
+        ..WorldOptions::default()
+    })
+    .await
+    .unwrap();
+    let proxy = ApiProxy::start(&world.cluster).await.unwrap();
+    let options = ReplicaOptions {
+        api_server: Some(proxy.api_server()),
+        ..ReplicaOptions::default()
+    };
+    world.add_replica(options).await.unwrap();
+    world.replicas[0].ready().await.unwrap();
+    world.bind().unwrap().secondary_process().stop().unwrap();
+    apply_issuer(&world, FAST).await;
+    apply_certificate(&world, "shop", &[format!("*.{SHOP}")], 20).await;
+    some_record(&world).await;
+    // By then the replica has seen its own first look, which it went on from.
+    wait_for("two looks", Duration::from_secs(60), &[], async || {
+        let shards = shards(&world).await;
+        let mut orders = shards
+            .iter()
+            .filter_map(|shard| shard.status.as_ref()?.order.as_ref());
+        Ok(orders.any(|order| order.polls >= 2).then_some(()))
+    })
+    .await
+    .unwrap();
+    proxy.watches().hold();
+    delete(&world, "shop").await;
+    let is_told = Arc::new(AtomicBool::new(false));
+    let telling = is_told.clone();
+    proxy.set_faults(move |request| {
+        let is_it = request.is_watch() && request.path.ends_with("/certificateshards");
+        is_it.then(|| {
+            telling.store(true, Ordering::Relaxed);
+            too_old()
+        })
+    });
+    proxy.watches().end();
+    wait_for("the watch to be told", Duration::from_secs(60), &[], async || {
+        Ok(is_told.load(Ordering::Relaxed).then_some(()))
+    })
+    .await
+    .unwrap();
+    proxy.set_faults(|_| None);
+    proxy.watches().release();
     no_record_left(&world).await;
 }
 

@@ -338,10 +338,13 @@ pub(super) fn solvers(context: &Context, shard: &CertificateShard) -> Vec<Solver
 
 /// The labels of the shard's Certificate, as the watch shows them.
 pub(super) fn labels(context: &Context, shard: &CertificateShard) -> Labels {
+    known_labels(context, shard).unwrap_or_default()
+}
+
+/// The same, if the watch shows such a Certificate.
+pub(super) fn known_labels(context: &Context, shard: &CertificateShard) -> Option<Labels> {
     let namespace = shard.namespace().unwrap_or_default();
     let key = ObjectRef::new(&shard.spec.certificate).within(&namespace);
-    let certificate = context.seen.certificates.get(&key);
-    certificate
-        .and_then(|certificate| certificate.metadata.labels.clone())
-        .unwrap_or_default()
+    let certificate = context.seen.certificates.get(&key)?;
+    Some(certificate.metadata.labels.clone().unwrap_or_default())
 }

@@ -3,7 +3,8 @@
 //! certain what they have to say.
 //!
 //! # Guarantees
-//! - What may stand in DNS stands in the shard's status, written there before; whoever takes the shard over knows it.
+//! - What may stand in DNS stands in the shard's status, written there before; whoever takes the shard over knows it. What was
+//!   written after somebody else took it over is removed again, unless the shard lists it.
 //! - A standing record is never written.
 //! - All of an order's records are written together, one update or request for each zone. What fails in one zone is told
 //!   of its names alone.
@@ -25,9 +26,10 @@ use sancho_crds::{CertificateShard, Dns01, FoundBy, IssuerKind, PresentedRecord,
 
 use super::drive::Stop;
 use super::finish;
-use super::looks::{labels, solvers};
+use super::looks::{known_labels, labels, solvers};
+use super::orphans::{self, Orphans};
 use super::quarantine::Finding;
-use super::record::Recorder;
+use super::record::{RecordError, Recorder};
 use super::standing::{self, dns_persist01};
 use crate::acme::session::Session;
 use crate::clock;
@@ -96,19 +98,11 @@ pub(super) async fn present(
     account: &Session,
     reread: &mut BTreeSet<String>,
 ) -> Result<Presented, Stop> {
-    let thumbprint = account.thumbprint();
     let (solvers, labels) = (
         solvers(context, recorder.shard()),
         labels(context, recorder.shard()),
     );
-    let asked: Vec<(String, String)> = state
-        .to_present()
-        .filter(|(_, authorization)| authorization.kind == ChallengeKind::Dns01)
-        .filter_map(|(_, authorization)| {
-            let token = Token::parse(authorization.token.as_deref()?).ok()?;
-            Some((authorization.name.clone()?, dns01_value(&token, &thumbprint)))
-        })
-        .collect();
+    let asked = asked(&state, &account.thumbprint());
     let standing = standing::of_order(&state, &solvers, &labels);
     let mut faults: BTreeMap<String, DnsFault> = standing::looks(context, account.kid(), &standing).await;
     let mut records = known(recorder.status().dns_records, &asked, &state, clock::now());
@@ -118,6 +112,7 @@ pub(super) async fn present(
         // Before anything is written: a crash must leave no record that nobody knows of.
         save(recorder, target, &state, &records, |_, _| ()).await?;
     }
+    let unwritten: Vec<PresentedRecord> = records.iter().filter(|record| !record.written).cloned().collect();
     write(context, recorder, (&solvers, &labels), &mut records, &mut faults).await;
     let written = records.iter().filter(|record| record.written);
     let looked_for: Vec<TxtRecord> = written.map(txt).collect();
@@ -132,35 +127,54 @@ pub(super) async fn present(
         now: clock::now(),
     };
     let (until, is_loud) = (look.now + again(state.polls), state.polls >= QUIET_LOOKS);
-    match look.verdict() {
-        Verdict::Seen => {
-            let state = state.presented();
-            save(recorder, target, &state, &records, |_, _| ()).await?;
-            Ok(Presented::Seen(state))
+    let verdict = look.verdict();
+    let state = match &verdict {
+        Verdict::Seen => state.presented(),
+        Verdict::Doubted(_) | Verdict::GivenUp(_) => state,
+        Verdict::Waits { .. } => state.unseen(until),
+    };
+    let saved = save(recorder, target, &state, &records, |status, shard| {
+        if let Verdict::Waits { reason, words } = &verdict {
+            tracing::debug!(
+                shard = full_name(shard),
+                reason,
+                words,
+                "records are not seen yet"
+            );
+            if is_loud {
+                finish::show_obstacle_anew(status, shard, reason, words);
+            }
         }
+    });
+    let saved = saved.await;
+    if matches!(saved, Err(Stop::Record(RecordError::Displaced))) {
+        // Whoever has written or deleted the shard may have taken its records away before these were written.
+        let shard = recorder.shard().clone();
+        let labels = known_labels(context, &shard);
+        orphans::begin(context, Orphans::new(shard, labels, unwritten));
+    }
+    saved?;
+    Ok(match verdict {
+        Verdict::Seen => Presented::Seen(state),
         Verdict::Doubted(names) => {
-            save(recorder, target, &state, &records, |_, _| ()).await?;
             let state = state.reread(&names);
             reread.extend(names);
-            Ok(Presented::Doubted(state))
+            Presented::Doubted(state)
         }
-        Verdict::GivenUp(findings) => {
-            save(recorder, target, &state, &records, |_, _| ()).await?;
-            Ok(Presented::Failed(state, findings))
-        }
-        Verdict::Waits { reason, words } => {
-            let shard = full_name(recorder.shard());
-            tracing::debug!(shard, reason, words, "records are not seen yet");
-            let state = state.unseen(until);
-            save(recorder, target, &state, &records, |status, shard| {
-                if is_loud {
-                    finish::show_obstacle_anew(status, shard, reason, &words);
-                }
-            })
-            .await?;
-            Ok(Presented::Waits)
-        }
-    }
+        Verdict::GivenUp(findings) => Presented::Failed(state, findings),
+        Verdict::Waits { .. } => Presented::Waits,
+    })
+}
+
+/// The names of challenges by DNS-01 that wait for their records, and what these have to hold.
+fn asked(state: &OrderState, thumbprint: &str) -> Vec<(String, String)> {
+    let waiting = state.to_present();
+    let by_dns = waiting.filter(|(_, authorization)| authorization.kind == ChallengeKind::Dns01);
+    let asked = by_dns.filter_map(|(_, authorization)| {
+        let token = Token::parse(authorization.token.as_deref()?).ok()?;
+        Some((authorization.name.clone()?, dns01_value(&token, thumbprint)))
+    });
+    asked.collect()
 }
 
 /// What one look at an order's records came to.

@@ -10,17 +10,18 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use sancho_core::order::{AuthorizationState, Stage};
 use sancho_core::renewal::retry_time;
-use sancho_crds::{CertificateShard, CertificateShardStatus, Claim, Dns01, PresentedRecord, Solver};
+use sancho_crds::{CertificateShard, CertificateShardStatus, Claim, Dns01, PresentedRecord};
 
 use super::drive::Stop;
 use super::finish;
-use super::looks::{labels, solvers};
-use super::present::{dns01, secrets, txt};
+use super::looks::{known_labels, solvers};
+use super::present::{secrets, txt};
 use super::record::Recorder;
 use crate::clock;
 use crate::context::{Context, full_name};
 use crate::found_by;
 use crate::solvers::dns01::{By, DnsFault, TxtRecord};
+use crate::solvers::{Labels, remover};
 
 /// A record that another shard needs is looked at again after this time.
 const SHARED_AGAIN: SignedDuration = SignedDuration::from_secs(30);
@@ -93,7 +94,7 @@ pub(super) async fn sweep(context: &Context, mut recorder: Recorder) -> Result<(
         let shards = context.seen.shards.find(&found_by::listing(record));
         is_shared(record, &uid, shards.iter().map(AsRef::as_ref))
     });
-    let outcome = remove(context, shard, due, false).await;
+    let outcome = remove(context, shard, due, known_labels(context, shard).as_ref()).await;
     let mut status = recorder.status();
     status.claim = None;
     for record in status
@@ -136,40 +137,19 @@ pub(super) async fn sweep(context: &Context, mut recorder: Recorder) -> Result<(
     Ok(())
 }
 
-/// Removes all records of a shard that was deleted: there is no status any more that speaks of them. Each replica that
-/// sees it does; nothing is lost by that.
-pub async fn sweep_deleted(context: Context, shard: CertificateShard) {
-    let records = shard.status.clone().unwrap_or_default().dns_records;
-    for (record, outcome) in remove(&context, &shard, records, true).await {
-        if let Err(fault) = outcome {
-            let (record, words) = (record.record, fault.words);
-            tracing::warn!(
-                shard = full_name(&shard),
-                record,
-                words,
-                "a TXT record of a deleted Certificate may have to be removed by hand"
-            );
-        }
-    }
-}
-
-/// Removes these records, by as few requests as can be. `any`: by any of the issuer's solvers, if the one for the name
-/// cannot be told any more.
-async fn remove(
+/// Removes these records, by as few requests as can be. `labels`: those of the shard's Certificate, if they are known.
+pub(super) async fn remove(
     context: &Context,
     shard: &CertificateShard,
     records: Vec<PresentedRecord>,
-    any: bool,
+    labels: Option<&Labels>,
 ) -> Vec<(PresentedRecord, Result<(), DnsFault>)> {
-    let (solvers, labels) = (solvers(context, shard), labels(context, shard));
+    let solvers = solvers(context, shard);
     let secrets = secrets(context, shard);
     let tenant = shard.namespace().unwrap_or_default();
     let mut by_way: BTreeMap<Option<&Dns01>, Vec<PresentedRecord>> = BTreeMap::new();
     for record in records {
-        let mut settings = dns01(&solvers, &record.name, &labels);
-        if any && settings.is_none() {
-            settings = first(&solvers);
-        }
+        let settings = remover(&solvers, &record.name, labels);
         by_way.entry(settings).or_default().push(record);
     }
     let mut outcomes = Vec::new();
@@ -192,21 +172,6 @@ async fn remove(
         outcomes.extend(records.into_iter().zip(came));
     }
     outcomes
-}
-
-fn first(solvers: &[Solver]) -> Option<&Dns01> {
-    solvers.iter().find_map(|solver| solver.dns01.as_ref())
-}
-
-/// Begins the removal of a deleted shard's records, if it has any.
-pub fn begin_deleted(context: &Context, shard: CertificateShard) {
-    let has_records = shard
-        .status
-        .as_ref()
-        .is_some_and(|status| !status.dns_records.is_empty());
-    if has_records && shard.uid().is_some() {
-        tokio::spawn(sweep_deleted(context.clone(), shard));
-    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,9 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use super::decide::{Need, Surroundings, cost, expiry, need};
 use super::drive::{SeenSecret, Stop, drive};
-use super::{reform, sweep};
+use super::looks::known_labels;
+use super::orphans::{self, Remembered};
+use super::reform;
 use crate::certificate::CertificateKey;
 use crate::clock;
 use crate::context::Context;
@@ -60,6 +62,7 @@ pub async fn run(
         driven: HashMap::new(),
         claimed: HashSet::new(),
         quotas_are_news: false,
+        remembered: Remembered::default(),
     };
     tokio::pin!(ending);
     loop {
@@ -97,6 +100,8 @@ struct Watch {
     claimed: HashSet<ShardKey>,
     /// A listing has shown quotas that were not known.
     quotas_are_news: bool,
+    /// What shards leave in DNS if they go away unseen.
+    remembered: Remembered,
 }
 
 impl Watch {
@@ -118,11 +123,14 @@ impl Watch {
                 self.due.remove(&key);
                 self.claimed.remove(&key);
                 self.context.challenges.remove(&shard.uid().unwrap_or_default());
-                sweep::begin_deleted(&self.context, shard);
                 for budget in self.context.budgets.all() {
                     if budget.queue().remove(&key) {
                         budget.queue_changed();
                     }
+                }
+                let labels = known_labels(&self.context, &shard);
+                if let Some(orphans) = self.remembered.delete(shard, labels) {
+                    orphans::begin(&self.context, orphans);
                 }
             }
             Event::Init => {}
@@ -138,6 +146,10 @@ impl Watch {
     fn seen(&mut self, shard: &CertificateShard) {
         self.tell_planner(shard);
         self.quotas_are_news |= self.context.quotas.note(shard);
+        let labels = || known_labels(&self.context, shard);
+        if let Some(orphans) = self.remembered.note(shard, labels) {
+            orphans::begin(&self.context, orphans);
+        }
         self.tell_reformer(shard);
         self.look(shard);
     }
@@ -171,6 +183,9 @@ impl Watch {
             self.context.challenges.retain(|uid| uids.contains(uid));
         }
         self.context.quotas.retain(|key| keys.contains(key));
+        for orphans in self.remembered.delete_others(&keys) {
+            orphans::begin(&self.context, orphans);
+        }
         for budget in self.context.budgets.all() {
             if budget.queue().retain(|key| keys.contains(key)) {
                 budget.queue_changed();

@@ -387,6 +387,62 @@ async fn a_zone_that_can_be_written_no_more_keeps_its_own_records_and_no_others(
     no_record_left_within(&world, Duration::from_secs(240)).await;
 }
 
+/// Cloudflare's part in a world whose order waits with its record in DNS until BIND's secondary goes on.
+async fn waiting(world: &World) {
+    apply_key(world, "token", CLOUDFLARE_TOKEN).await;
+    apply_ca(world, FAST, cloudflare("token")).await;
+    world.bind().unwrap().secondary_process().stop().unwrap();
+    apply_certificate(world, "shop", &[format!("*.{SHOP}")], 20).await;
+}
+
+#[tokio::test]
+async fn records_of_a_deleted_certificate_are_removed_once_the_provider_answers_again() {
+    let world = world(1, FAST, by_api()).await;
+    let api = world.dns_api().unwrap();
+    waiting(&world).await;
+    some_record(&world).await;
+    api.fail(true);
+    let before = api.asked().len();
+    delete(&world, "shop").await;
+    wait_for("a try in vain", Duration::from_secs(60), &[], async || {
+        let asked = api.asked();
+        let mut since = asked[before..].iter();
+        Ok(since.any(|one| one.status == 500).then_some(()))
+    })
+    .await
+    .unwrap();
+    assert_eq!(world.bind().unwrap().texts().await.unwrap().len(), 1);
+    api.fail(false);
+    no_record_left(&world).await;
+}
+
+#[tokio::test]
+async fn a_record_that_is_written_after_its_shard_was_deleted_is_removed() {
+    let world = world(1, FAST, by_api()).await;
+    let api = world.dns_api().unwrap();
+    api.delay_next(Duration::from_secs(10));
+    waiting(&world).await;
+    wait_for("a recorded record", Duration::from_secs(90), &[], async || {
+        Ok((!recorded(&world).await.is_empty()).then_some(()))
+    })
+    .await
+    .unwrap();
+    delete(&world, "shop").await;
+    let is_change = |one: &Asked| one.what.starts_with("POST ");
+    wait_for("the write", Duration::from_secs(60), &[], async || {
+        Ok(api.asked().iter().any(is_change).then_some(()))
+    })
+    .await
+    .unwrap();
+    no_record_left(&world).await;
+    let asked = api.asked();
+    let written = asked.iter().position(is_change).unwrap();
+    // What the shard listed was looked for before it was there.
+    let is_look = |one: &Asked| one.what.ends_with("/dns_records");
+    assert!(asked[..written].iter().any(is_look), "{asked:#?}");
+    assert_eq!(asked.iter().filter(|one| is_change(one)).count(), 2, "{asked:#?}");
+}
+
 #[tokio::test]
 async fn what_a_provider_refuses_is_told_with_its_mend_before_the_ca_is_asked() {
     let mut options = by_api();

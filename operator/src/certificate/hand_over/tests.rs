@@ -229,8 +229,9 @@ fn a_certificate_over_the_cap_is_kept_until_its_renewal() {
         has_secret,
         ..look(std::slice::from_ref(&keeper), &[])
     };
-    assert_eq!(one(RENEWAL - 1, true).at(&plan), keeping);
-    assert_eq!(one(RENEWAL, true).at(&plan), given_up);
+    let renewal = renewal_of_issued(&keeper, valid(&keeper, at(100)).unwrap());
+    assert_eq!(one(renewal.as_second() - 1, true).at(&plan), keeping);
+    assert_eq!(one(renewal.as_second() + 1, true).at(&plan), given_up);
     assert_eq!(one(100, false).at(&plan), given_up);
     let mut by_hand = keeper.clone();
     by_hand.spec.renew = Some("now".into());
@@ -243,8 +244,9 @@ fn a_certificate_over_the_cap_is_kept_until_its_renewal() {
         ..look(std::slice::from_ref(&by_hand), &[])
     };
     assert_eq!(look_by_hand.at(&renewed), given_up);
-    assert_eq!(next_look(&[&keeper], at(100)), Some(Duration::from_secs(500)));
-    assert_eq!(next_look(&[&keeper], at(RENEWAL)), None);
+    let left = Duration::try_from(renewal.duration_since(at(100))).unwrap();
+    assert_eq!(next_look(&[&keeper], at(100)), Some(left));
+    assert_eq!(next_look(&[&keeper], renewal), None);
 
     // Another issuer is asked once others have what is kept: no order over the cap is begun before.
     let elsewhere = [spec(0, &["a"], &[]), spec(1, &["b"], &[])].map(|spec| CertificateShardSpec {
