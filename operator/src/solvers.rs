@@ -187,6 +187,7 @@ mod tests {
         }
         assert_eq!(chosen(&selectors, "b.a.example.org"), Some(2));
     }
+
     #[test]
     fn a_record_is_removed_by_a_solver_with_dns_01_although_another_kind_answers_or_labels_are_gone() {
         let by_dns = |server: &str, selector: Value| {

@@ -332,6 +332,7 @@ fn known(
             record.since = clock::time(now);
             // Who was to remove it may have done so and not answered.
             record.written &= record.failures.is_none();
+            (record.failures, record.next_try) = (None, None);
         }
     }
     records

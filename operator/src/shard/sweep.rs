@@ -3,11 +3,15 @@
 //!
 //! # Guarantees
 //! - What another shard is seen to need stays, and is looked at again: whoever is the last removes it.
+//! - What cannot be removed is tried again for as long as a solver is left that may have written it.
+//!
+//! # Caveats
+//! - It is removed as the issuer's solvers have it now: one that writes elsewhere by then finds nothing to remove.
 
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 use sancho_core::order::{AuthorizationState, Stage};
 use sancho_core::renewal::retry_time;
 use sancho_crds::{CertificateShard, CertificateShardStatus, Claim, Dns01, PresentedRecord};
@@ -27,6 +31,10 @@ use crate::solvers::{Labels, remover};
 const SHARED_AGAIN: SignedDuration = SignedDuration::from_secs(30);
 /// A record could not be removed.
 const RECORD_NOT_REMOVED: &str = "DNSRecordNotRemoved";
+/// A record is given up, and stays in DNS.
+const RECORD_LEFT: &str = "DNSRecordLeft";
+/// A record that no solver is for is given up after so many tries, half an hour after the first.
+const MOST_WITHOUT_SOLVER: u32 = 6;
 
 /// When a record that no order needs is to be removed, if there is one.
 #[must_use]
@@ -104,37 +112,82 @@ pub(super) async fn sweep(context: &Context, mut recorder: Recorder) -> Result<(
     {
         record.next_try = now.checked_add(SHARED_AGAIN).ok().map(clock::time);
     }
-    // What went wrong, each once, and one of the records.
-    let mut told: BTreeMap<String, String> = BTreeMap::new();
-    for (record, outcome) in outcome {
-        let is_it = |other: &PresentedRecord| (&other.name, &other.value) == (&record.name, &record.value);
-        match outcome {
-            Ok(()) => status.dns_records.retain(|other| !is_it(other)),
-            Err(fault) => {
-                for other in status.dns_records.iter_mut().filter(|other| is_it(other)) {
-                    let failures = other.failures.unwrap_or_default().saturating_add(1);
-                    let at = retry_time(now, failures, None, &record.value);
-                    if failures == 1 {
-                        told.insert(fault.words.clone(), record.record.clone());
-                    }
-                    other.failures = Some(failures);
-                    other.next_try = Some(clock::time(at));
-                }
-            }
-        }
-    }
+    let Told { failed, left } = note(&mut status, outcome, now);
     recorder.record(status).await?;
-    if !told.is_empty() {
-        let words = told
+    let shard = recorder.shard();
+    if !failed.is_empty() {
+        let words = failed
             .iter()
             .map(|(words, record)| format!("the TXT record {record}: {words}"));
         let words = words.collect::<Vec<_>>().join("; ");
-        let shard = recorder.shard();
         tracing::warn!(shard = full_name(shard), words, "a TXT record is not removed yet");
         let words = format!("{words} (tried again)");
         finish::tell_failure(context, shard, RECORD_NOT_REMOVED, &words).await;
     }
+    for PresentedRecord {
+        name,
+        record,
+        value,
+        zone,
+        ..
+    } in left
+    {
+        tracing::warn!(
+            shard = full_name(shard),
+            record,
+            value,
+            zone,
+            "a TXT record has to be removed by hand: no solver with dns01 is for its name any more"
+        );
+        let words = format!(
+            "the TXT record {record} \"{value}\" stays in the zone {zone}, since no solver with dns01 is for {name} any \
+             more: remove it by hand"
+        );
+        // Each has an event of its own.
+        let about = shard.object_ref(&());
+        context.events.once(&about, RECORD_LEFT, "Issue", words).await;
+    }
     Ok(())
+}
+
+/// What there is to be told of removals.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Told {
+    /// What went wrong and did not before, each once, and one of the records.
+    failed: BTreeMap<String, String>,
+    /// The records that are given up.
+    left: Vec<PresentedRecord>,
+}
+
+/// Takes down what came of removals.
+fn note(
+    status: &mut CertificateShardStatus,
+    outcomes: Vec<(PresentedRecord, Result<(), DnsFault>)>,
+    now: Timestamp,
+) -> Told {
+    let mut told = Told::default();
+    for (record, outcome) in outcomes {
+        let is_it = |other: &PresentedRecord| (&other.name, &other.value) == (&record.name, &record.value);
+        let failures = record.failures.unwrap_or_default().saturating_add(1);
+        match outcome {
+            Ok(()) => status.dns_records.retain(|other| !is_it(other)),
+            Err(fault) if fault.is_without_solver() && failures >= MOST_WITHOUT_SOLVER => {
+                status.dns_records.retain(|other| !is_it(other));
+                told.left.push(record);
+            }
+            Err(fault) => {
+                let at = clock::time(retry_time(now, failures, None, &record.value));
+                for other in status.dns_records.iter_mut().filter(|other| is_it(other)) {
+                    other.failures = Some(failures);
+                    other.next_try = Some(at.clone());
+                }
+                if failures == 1 {
+                    told.failed.insert(fault.words, record.record);
+                }
+            }
+        }
+    }
+    told
 }
 
 /// Removes these records, by as few requests as can be. `labels`: those of the shard's Certificate, if they are known.
@@ -230,6 +283,7 @@ mod tests {
         assert_eq!(due(&shard(Value::Null)), Some(Timestamp::MIN));
         assert_eq!(due(&shard(order("Pending", ["Pending", "Pending"]))), None);
     }
+
     #[test]
     fn a_value_that_another_shard_needs_as_well_is_left_to_it() {
         let of = |uid: &str, order: Value| {
@@ -266,5 +320,46 @@ mod tests {
                 .iter()
                 .all(|record| keys.contains(&found_by::listing(record)))
         );
+    }
+
+    #[test]
+    fn a_record_that_no_solver_is_for_is_given_up_after_half_an_hour_and_another_never() {
+        let shard = shard(Value::Null);
+        let mut status = shard.status.unwrap();
+        let no_solver = |record: &PresentedRecord| DnsFault::no_solver(&record.name);
+        let fails = |_: &PresentedRecord| DnsFault {
+            reason: "DNSUpdateRefused",
+            words: "it is refused".into(),
+            is_about_names: false,
+        };
+        let begin = Timestamp::UNIX_EPOCH;
+        let mut now = begin;
+        for tries in 1..=MOST_WITHOUT_SOLVER {
+            let [one, other] = &status.dns_records[..] else {
+                panic!("{:?}", status.dns_records)
+            };
+            let outcomes = vec![
+                (one.clone(), Err(no_solver(one))),
+                (other.clone(), Err(fails(other))),
+            ];
+            let given_up = one.clone();
+            let told = note(&mut status, outcomes, now);
+            assert_eq!(told.failed.len(), if tries == 1 { 2 } else { 0 });
+            if tries == MOST_WITHOUT_SOLVER {
+                assert_eq!(told.left, [given_up]);
+                break;
+            }
+            assert!(told.left.is_empty());
+            now = status.dns_records[0].next_try.as_ref().unwrap().0;
+        }
+        let [other] = &status.dns_records[..] else {
+            panic!("{:?}", status.dns_records)
+        };
+        assert_eq!(other.failures, Some(MOST_WITHOUT_SOLVER));
+        let minutes = now.duration_since(begin).as_secs() / 60;
+        assert!((31..=38).contains(&minutes), "{minutes} min");
+        let gone = vec![(other.clone(), Ok(()))];
+        assert_eq!(note(&mut status, gone, now), Told::default());
+        assert!(status.dns_records.is_empty());
     }
 }

@@ -143,6 +143,12 @@ impl DnsFault {
         .contains(&reason)
     }
 
+    /// Nothing says how the record is written, or was.
+    #[must_use]
+    pub fn is_without_solver(&self) -> bool {
+        self.reason == NO_SOLVER
+    }
+
     /// It says something of how fast a provider may be asked, and nothing of any name.
     #[must_use]
     pub fn is_of_pace(&self) -> bool {
