@@ -9,15 +9,18 @@ mod standing;
 mod webhooks;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::events::v1::Event;
 use kube::api::{DeleteParams, Patch, PatchParams};
-use kube::{Api, ResourceExt};
-use sancho_crds::{Certificate, CertificateShard, PresentedRecord, QuarantinedName};
+use kube::{Api, Resource, ResourceExt};
+use sancho_crds::{Certificate, CertificateShard, ClusterIssuer, Issuer, PresentedRecord, QuarantinedName};
 use sancho_e2e::api_proxy::ApiProxy;
 use sancho_e2e::bind::{Bind, BindOptions, KEY, KEY_NAME, THIRD};
 use sancho_e2e::ca::PebbleOptions;
@@ -26,6 +29,8 @@ use sancho_e2e::manifests::{Budget, certificate, cluster_issuer};
 use sancho_e2e::process::wait_for;
 use sancho_e2e::replica::{NAMESPACE, ReplicaOptions};
 use sancho_e2e::world::{CaOptions, World, WorldOptions};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::history::History;
@@ -113,19 +118,43 @@ async fn traced(replicas: usize, budget: Budget, ca: CaOptions) -> World {
     world_of(replicas, replica, budget, ca).await
 }
 
-/// No log of a replica has one of these, be it as it is or in base64.
-fn no_log_has(world: &World, secrets: &[&str]) {
-    for replica in &world.replicas {
+/// Neither a log of a replica nor what the API server shows of Sancho's objects and events has one of these, be it as it is
+/// or in base64.
+async fn shown_nowhere(world: &World, secrets: &[&str]) {
+    let logs = world.replicas.iter().map(|replica| {
         let log = replica.process().log_tail(usize::MAX);
+        (format!("the log of {}", replica.name()), log)
+    });
+    let mut shown: Vec<(String, String)> = logs.collect();
+    shown.push(all::<Certificate>(world).await);
+    shown.push(all::<CertificateShard>(world).await);
+    shown.push(all::<ClusterIssuer>(world).await);
+    shown.push(all::<Issuer>(world).await);
+    shown.push(all::<Event>(world).await);
+    shown.push(all::<Lease>(world).await);
+    for (place, text) in &shown {
         for secret in secrets {
-            assert!(!log.contains(secret), "a credential stands in the log");
             let encoded = STANDARD.encode(secret);
-            assert!(
-                !log.contains(encoded.trim_end_matches('=')),
-                "a credential stands in the log in base64"
-            );
+            // As JSON has it, and trace logs.
+            let escaped = json!(secret).to_string();
+            for form in [*secret, escaped.trim_matches('"'), encoded.trim_end_matches('=')] {
+                assert!(!text.contains(form), "a credential stands in {place}");
+            }
         }
     }
+}
+
+/// What there is of a kind.
+async fn all<K>(world: &World) -> (String, String)
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
+{
+    let api: Api<K> = Api::all(world.cluster.client());
+    let objects = wait_for("a list", Duration::from_secs(30), &[], async || {
+        Ok(Some(api.list(&Default::default()).await?.items))
+    });
+    let text = serde_json::to_string(&objects.await.unwrap()).unwrap();
+    (format!("the objects of kind {}", K::kind(&())), text)
 }
 
 /// Waits until BIND has a TXT record of Sancho's.

@@ -142,7 +142,7 @@ async fn each_mistake_is_told_with_its_mend_before_the_ca_is_asked() {
     retry_now(&world, "own").await;
     ready(&world, "own", Duration::from_secs(180)).await;
     no_record_left(&world).await;
-    no_log_has(&world, &[KEY, "d3Jvbmc="]);
+    shown_nowhere(&world, &[KEY, "d3Jvbmc="]).await;
 }
 
 #[tokio::test]

@@ -93,7 +93,7 @@ async fn providers_by_one_form_write_under_the_same_names_at_once_and_keep_each_
     assert!(!sessions.is_empty());
     let all = tokens.iter().chain(&pairs).chain(&sessions).map(String::as_str);
     let secrets: Vec<&str> = all.chain(["wrong-but-secret"]).collect();
-    no_log_has(&world, &secrets);
+    shown_nowhere(&world, &secrets).await;
 }
 
 /// Those that take all values of a change by one request.

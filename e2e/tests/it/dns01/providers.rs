@@ -92,7 +92,7 @@ fn asked(world: &World, provider: Provider, most: usize) -> Vec<Asked> {
 
 #[tokio::test]
 async fn cloudflare_gets_a_shards_records_in_one_request_for_each_zone_although_a_replica_is_killed() {
-    let world = world(3, FAST, by_api()).await;
+    let world = traced(3, FAST, by_api()).await;
     world.dns_api().unwrap().limit(4.0, 60);
     apply_key(&world, "token", CLOUDFLARE_TOKEN).await;
     apply_ca(&world, FAST, cloudflare("token")).await;
@@ -127,13 +127,13 @@ async fn cloudflare_gets_a_shards_records_in_one_request_for_each_zone_although_
         .filter(|name| name.starts_with("sancho-budget-dns-cloudflare-"))
         .collect();
     assert_eq!(of_account.len(), 1, "{of_account:?}");
-    no_log_has(&world, &[CLOUDFLARE_TOKEN]);
+    shown_nowhere(&world, &[CLOUDFLARE_TOKEN]).await;
     judged(&world, FAST);
 }
 
 #[tokio::test]
 async fn route_53_keeps_every_value_under_one_name_when_several_certificates_and_replicas_write_it() {
-    let world = world(3, FAST, by_api()).await;
+    let world = traced(3, FAST, by_api()).await;
     // What it publishes; arrivals are never quite even.
     world.dns_api().unwrap().limit(5.0, 1);
     apply_key(&world, "key", SECRET_ACCESS_KEY).await;
@@ -151,7 +151,7 @@ async fn route_53_keeps_every_value_under_one_name_when_several_certificates_and
     assert_eq!(orders(&world).await, 4, "an order failed and was made again");
     no_record_left(&world).await;
     asked(&world, Provider::Route53, 120);
-    no_log_has(&world, &[SECRET_ACCESS_KEY]);
+    shown_nowhere(&world, &[SECRET_ACCESS_KEY]).await;
     judged(&world, FAST);
 }
 
@@ -236,7 +236,7 @@ _acme-challenge.www CNAME {ACME_DNS_SUBDOMAIN}.{SHOP}."
     ];
     let sessions = sessions.iter().map(String::as_str);
     let secrets: Vec<&str> = secrets.into_iter().chain(sessions).collect();
-    no_log_has(&world, &secrets);
+    shown_nowhere(&world, &secrets).await;
     judged(&world, FAST);
 }
 
@@ -447,7 +447,7 @@ async fn a_record_that_is_written_after_its_shard_was_deleted_is_removed() {
 async fn what_a_provider_refuses_is_told_with_its_mend_before_the_ca_is_asked() {
     let mut options = by_api();
     options.bind.as_mut().unwrap().fixed_zones = vec![("other.example".to_owned(), String::new())];
-    let world = world(1, FAST, options).await;
+    let world = traced(1, FAST, options).await;
     apply_key(&world, "token", CLOUDFLARE_TOKEN).await;
     apply_key(&world, "key", SECRET_ACCESS_KEY).await;
     apply_key(&world, "wrong", "wrong-but-secret").await;
@@ -593,5 +593,5 @@ async fn what_a_provider_refuses_is_told_with_its_mend_before_the_ca_is_asked() 
         not_ready(&world, name, reason, advice).await;
     }
     assert_eq!(orders(&world).await, 0, "the CA was asked in vain");
-    no_log_has(&world, &[CLOUDFLARE_TOKEN, SECRET_ACCESS_KEY, "wrong-but-secret"]);
+    shown_nowhere(&world, &[CLOUDFLARE_TOKEN, SECRET_ACCESS_KEY, "wrong-but-secret"]).await;
 }
