@@ -13,6 +13,8 @@
 //! - How long a record may take to be seen counts from when it was written. That a provider's pace holds it back is no fault of
 //!   its name, and ends with the order at the latest.
 
+mod verdict;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -22,8 +24,9 @@ use kube::{Api, ResourceExt};
 use sancho_core::challenge::{ChallengeKind, ChallengeKinds, Token, dns01_record, dns01_value};
 use sancho_core::names::Name;
 use sancho_core::order::OrderState;
-use sancho_crds::{CertificateShard, Dns01, FoundBy, IssuerKind, PresentedRecord, Solver};
+use sancho_crds::{CertificateShard, Dns01, IssuerKind, PresentedRecord, Solver};
 
+use self::verdict::{Look, Verdict};
 use super::drive::Stop;
 use super::finish;
 use super::looks::{known_labels, labels, solvers};
@@ -35,19 +38,15 @@ use crate::acme::session::Session;
 use crate::clock;
 use crate::context::{Context, full_name};
 use crate::order_status::to_status;
-use crate::solvers::dns01::{By, DnsFault, Lack, Place, TxtRecord};
+use crate::solvers::dns01::{By, DnsFault, Place, TxtRecord};
 use crate::solvers::{Labels, solver_for};
 
-/// The record could not be seen everywhere in time.
-pub const RECORD_NOT_SEEN: &str = "DNSRecordNotSeen";
 /// The first wait before a record is looked for again. It grows by half each time.
 const AGAIN: Duration = Duration::from_secs(1);
 /// The longest such wait.
 const AGAIN_MOST: Duration = Duration::from_secs(15);
 /// Records that are seen after so many looks are not worth a word in a condition.
 const QUIET_LOOKS: u32 = 3;
-/// After so many looks, some ten minutes, a name whose place in DNS cannot be found is given up.
-const MOST_LOOKS: u32 = 45;
 
 /// What came of it.
 pub(super) enum Presented {
@@ -175,111 +174,6 @@ fn asked(state: &OrderState, thumbprint: &str) -> Vec<(String, String)> {
         Some((authorization.name.clone()?, dns01_value(&token, thumbprint)))
     });
     asked.collect()
-}
-
-/// What one look at an order's records came to.
-struct Look<'a> {
-    records: &'a [PresentedRecord],
-    /// What is wrong, by name, of records that were not written and of those that have to stand.
-    faults: &'a BTreeMap<String, DnsFault>,
-    /// What servers lack, by record.
-    unseen: &'a BTreeMap<String, Lack>,
-    /// The names of which the CA was asked since.
-    reread: &'a BTreeSet<String>,
-    /// How many there were before.
-    looks: u32,
-    /// How long a record may take to be seen.
-    timeout: Duration,
-    now: Timestamp,
-}
-
-/// What it says of the order.
-#[derive(Debug, PartialEq, Eq)]
-enum Verdict {
-    /// All records can be seen.
-    Seen,
-    /// These names' records were not seen in time. Where another shard of the account has the same challenge, they may be valid,
-    /// and their records gone.
-    Doubted(BTreeSet<String>),
-    /// These names' records cannot be written, or were not seen in time.
-    GivenUp(Vec<Finding>),
-    /// All may be seen later.
-    Waits { reason: &'static str, words: String },
-}
-
-impl Look<'_> {
-    fn verdict(&self) -> Verdict {
-        let unread = self
-            .late()
-            .filter(|(record, _)| !self.reread.contains(&record.name));
-        let unread: BTreeSet<String> = unread.map(|(record, _)| record.name.clone()).collect();
-        if !unread.is_empty() {
-            return Verdict::Doubted(unread);
-        }
-        let over = self
-            .faults
-            .iter()
-            .filter(|(name, fault)| self.is_over(name, fault));
-        let mut findings: Vec<Finding> = over
-            .map(|(name, fault)| finding(name, fault.reason, fault.words.clone()))
-            .collect();
-        findings.extend(self.late().map(|(record, lack)| self.not_seen(record, lack)));
-        if !findings.is_empty() {
-            return Verdict::GivenUp(findings);
-        }
-        match (self.faults.values().next(), self.lacking().next()) {
-            (Some(fault), _) => Verdict::Waits {
-                reason: fault.reason,
-                words: fault.words.clone(),
-            },
-            (None, Some((record, lack))) => Verdict::Waits {
-                reason: "WaitsForDNS",
-                words: format!(
-                    "the TXT record {} is not seen everywhere yet: {}",
-                    record.record, lack.words
-                ),
-            },
-            (None, None) => Verdict::Seen,
-        }
-    }
-
-    /// The records that are written and not seen everywhere.
-    fn lacking(&self) -> impl Iterator<Item = (&PresentedRecord, &Lack)> {
-        let written = self.records.iter().filter(|record| record.written);
-        written.filter_map(move |record| Some((record, self.unseen.get(&record.record)?)))
-    }
-
-    /// Those of them that were not seen in time.
-    fn late(&self) -> impl Iterator<Item = (&PresentedRecord, &Lack)> {
-        let is_late =
-            |(record, lack): &(&PresentedRecord, &Lack)| record.since.0 + lack.wait(self.timeout) <= self.now;
-        self.lacking().filter(is_late)
-    }
-
-    /// Is this fault of a name not to be waited out, or has it been for long enough?
-    fn is_over(&self, name: &str, fault: &DnsFault) -> bool {
-        if fault.is_of_pace() {
-            return false;
-        }
-        let record = self.records.iter().find(|record| record.name == name);
-        let has_lasted = record.map_or(self.looks >= MOST_LOOKS, |record| self.is_late(record));
-        has_lasted || !fault.is_passing()
-    }
-
-    fn is_late(&self, record: &PresentedRecord) -> bool {
-        record.since.0 + self.timeout <= self.now
-    }
-
-    fn not_seen(&self, record: &PresentedRecord, lack: &Lack) -> Finding {
-        let words = format!(
-            "the TXT record {} was not seen at all DNS servers of its zone within {} s: {}: {}",
-            record.record,
-            lack.wait(self.timeout).as_secs(),
-            lack.words,
-            lack.mend()
-        );
-        finding(&record.name, RECORD_NOT_SEEN, words)
-    }
 }
 
 /// Records for those of `asked`, names and values, that are not among `known`. Names whose place in DNS cannot be found have
@@ -418,16 +312,6 @@ async fn save(
     Ok(recorder.record(status).await?)
 }
 
-fn finding(name: &str, reason: &str, message: String) -> Finding {
-    Finding {
-        name: name.to_owned(),
-        by: FoundBy::Check,
-        reason: reason.to_owned(),
-        message,
-        not_before: None,
-    }
-}
-
 /// The record as it stands in DNS.
 pub(super) fn txt(record: &PresentedRecord) -> TxtRecord {
     TxtRecord {
@@ -444,194 +328,4 @@ fn again(times: u32) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TIMEOUT: Duration = Duration::from_secs(600);
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    fn record(name: &str, written: bool, since: i64) -> PresentedRecord {
-        let place = Place {
-            record: dns01_record(name),
-            zone: name.to_owned(),
-        };
-        PresentedRecord {
-            written,
-            ..recorded(name, "v", place, at(since))
-        }
-    }
-
-    fn fault(reason: &'static str) -> DnsFault {
-        DnsFault {
-            reason,
-            words: "it fails".into(),
-            is_about_names: false,
-        }
-    }
-
-    /// What is said of these records, of which those of `unseen` are lacking, after so many looks, when the CA has nothing new
-    /// of their names.
-    fn said(
-        records: &[PresentedRecord],
-        faults: &[(&str, &'static str)],
-        unseen: &[&str],
-        looks: u32,
-        now: i64,
-    ) -> Verdict {
-        let faults: BTreeMap<String, DnsFault> = faults
-            .iter()
-            .map(|(name, reason)| ((*name).to_owned(), fault(reason)))
-            .collect();
-        let lack = || Lack {
-            words: "ns2 lacks the record".into(),
-            is_of_tcp: false,
-            kept: Duration::ZERO,
-        };
-        let unseen: BTreeMap<String, Lack> = unseen.iter().map(|name| (dns01_record(name), lack())).collect();
-        let all: BTreeSet<String> = records.iter().map(|record| record.name.clone()).collect();
-        let look = Look {
-            records,
-            faults: &faults,
-            unseen: &unseen,
-            reread: &all,
-            looks,
-            timeout: TIMEOUT,
-            now: at(now),
-        };
-        look.verdict()
-    }
-
-    fn given_up(verdict: Verdict) -> Vec<(String, String)> {
-        match verdict {
-            Verdict::GivenUp(findings) => findings.into_iter().map(|f| (f.name, f.reason)).collect(),
-            Verdict::Seen | Verdict::Doubted(_) | Verdict::Waits { .. } => Vec::new(),
-        }
-    }
-
-    fn told(name: &str, reason: &str) -> (String, String) {
-        (name.to_owned(), reason.to_owned())
-    }
-
-    fn reason(verdict: &Verdict) -> &'static str {
-        match verdict {
-            Verdict::Waits { reason, .. } => reason,
-            Verdict::Seen | Verdict::Doubted(_) | Verdict::GivenUp(_) => "",
-        }
-    }
-
-    #[test]
-    fn a_record_is_looked_for_again_ever_more_rarely() {
-        let pauses: Vec<u64> = [0, 1, 4, 7, 8, u32::MAX]
-            .map(|times| again(times).as_secs())
-            .to_vec();
-        assert_eq!(pauses, [1, 1, 5, 15, 15, 15]);
-    }
-
-    #[test]
-    fn a_record_may_take_so_long_to_be_seen_from_when_it_was_written() {
-        let mut waiting = record("a.example", false, 0);
-        note(&mut waiting, &Ok(()), at(1000));
-        let records = [waiting];
-        assert_eq!(said(&records, &[], &[], 0, 1000), Verdict::Seen);
-        assert_eq!(
-            reason(&said(&records, &[], &["a.example"], 50, 1599)),
-            "WaitsForDNS"
-        );
-        let late = said(&records, &[], &["a.example"], 50, 1600);
-        assert_eq!(given_up(late), [told("a.example", RECORD_NOT_SEEN)]);
-    }
-
-    #[test]
-    fn before_a_record_is_given_up_the_ca_is_asked_once_what_it_says_of_its_name() {
-        let records = [record("a.example", true, 0), record("b.example", true, 0)];
-        let lack = Lack {
-            words: "ns2 lacks the record".into(),
-            is_of_tcp: false,
-            kept: Duration::ZERO,
-        };
-        let unseen = BTreeMap::from([(dns01_record("a.example"), lack)]);
-        let verdict = |reread: &BTreeSet<String>, now| {
-            let look = Look {
-                records: &records,
-                faults: &BTreeMap::new(),
-                unseen: &unseen,
-                reread,
-                looks: 50,
-                timeout: TIMEOUT,
-                now: at(now),
-            };
-            look.verdict()
-        };
-        let none = BTreeSet::new();
-        assert_eq!(reason(&verdict(&none, 599)), "WaitsForDNS");
-        let doubted = BTreeSet::from(["a.example".to_owned()]);
-        assert_eq!(verdict(&none, 600), Verdict::Doubted(doubted.clone()));
-        let last = given_up(verdict(&doubted, 600));
-        assert_eq!(last, [told("a.example", RECORD_NOT_SEEN)]);
-    }
-
-    #[test]
-    fn that_a_provider_is_waited_for_is_no_fault_of_a_name_and_does_not_count() {
-        let throttles = "DNSProviderThrottles";
-        let mut record = record("a.example", false, 0);
-        let waits = said(
-            std::slice::from_ref(&record),
-            &[("a.example", throttles)],
-            &[],
-            900,
-            90_000,
-        );
-        assert_eq!(reason(&waits), throttles);
-        note(&mut record, &Err(fault(throttles)), at(90_000));
-        assert!(!record.written);
-        // A fault after that is one that has just begun.
-        let fails = [("a.example", "DNSProviderFails")];
-        let records = [record];
-        assert_eq!(
-            reason(&said(&records, &fails, &[], 901, 90_599)),
-            "DNSProviderFails"
-        );
-        assert_eq!(given_up(said(&records, &fails, &[], 901, 90_600)).len(), 1);
-    }
-
-    #[test]
-    fn a_fault_that_may_pass_is_waited_out_and_another_is_told_at_once() {
-        let records = [record("a.example", false, 0), record("b.example", true, 0)];
-        let fails = [("a.example", "DNSServerFails")];
-        assert_eq!(reason(&said(&records, &fails, &[], 9, 599)), "DNSServerFails");
-        assert_eq!(given_up(said(&records, &fails, &[], 9, 600)).len(), 1);
-        let refused = [("a.example", "DNSUpdateRefused")];
-        let at_once = given_up(said(&records, &refused, &["b.example"], 0, 1));
-        assert_eq!(at_once, [told("a.example", "DNSUpdateRefused")]);
-        // Its place in DNS is not known.
-        let unplaced = [("c.example", "DNSServerFails")];
-        assert_eq!(reason(&said(&records, &unplaced, &[], 44, 599)), "DNSServerFails");
-        assert_eq!(given_up(said(&records, &unplaced, &[], 45, 599)).len(), 1);
-    }
-
-    #[test]
-    fn a_record_that_another_order_left_is_waited_for_anew() {
-        let asked = [("a.example".to_owned(), "v".to_owned())];
-        let left = record("a.example", true, 0);
-        let first = OrderState::default();
-        let known_to = |state: &OrderState, left: &PresentedRecord| {
-            let of_another = record("b.example", true, 0);
-            let mut records = known(vec![left.clone(), of_another], &asked, state, at(5));
-            assert_eq!(records.len(), 1);
-            records.remove(0)
-        };
-        let again = known_to(&first, &left);
-        assert_eq!((again.since.0, again.written), (at(5), true));
-        // Its removal was tried.
-        let doubtful = PresentedRecord {
-            failures: Some(1),
-            ..left.clone()
-        };
-        assert!(!known_to(&first, &doubtful).written);
-        let later = OrderState { polls: 1, ..first };
-        assert_eq!(known_to(&later, &left), left);
-    }
-}
+mod tests;

@@ -112,9 +112,15 @@ pub(super) async fn sweep(context: &Context, mut recorder: Recorder) -> Result<(
     {
         record.next_try = now.checked_add(SHARED_AGAIN).ok().map(clock::time);
     }
-    let Told { failed, left } = note(&mut status, outcome, now);
+    let told = note(&mut status, outcome, now);
     recorder.record(status).await?;
-    let shard = recorder.shard();
+    tell(context, recorder.shard(), told).await;
+    Ok(())
+}
+
+/// Events about what there is to be told of `shard`.
+async fn tell(context: &Context, shard: &CertificateShard, told: Told) {
+    let Told { failed, left } = told;
     if !failed.is_empty() {
         let words = failed
             .iter()
@@ -147,7 +153,6 @@ pub(super) async fn sweep(context: &Context, mut recorder: Recorder) -> Result<(
         let about = shard.object_ref(&());
         context.events.once(&about, RECORD_LEFT, "Issue", words).await;
     }
-    Ok(())
 }
 
 /// What there is to be told of removals.
