@@ -213,7 +213,7 @@ pub struct PresentedRecord {
     pub zone: String,
     /// What it holds.
     pub value: String,
-    /// Since when it is waited for: it was recorded, the provider's pace held it back, or it was written then.
+    /// Since when it is waited for: when it was recorded, held back by the provider's pace, or written.
     pub since: Time,
     /// Whether the server has said that it has it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

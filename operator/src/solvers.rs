@@ -28,8 +28,9 @@ pub fn solver_for<'a>(solvers: &'a [Solver], name: &str, labels: &Labels) -> Opt
     fitting.max_by_key(|(rank, _)| *rank).map(|(_, solver)| solver)
 }
 
-/// How a TXT record for `name` that was written once is removed: as one would be written now, else as by the other solvers with
-/// `dns01` whose selectors are for the name, whatever the labels if these do not fit, or are not known.
+/// How a TXT record for `name` that was written once is removed: as one would be written now, else as by the
+/// other solvers with `dns01` whose selectors are for the name, whatever the labels if these do not fit, or
+/// are not known.
 #[must_use]
 pub fn remover<'a>(solvers: &'a [Solver], name: &str, labels: Option<&Labels>) -> Option<&'a Dns01> {
     let most_specific = |labels: Option<&Labels>| {

@@ -118,8 +118,8 @@ async fn traced(replicas: usize, budget: Budget, ca: CaOptions) -> World {
     world_of(replicas, replica, budget, ca).await
 }
 
-/// Neither a log of a replica nor what the API server shows of Sancho's objects and events has one of these, be it as it is
-/// or in base64.
+/// Neither a log of a replica nor what the API server shows of Sancho's objects and events has one of these,
+/// be it as it is or in base64.
 async fn shown_nowhere(world: &World, secrets: &[&str]) {
     let logs = world.replicas.iter().map(|replica| {
         let log = replica.process().log_tail(usize::MAX);

@@ -6,8 +6,8 @@
 //! the right place for another name. If everything is silent, something on our side may be (a resolver, a firewall,
 //! a load balancer that does not take connections from behind it): then nothing is said of any name.
 //!
-//! What fails at those by whom TXT records are written may pass by itself. It is held against its names once it has lasted,
-//! and if there is a name that could go on without them ([`holds_up`]).
+//! What fails at those by whom TXT records are written may pass by itself. It is held against its names once
+//! it has lasted, and if there is a name that could go on without them ([`holds_up`]).
 
 use std::fmt;
 use std::net::IpAddr;
@@ -197,7 +197,8 @@ impl Fault {
         )
     }
 
-    /// May it be otherwise in a moment, without anybody's doing? Somebody fails by whom TXT records are written, or looked for.
+    /// May it be otherwise in a moment, without anybody's doing? Somebody fails by whom TXT records are
+    /// written, or looked for.
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::NoRecord { is_passing: true, .. })
     }
@@ -325,9 +326,9 @@ pub fn judged(round: Vec<Finding>) -> Vec<Finding> {
     round.into_iter().map(weigh).collect()
 }
 
-/// Do faults of a round that may pass hold all its names up? At first they do, whatever the others are like: what fails for a
-/// moment is to cost no name its place in a certificate. If that `has_lasted`, they do as long as there is no name that
-/// could go on without.
+/// Do faults of a round that may pass hold all its names up? At first they do, whatever the others are like:
+/// what fails for a moment is to cost no name its place in a certificate. If that `has_lasted`, they do as
+/// long as there is no name that could go on without.
 pub fn holds_up(round: &[Finding], has_lasted: bool) -> bool {
     let is_passing = |finding: &Finding| matches!(finding, Finding::Failed(fault) if fault.is_passing());
     let could_go_on = |finding: &Finding| matches!(finding, Finding::Passed | Finding::Unknown(_));

@@ -1,12 +1,14 @@
-//! TXT records that no shard lists any more: of a shard that was deleted, or that somebody else wrote before it was recorded
-//! what stands in DNS for it. Does none list it? → remove → once more, ever more rarely, for ten minutes.
+//! TXT records that no shard lists any more: of a shard that was deleted, or that somebody else wrote before
+//! it was recorded what stands in DNS for it. Does none list it? → remove → once more, ever more rarely, for
+//! ten minutes.
 //!
 //! # Guarantees
 //! - What a shard lists is left to it.
 //! - It is done in the background, and ends with the process.
 //!
 //! # Caveats
-//! - Each replica that sees a deletion does this; nothing is lost by that. What none has done when it ends stays in DNS.
+//! - Each replica that sees a deletion does this; nothing is lost by that. What none has done when it ends
+//!   stays in DNS.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -48,15 +50,16 @@ impl Orphans {
     }
 }
 
-/// The shards that were seen to list TXT records, which are few: what is missing from a new listing is not shown any more.
+/// The shards that were seen to list TXT records, which are few: what is missing from a new listing is not
+/// shown any more.
 #[derive(Debug, Default)]
 pub(super) struct Remembered {
     shards: HashMap<ShardKey, Orphans>,
 }
 
 impl Remembered {
-    /// Takes note of a shard that is there. `labels` are those of its Certificate, if that is seen. Gives back what another one
-    /// of its name has left, which must have been deleted before.
+    /// Takes note of a shard that is there. `labels` are those of its Certificate, if that is seen. Gives
+    /// back what another one of its name has left, which must have been deleted before.
     pub(super) fn note(
         &mut self,
         shard: &CertificateShard,

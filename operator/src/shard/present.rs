@@ -3,15 +3,15 @@
 //! certain what they have to say.
 //!
 //! # Guarantees
-//! - What may stand in DNS stands in the shard's status, written there before; whoever takes the shard over knows it. What was
-//!   written after somebody else took it over is removed again, unless the shard lists it.
+//! - What may stand in DNS stands in the shard's status, written there before; whoever takes the shard over
+//!   knows it. What was written after somebody else took it over is removed again, unless the shard lists it.
 //! - A standing record is never written.
-//! - All of an order's records are written together, one update or request for each zone. What fails in one zone is told
-//!   of its names alone.
+//! - All of an order's records are written together, one update or request for each zone. What fails in one
+//!   zone is told of its names alone.
 //! - Nothing waits here: a record that is not seen yet has the order put off (`notBefore`), and no drive and no slot
 //!   is kept for it.
-//! - How long a record may take to be seen counts from when it was written. That a provider's pace holds it back is no fault of
-//!   its name, and ends with the order at the latest.
+//! - How long a record may take to be seen counts from when it was written. That a provider's pace holds it
+//!   back is no fault of its name, and ends with the order at the latest.
 
 mod verdict;
 
@@ -83,9 +83,9 @@ pub(super) fn secrets(context: &Context, shard: &CertificateShard) -> Api<Secret
     }
 }
 
-/// Has the records of the order at `state`, which is for `target`, written as far as they do not stand for good, and looks
-/// whether they can be seen. `account`: that of the issuer. `reread`: the names whose authorizations were read anew in this
-/// drive, since their records were not seen.
+/// Has the records of the order at `state`, which is for `target`, written as far as they do not stand for
+/// good, and looks whether they can be seen. `account`: that of the issuer. `reread`: the names whose
+/// authorizations were read anew in this drive, since their records were not seen.
 ///
 /// # Errors
 /// [`Stop::Record`] if what is to be known before could not be recorded.
@@ -176,8 +176,8 @@ fn asked(state: &OrderState, thumbprint: &str) -> Vec<(String, String)> {
     asked.collect()
 }
 
-/// Records for those of `asked`, names and values, that are not among `known`. Names whose place in DNS cannot be found have
-/// a fault from then on.
+/// Records for those of `asked`, names and values, that are not among `known`. Names whose place in DNS
+/// cannot be found have a fault from then on.
 async fn placed(
     context: &Context,
     (solvers, labels): (&[Solver], &Labels),

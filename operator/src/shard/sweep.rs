@@ -6,7 +6,8 @@
 //! - What cannot be removed is tried again for as long as a solver is left that may have written it.
 //!
 //! # Caveats
-//! - It is removed as the issuer's solvers have it now: one that writes elsewhere by then finds nothing to remove.
+//! - It is removed as the issuer's solvers have it now: one that writes elsewhere by then finds nothing to
+//!   remove.
 
 use std::collections::BTreeMap;
 
@@ -62,8 +63,8 @@ fn is_needed(status: &CertificateShardStatus, record: &PresentedRecord) -> bool 
     authorizations.any(|a| a.name.as_ref() == Some(&record.name) && !done.contains(&a.state.as_str()))
 }
 
-/// Does another shard than the one with this UID need the same value at the same place? Two orders of one account for one name
-/// may have one challenge.
+/// Does another shard than the one with this UID need the same value at the same place? Two orders of one
+/// account for one name may have one challenge.
 fn is_shared<'a>(
     record: &PresentedRecord,
     uid: &str,
@@ -146,8 +147,8 @@ async fn tell(context: &Context, shard: &CertificateShard, told: Told) {
             "a TXT record has to be removed by hand: no solver with dns01 is for its name any more"
         );
         let words = format!(
-            "the TXT record {record} \"{value}\" stays in the zone {zone}, since no solver with dns01 is for {name} any \
-             more: remove it by hand"
+            "the TXT record {record} \"{value}\" stays in the zone {zone}, since no solver with dns01 is for \
+             {name} any more: remove it by hand"
         );
         // Each has an event of its own.
         let about = shard.object_ref(&());
@@ -195,7 +196,8 @@ fn note(
     told
 }
 
-/// Removes these records, by as few requests as can be. `labels`: those of the shard's Certificate, if they are known.
+/// Removes these records, by as few requests as can be. `labels`: those of the shard's Certificate, if they
+/// are known.
 pub(super) async fn remove(
     context: &Context,
     shard: &CertificateShard,

@@ -231,7 +231,8 @@ impl Dns {
         self.change(by, records, Wish::There).await
     }
 
-    /// Removes these records. One that is not there is no fault. One outcome for each: after a fault it may still be there.
+    /// Removes these records. One that is not there is no fault. One outcome for each: after a fault it may
+    /// still be there.
     pub async fn remove(&self, by: By<'_>, records: &[TxtRecord]) -> Vec<Result<(), DnsFault>> {
         self.change(by, records, Wish::Gone).await
     }

@@ -157,8 +157,8 @@ impl OrderState {
         self
     }
 
-    /// The authorizations of these names that wait for their records are read anew: the CA may have another word by now.
-    /// What was looked for in vain stays counted.
+    /// The authorizations of these names that wait for their records are read anew: the CA may have another
+    /// word by now. What was looked for in vain stays counted.
     #[must_use]
     pub fn reread(mut self, names: &BTreeSet<String>) -> Self {
         let is_meant = |a: &Authorization| a.name.as_ref().is_some_and(|name| names.contains(name));

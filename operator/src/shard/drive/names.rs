@@ -83,8 +83,8 @@ impl Driven<'_> {
         Ok(!self.record_findings(&failed).await?)
     }
 
-    /// Ends the attempt for these findings without an order, and leaves nothing out. Says whether one is to be made all the
-    /// same.
+    /// Ends the attempt for these findings without an order, and leaves nothing out. Says whether one is to
+    /// be made all the same.
     async fn put_look_off(&mut self, findings: &[Finding]) -> Result<bool, Stop> {
         let Some(first) = findings.first() else {
             return Ok(true);

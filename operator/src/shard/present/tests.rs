@@ -27,8 +27,8 @@ fn fault(reason: &'static str) -> DnsFault {
     }
 }
 
-/// What is said of these records, of which those of `unseen` are lacking, after so many looks, when the CA has nothing new
-/// of their names.
+/// What is said of these records, of which those of `unseen` are lacking, after so many looks, when the CA
+/// has nothing new of their names.
 fn said(
     records: &[PresentedRecord],
     faults: &[(&str, &'static str)],

@@ -35,8 +35,8 @@ pub(super) struct Look<'a> {
 pub(super) enum Verdict {
     /// All records can be seen.
     Seen,
-    /// These names' records were not seen in time. Where another shard of the account has the same challenge, they may be valid,
-    /// and their records gone.
+    /// These names' records were not seen in time. Where another shard of the account has the same challenge,
+    /// they may be valid, and their records gone.
     Doubted(BTreeSet<String>),
     /// These names' records cannot be written, or were not seen in time.
     GivenUp(Vec<Finding>),

@@ -1,8 +1,10 @@
-//! Changes of records in several zones: zone → as many records at once as the writer takes → an outcome for each record.
+//! Changes of records in several zones: zone → as many records at once as the writer takes → an outcome for
+//! each record.
 //!
 //! # Guarantees
 //! - A fault is that of the records that were asked for together: the others are tried all the same.
-//! - Once a minute is over, a fault that may pass is that of all who come after it: whoever waits holds a shard.
+//! - Once a minute is over, a fault that may pass is that of all who come after it: whoever waits holds a
+//!   shard.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -88,7 +90,8 @@ mod tests {
     use super::super::fault::{PROVIDER_THROTTLES, UPDATE_REFUSED};
     use super::*;
 
-    /// Takes all records but those that `refuses` has something against, and none of a change that has one of these.
+    /// Takes all records but those that `refuses` has something against, and none of a change that has one of
+    /// these.
     struct Picky<F> {
         most: usize,
         takes: Duration,
