@@ -9,16 +9,24 @@
 //! when it happens is for the machine to decide, so that two runs of a seed are alike and not the same.
 //!
 //! # What is judged
-//! - Each Certificate is `Ready` with exactly the names of its last manifest, in Secrets of its `secretName`, with the key
-//!   and labels that it asks for, and none of their certificates is revoked or expired; a deleted one has no shards.
+//! - Each Certificate is `Ready` with exactly the names of its last manifest, in the Secrets that its `secretName`, groups,
+//!   strategy and cap ask for, of the account, with the key, labels and further forms that it asks for; none of their
+//!   certificates is revoked or expired, or older than `renewBefore` allows; a deleted one has no shards.
+//! - A Secret goes with its shard if `secretDeletionPolicy` says so, and only then.
 //! - No order, no claim, no challenge, no key and no annotation to revoke is left.
-//! - No TLS Secret was gone or held a key that is not its certificate's, at any time.
+//! - No TLS Secret was gone that was to stay, or held a key that is not its certificate's, at any time.
+//! - No name that a Certificate had all the time was in no Secret at any time, save what was revoked, deleted, asked for
+//!   under another `secretName`, or could not be validated.
+//! - Keys were kept, or made anew, as `rotationPolicy` had it all the time.
 //! - The CA was never asked faster than its budget, save by a process that was stopped in the middle of it.
 //! - No replica ended by itself or panicked.
 
 mod diary;
+mod edit;
 mod found;
 mod lanes;
+mod left_out;
+mod window;
 mod wish;
 
 use std::collections::BTreeSet;
@@ -45,10 +53,10 @@ use crate::world::{CaOptions, World, WorldOptions};
 use diary::Diary;
 use found::Found;
 use lanes::Excused;
-use wish::Wish;
+use left_out::LeftOut;
+use window::Window;
+use wish::{ISSUERS, Wish};
 
-/// The issuer of all Certificates.
-const ISSUER: &str = "ca";
 /// What the CA bears, and is known to.
 const BORNE: Budget = Budget {
     rate: 20.0,
@@ -116,16 +124,22 @@ pub async fn soak(options: &SoakOptions) -> Result<Outcome> {
         replica.ready().await?;
     }
     let front = world.front()?;
-    let issuer = cluster_issuer(ISSUER, &front.directory_url(), front.ca_pem(), BORNE);
-    world.cluster.apply_yaml(&issuer.to_string()).await?;
+    for name in ISSUERS {
+        let issuer = cluster_issuer(name, &front.directory_url(), front.ca_pem(), BORNE);
+        world.cluster.apply_yaml(&issuer.to_string()).await?;
+    }
 
     let mut random = Rng::with_seed(options.seed);
     let wishes = (0..options.certificates).map(|number| Wish::first(number, &mut random));
+    let wishes: Vec<Wish> = wishes.collect();
     let client = world.cluster.client();
     let secrets: Api<Secret> = Api::namespaced(client.clone(), "default");
     let mut soak = Soak {
-        wishes: wishes.collect(),
+        windows: wishes.iter().map(Window::new).collect(),
+        wishes,
+        before: Found::default(),
         secrets: SecretWatch::start(secrets).await?,
+        left_out: LeftOut::watch(&client),
         client,
         proxies,
         diary,
@@ -175,7 +189,12 @@ async fn start() -> Result<World> {
 
 struct Soak {
     wishes: Vec<Wish>,
+    /// Of each of them, since the last judgement.
+    windows: Vec<Window>,
+    /// What there was at the last judgement.
+    before: Found,
     secrets: SecretWatch,
+    left_out: LeftOut,
     client: Client,
     proxies: Vec<(String, ApiProxy)>,
     diary: Diary,
@@ -194,6 +213,8 @@ impl Soak {
             lanes::apply(&self.client, wish, None).await?;
         }
         self.rest(world).await?;
+        let found = Found::look(&self.client).await?;
+        self.begin_window(found);
         let mut left = options.time;
         while !left.is_zero() {
             let time = left.min(options.round);
@@ -202,7 +223,7 @@ impl Soak {
                 .say(&format!("round {}: {} s", self.rounds + 1, time.as_secs()));
             self.round(world, time).await?;
             let problems = match self.rest(world).await {
-                Ok(()) => self.judged(world)?,
+                Ok(()) => self.judged(world).await?,
                 Err(error) => vec![format!("{error:#}")],
             };
             if !problems.is_empty() {
@@ -222,7 +243,14 @@ impl Soak {
         let clock = || began_us + u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         let [mut one, mut two, mut three, mut four] = [(); 4].map(|()| self.random.fork());
         let ((), excused, (), ()) = tokio::try_join!(
-            lanes::edits(&self.client, &mut self.wishes, &mut one, until, &self.diary),
+            lanes::edits(
+                &self.client,
+                &mut self.wishes,
+                &mut self.windows,
+                &mut one,
+                until,
+                &self.diary
+            ),
             lanes::processes(replicas, clock, &mut two, until, &self.diary),
             lanes::api_server(&self.proxies, &mut three, until, &self.diary),
             lanes::ca(&mut ca.front, &ca.pebble, &mut four, until, &self.diary),
@@ -294,9 +322,11 @@ impl Soak {
         Ok(problems)
     }
 
-    /// What must not have happened at any time so far.
-    fn judged(&self, world: &World) -> Result<Vec<String>> {
-        let mut problems = self.secrets.violations();
+    /// What must not have happened at any time so far. What comes after is judged on its own.
+    async fn judged(&mut self, world: &World) -> Result<Vec<String>> {
+        let found = Found::look(&self.client).await?;
+        let mut problems = self.of_secrets();
+        problems.extend(found.problems_of_keys(&self.before, &self.wishes, &self.windows));
         let (violations, _) = self.violations(world)?;
         problems.extend(violations.iter().map(Violation::to_string));
         for replica in &world.replicas {
@@ -305,7 +335,34 @@ impl Soak {
             let panics = log.lines().filter(|line| line.contains("panicked at"));
             problems.extend(panics.map(|line| format!("{}: {line}", replica.name())));
         }
+        if problems.is_empty() {
+            self.begin_window(found);
+        }
         Ok(problems)
+    }
+
+    /// Secrets that were gone or unfit at any time since the last judgement, and names that were in none.
+    fn of_secrets(&self) -> Vec<String> {
+        let may_go = |secret: &str| {
+            let mut all = self.wishes.iter().zip(&self.windows);
+            all.any(|(wish, window)| window.is_deleting() && wish.has_secret(secret))
+        };
+        let mut problems = self.secrets.violations_but_gone(may_go);
+        let left_out = self.left_out.names();
+        for window in &self.windows {
+            let mut names = window.served();
+            names.retain(|name| !left_out.contains(name));
+            problems.extend(self.secrets.lost(&names));
+        }
+        problems
+    }
+
+    /// All that was seen so far is judged, and this is there.
+    fn begin_window(&mut self, found: Found) {
+        self.before = found;
+        self.windows = self.wishes.iter().map(Window::new).collect();
+        self.secrets.begin_anew();
+        self.left_out.begin_anew();
     }
 
     /// What the CA was asked too fast or too much at once, and how often that was by a process that had been stopped.
@@ -357,9 +414,9 @@ impl Soak {
             None,
         );
         figures.add("… others", count(violations.len()), "", Bound::AtMost(0.0));
-        let bad = self.secrets.violations().len();
+        let bad = self.of_secrets().len();
         figures.add(
-            "Secrets gone or unfit at any time",
+            "Secrets gone or unfit, and names lost, at any time",
             count(bad),
             "",
             Bound::AtMost(0.0),

@@ -13,9 +13,10 @@ use sancho_crds::{Certificate, REVOKE_ANNOTATION};
 use serde_json::json;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::ISSUER;
 use super::diary::Diary;
-use super::wish::{Edit, Wish};
+use super::edit::Edit;
+use super::window::Window;
+use super::wish::Wish;
 use crate::api_proxy::ApiProxy;
 use crate::ca::Pebble;
 use crate::faults::Fault;
@@ -77,10 +78,11 @@ enum OfCa {
 /// request that it may be about to send. In microseconds of the front's log.
 pub type Excused = Vec<(u64, u64)>;
 
-/// Edits Certificates until then.
+/// Edits Certificates until then, and notes it in their windows.
 pub async fn edits(
     client: &Client,
     wishes: &mut [Wish],
+    windows: &mut [Window],
     random: &mut Rng,
     until: Instant,
     diary: &Diary,
@@ -88,6 +90,7 @@ pub async fn edits(
     while pause(random, 300..2500, until).await {
         let index = random.usize(..wishes.len());
         let edit = wishes[index].edit(random);
+        windows[index].note(&wishes[index], &edit);
         diary.note(edit.kind(), &format!("{}: {edit}", wishes[index].name));
         apply(client, &wishes[index], Some(&edit)).await?;
     }
@@ -112,7 +115,7 @@ pub async fn apply(client: &Client, wish: &Wish, edit: Option<&Edit>) -> Result<
         }
         _ => {
             let user = PatchParams::apply("soak").force();
-            let manifest = wish.manifest(ISSUER);
+            let manifest = wish.manifest();
             certificates
                 .patch(&wish.name, &user, &Patch::Apply(manifest))
                 .await?;
