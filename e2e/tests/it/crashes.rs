@@ -1,8 +1,9 @@
 //! Something goes wrong at any write: whenever a replica dies, and whatever the API server does to one, what is there in
-//! the end is what would have been there anyway, no order that was recorded is made again, and no Secret is gone or
-//! does not fit at any time.
+//! the end is what would have been there anyway, no order that was recorded is made again, no Secret is gone or does not
+//! fit at any time, and no name that is served is in none.
 //!
-//! A run tells a [`Story`]: an issuance from nothing, a renewal, an edit, a quarantine, an adoption. One that nothing
+//! A run tells a [`Story`]: an issuance from nothing, a renewal, an edit, a move of names to another Secret, a quarantine, an
+//! adoption of what is there already, a take-over of what somebody else has made. One that nothing
 //! disturbs shows which writes to the API server and which requests to the CA there are. Each of them is a point to
 //! kill at, before the server sees it, before its answer arrives, and after; and each write one for the API server to
 //! answer 409 or 500, to lose its answer or to be late with it, and for watches to be held back or ended. Here a choice
@@ -36,14 +37,14 @@ fn every_point(undisturbed: &Undisturbed, troubles: &[Trouble]) -> Vec<FaultPoin
 
 /// One point for each call that changes something; which of the same calls it is, and what goes wrong, change
 /// from call to call.
-fn one_point_a_call(undisturbed: &Undisturbed, troubles: &[Trouble]) -> Vec<FaultPoint> {
+fn one_point_a_call(story: Story, undisturbed: &Undisturbed, troubles: &[Trouble]) -> Vec<FaultPoint> {
     const READS: [&str; 4] = ["CA Authorization", "CA Directory", "CA Nonce", "CA Order"];
     let calls = undisturbed
         .calls
         .iter()
         .filter(|(call, _)| !READS.contains(&call.as_str()) && *call != MAKES_LEASE)
-        // The second shard's calls are those of the first.
-        .filter(|(call, _)| !call.contains("shop-1"));
+        // The second shard's calls are those of the first, unless it is retired.
+        .filter(|(call, _)| !call.contains("shop-1") || story == Story::Move);
     let mut points = Vec::new();
     for (call, count) in calls {
         let number = points.len();
@@ -123,7 +124,7 @@ async fn tell(story: Story, kills: usize, faults: usize) {
     let undisturbed = stage.undisturbed(story).await.unwrap();
     let points = |troubles: &[Trouble], count| match are_all_asked_for() {
         true => every_point(&undisturbed, troubles),
-        false => spread(one_point_a_call(&undisturbed, troubles), count),
+        false => spread(one_point_a_call(story, &undisturbed, troubles), count),
     };
     let mut points = [
         points(&Trouble::KILLS, kills),
@@ -166,10 +167,20 @@ async fn an_adoption_that_is_disturbed_ends_where_an_undisturbed_one_does() {
 }
 
 #[tokio::test]
+async fn names_that_move_are_served_all_the_time_whatever_is_disturbed() {
+    tell(Story::Move, 4, 4).await;
+}
+
+#[tokio::test]
+async fn a_take_over_that_is_disturbed_ends_where_an_undisturbed_one_does() {
+    tell(Story::TakeOver, 2, 3).await;
+}
+
+#[tokio::test]
 async fn when_one_of_three_is_killed_the_others_end_where_an_undisturbed_run_does() {
     let mut stage = Stage::build(Successor::Others).await;
     let undisturbed = stage.undisturbed(Story::Issuance).await.unwrap();
-    let mut points = one_point_a_call(&undisturbed, &Trouble::KILLS);
+    let mut points = one_point_a_call(Story::Issuance, &undisturbed, &Trouble::KILLS);
     if !are_all_asked_for() {
         // Each takes 20 s: nobody but time says that a pod is dead.
         points.retain(|point| point.call == "CA NewOrder" || point.call.starts_with("PUT certificateshards"));

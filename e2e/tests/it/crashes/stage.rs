@@ -1,5 +1,7 @@
 //! Replicas behind proxies that have something go wrong, run after run in one world.
 
+mod acts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -7,9 +9,9 @@ use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::events::v1::Event;
-use kube::Api;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
-use sancho_crds::{Certificate, CertificateShard, ClusterIssuer, RENEW_ANNOTATION};
+use kube::api::{DeleteParams, ListParams};
+use kube::{Api, ResourceExt};
+use sancho_crds::{Certificate, CertificateShard, ClusterIssuer};
 use sancho_e2e::api_proxy::ApiProxy;
 use sancho_e2e::arrivals::{Arrival, ArrivalLog, RequestKind};
 use sancho_e2e::ca::PebbleOptions;
@@ -17,15 +19,14 @@ use sancho_e2e::checker::{Bounds, judge};
 use sancho_e2e::end_state::{differences, end_state};
 use sancho_e2e::faults::Fault;
 use sancho_e2e::injector::{FaultInjector, FaultPoint, Trouble};
-use sancho_e2e::manifests::{certificate, cluster_issuer, names};
 use sancho_e2e::process::wait_for;
 use sancho_e2e::replica::{NAMESPACE, Replica, ReplicaOptions};
 use sancho_e2e::secret_watch::SecretWatch;
 use sancho_e2e::world::{CaOptions, World, WorldOptions};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::story::{BAD, Step, Story};
-use crate::stories::{FAST, is_ready, orders, shards};
+use super::story::{Step, Story};
+use crate::stories::{FAST, is_ready, shards};
 
 /// How long a part of a run may take. Most take 3 s; a dead pod's slot is waited for 15 s.
 const RUN: Duration = Duration::from_secs(120);
@@ -66,14 +67,25 @@ pub struct Undisturbed {
 
 /// One run, from the end of its prologue on.
 struct Lap {
+    story: Story,
     start_us: u64,
-    /// Orders that were recorded before.
-    recorded: usize,
+    /// Orders that were recorded before, by the shard's UID.
+    recorded: BTreeMap<String, u32>,
     /// Orders that were made and not recorded when a process died.
     lost: usize,
     secrets: SecretWatch,
     /// A process that was killed has its successor.
     has_successor: bool,
+}
+
+impl Lap {
+    /// What must not have happened to a Secret, or to a name that is served.
+    fn wrong(&self) -> Vec<String> {
+        let deleted = self.story.deleted();
+        let mut wrong = self.secrets.violations_but_gone(|secret| Some(secret) == deleted);
+        wrong.extend(self.secrets.lost(&acts::chosen(self.story.served())));
+        wrong
+    }
 }
 
 impl Stage {
@@ -153,7 +165,7 @@ impl Stage {
         let lap = self.begin(story, false).await?;
         self.injector.record();
         for step in story.steps() {
-            self.perform(*step).await?;
+            acts::perform(&self.world, *step).await?;
             wait_for(&format!("{step:?} to be settled"), RUN, &[], async || {
                 Ok(self.is_settled(*step).await?.then_some(()))
             })
@@ -163,10 +175,10 @@ impl Stage {
         let made = made(&self.world.front()?.log().since(lap.start_us));
         let recorded = self.recorded_since(&lap).await?;
         ensure!(made == recorded, "{made} orders, {recorded} recorded");
-        let violations = lap.secrets.violations();
-        ensure!(violations.is_empty(), "{}", violations.join("\n"));
+        let wrong = lap.wrong();
+        ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
         Ok(Undisturbed {
-            state: end_state(&self.world.cluster.client()).await?,
+            state: state(&self.world, story).await?,
             calls: self.injector.counts(),
             orders: made,
         })
@@ -176,7 +188,8 @@ impl Stage {
     ///
     /// # Errors
     /// When the run does not end in the state of an undisturbed one, when an order was made again that had been
-    /// recorded, when a Secret was gone or did not fit at any time, or when the CA was asked faster than the budget allows.
+    /// recorded, when a Secret was gone or did not fit or a name was in none at any time, or when the CA was asked faster
+    /// than the budget allows.
     pub async fn disturbed(
         &mut self,
         story: Story,
@@ -189,7 +202,7 @@ impl Stage {
         let processes = replicas.map(|replica| replica.process().clone()).collect();
         self.injector.arm(point.clone(), processes);
         for step in story.steps() {
-            self.perform(*step).await?;
+            acts::perform(&self.world, *step).await?;
             self.until(
                 &mut lap,
                 point,
@@ -216,20 +229,22 @@ impl Stage {
     async fn begin(&mut self, story: Story, without_lease: bool) -> Result<Lap> {
         self.clear(without_lease).await?;
         for step in story.prologue() {
-            self.perform(*step).await?;
+            acts::perform(&self.world, *step).await?;
             wait_for(&format!("{step:?} to be settled"), RUN, &[], async || {
                 Ok(self.is_settled(*step).await?.then_some(()))
             })
             .await?;
         }
         // What was killed before gives its slot up only where there is something to do.
-        if story.prologue().iter().any(|step| matches!(step, Step::Apply(_))) {
+        let is_applied = |step: &Step| matches!(step, Step::Apply(_) | Step::Group(_));
+        if story.prologue().iter().any(is_applied) {
             self.rest().await?;
         }
         let secrets: Api<Secret> = Api::namespaced(self.world.cluster.client(), "default");
         Ok(Lap {
+            story,
             start_us: self.world.front()?.now_us(),
-            recorded: usize::try_from(orders(&self.world).await)?,
+            recorded: recorded(&self.world).await,
             lost: 0,
             secrets: SecretWatch::start(secrets).await?,
             has_successor: false,
@@ -288,9 +303,8 @@ impl Stage {
             Ok(true)
         })
         .await?;
-        let client = self.world.cluster.client();
         let same = wait_for("the end state of an undisturbed run", RUN, &[], async || {
-            let mut state = end_state(&client).await?;
+            let mut state = state(&self.world, lap.story).await?;
             if !matches!(point.trouble, Trouble::Kill(_)) {
                 forgive(&mut state);
             }
@@ -319,8 +333,8 @@ impl Stage {
         );
         let verdict = judge(&log, &Bounds::new(FAST.rate, FAST.burst, Some(FAST.in_flight)));
         ensure!(verdict.violations.is_empty(), "{:?}", verdict.violations);
-        let violations = lap.secrets.violations();
-        ensure!(violations.is_empty(), "{}", violations.join("\n"));
+        let wrong = lap.wrong();
+        ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
         Ok(())
     }
 
@@ -353,49 +367,13 @@ impl Stage {
             let leases: Api<Lease> = Api::namespaced(client, NAMESPACE);
             leases.delete_collection(&delete, &all).await?;
         }
-        self.world.pebble()?.mend_name(&bad_name()).await?;
+        self.world.pebble()?.mend_name(&acts::bad_name()).await?;
         for replica in &mut self.world.replicas[..at_work] {
             replica.restart().await?;
         }
         for replica in &self.world.replicas[..at_work] {
             replica.ready().await?;
         }
-        Ok(())
-    }
-
-    async fn perform(&self, step: Step) -> Result<()> {
-        let client = self.world.cluster.client();
-        let certificates: Api<Certificate> = Api::namespaced(client, "default");
-        match step {
-            Step::Apply(numbers) => self.apply(numbers).await?,
-            Step::Renew => {
-                let annotated = json!({ "metadata": { "annotations": { RENEW_ANNOTATION: "now" } } });
-                certificates
-                    .patch("shop", &PatchParams::default(), &Patch::Merge(annotated))
-                    .await?;
-            }
-            Step::Delete => {
-                certificates.delete("shop", &DeleteParams::default()).await?;
-            }
-            Step::Break => self.world.pebble()?.break_name(&bad_name()).await?,
-            Step::Mend => self.world.pebble()?.mend_name(&bad_name()).await?,
-        }
-        Ok(())
-    }
-
-    /// What a user applies: an issuer without an account yet, and a Certificate.
-    async fn apply(&self, numbers: &[u32]) -> Result<()> {
-        let client = self.world.cluster.client();
-        let front = self.world.front()?;
-        let issuer = cluster_issuer("ca", &front.directory_url(), front.ca_pem(), FAST);
-        let all = names(4);
-        let asked: Vec<String> = numbers.iter().map(|n| all[*n as usize - 1].clone()).collect();
-        let shop = certificate("shop", "ca", &asked, NAMES_A_SHARD);
-        let user = PatchParams::apply("user").force();
-        let issuers: Api<ClusterIssuer> = Api::all(client.clone());
-        issuers.patch("ca", &user, &Patch::Apply(issuer)).await?;
-        let certificates: Api<Certificate> = Api::namespaced(client, "default");
-        certificates.patch("shop", &user, &Patch::Apply(shop)).await?;
         Ok(())
     }
 
@@ -411,8 +389,11 @@ impl Stage {
             of_shards.delete_collection(&delete, &all).await?;
             return Ok(certificates.get_opt("shop").await?.is_none() && present.is_empty());
         }
-        if matches!(step, Step::Break | Step::Mend) {
+        if matches!(step, Step::Disown | Step::Break | Step::Mend) {
             return Ok(true);
+        }
+        if matches!(step, Step::Group(_)) && !acts::collected(&self.world).await? {
+            return Ok(false);
         }
         let shop = certificates.get("shop").await?;
         let status = shop.status.clone().unwrap_or_default();
@@ -448,9 +429,14 @@ impl Stage {
             || !leases.list(&ListParams::default()).await?.iter().any(is_held))
     }
 
-    /// Orders that shards have recorded in this run.
+    /// Orders that shards have recorded in this run. One that is retired in it has made none.
     async fn recorded_since(&self, lap: &Lap) -> Result<usize> {
-        Ok(usize::try_from(orders(&self.world).await)?.saturating_sub(lap.recorded))
+        let before = |uid: &String| lap.recorded.get(uid).copied().unwrap_or_default();
+        let recorded = recorded(&self.world).await;
+        let since = recorded
+            .iter()
+            .map(|(uid, orders)| orders.saturating_sub(before(uid)));
+        Ok(usize::try_from(since.sum::<u32>())?)
     }
 
     /// How many orders the CA has made, or may have made, that no shard has recorded.
@@ -477,15 +463,36 @@ impl Stage {
     }
 }
 
+/// Orders that were recorded, by the shard's UID.
+async fn recorded(world: &World) -> BTreeMap<String, u32> {
+    let shards = shards(world).await;
+    let recorded = shards.iter().map(|shard| {
+        let status = shard.status.as_ref();
+        let orders = status.and_then(|status| status.orders).unwrap_or_default();
+        (shard.uid().unwrap_or_default(), orders)
+    });
+    recorded.collect()
+}
+
+/// See [`end_state`].
+async fn state(world: &World, story: Story) -> Result<Value> {
+    let mut state = end_state(&world.cluster.client()).await?;
+    if story == Story::TakeOver
+        && let Some(shards) = state["shards"].as_object_mut()
+    {
+        // Who finds a Secret that was taken over already, and not recorded, takes it for one of the account's.
+        for shard in shards.values_mut() {
+            shard["status"]["issued"]["accountUrl"] = Value::Null;
+        }
+    }
+    Ok(state)
+}
+
 /// A user is told of what the API server did.
 fn forgive(state: &mut Value) {
     if let Some(warnings) = state["warnings"].as_array_mut() {
         warnings.retain(|warning| warning.as_str() != Some("\"SecretNotWritten\""));
     }
-}
-
-fn bad_name() -> String {
-    names(BAD).remove(BAD as usize - 1)
 }
 
 /// How many orders the CA has made. One whose answer was cut off counts.
