@@ -2,8 +2,8 @@
 //! the end is what would have been there anyway, no order that was recorded is made again, no Secret is gone or does not
 //! fit at any time, and no name that is served is in none.
 //!
-//! A run tells a [`Story`]: an issuance from nothing, a renewal, an edit, a move of names to another Secret, a quarantine, an
-//! adoption of what is there already, a take-over of what somebody else has made. One that nothing
+//! A run tells a [`Story`]: an issuance from nothing, a renewal, an edit, a move of names to another Secret, a quarantine,
+//! an adoption of what is there already, a take-over of what somebody else has made. One that nothing
 //! disturbs shows which writes to the API server and which requests to the CA there are. Each of them is a point to
 //! kill at, before the server sees it, before its answer arrives, and after; and each write one for the API server to
 //! answer 409 or 500, to lose its answer or to be late with it, and for watches to be held back or ended. Here a choice
