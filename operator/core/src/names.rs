@@ -298,6 +298,9 @@ impl Borrow<str> for Name {
 }
 
 #[cfg(test)]
+mod properties;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

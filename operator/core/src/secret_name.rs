@@ -58,7 +58,15 @@ fn is_later_index(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, prop_assume, proptest};
+
     use super::*;
+
+    /// As the API server lets `spec.secretName` and a group's name be.
+    const SECRET_NAME: &str = "[a-z0-9]([a-z0-9.-]{0,178}[a-z0-9])?";
+    const GROUP: &str = "[a-z]([a-z0-9-]{0,38}[a-z0-9])?";
 
     #[test]
     fn every_secret_can_be_named_ahead_of_time() {
@@ -88,5 +96,28 @@ mod tests {
     #[test]
     fn groups_that_only_look_alike_are_fine() {
         assert_eq!(secret_clash(["eu", "us-1", "0", "01", "eu-0", "eu-x"]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_secrets_name_is_never_longer_than_kubernetes_takes(
+            base in SECRET_NAME, group in prop::option::of(GROUP), index in any::<u32>(),
+        ) {
+            let name = secret_name(&base, group.as_deref(), index);
+            prop_assert!(name.len() <= 253, "{} characters", name.len());
+            prop_assert!(name.starts_with(&base) && !name.ends_with('-'));
+        }
+
+        #[test]
+        fn groups_that_do_not_clash_never_write_one_secret(
+            groups in prop::collection::btree_set("[a-c0-2]{1,2}(-[a0-2]{1,2}){0,2}", 0..6),
+        ) {
+            prop_assume!(secret_clash(groups.iter().map(String::as_str)).is_none());
+            let parts = groups.iter().map(|group| Some(group.as_str())).chain([None]);
+            let shards: Vec<_> = parts.flat_map(|group| (0..25).map(move |index| (group, index))).collect();
+            let names: BTreeSet<String> =
+                shards.iter().map(|(group, index)| secret_name("web", *group, *index)).collect();
+            prop_assert_eq!(names.len(), shards.len());
+        }
     }
 }

@@ -89,6 +89,7 @@ impl fmt::Debug for ExternalAccount {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::{Value, json};
 
     use super::*;
@@ -135,5 +136,24 @@ mod tests {
             format!("{external:?}"),
             "ExternalAccount { key_id: \"kid-1\", .. }"
         );
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_stands_in_the_place_of_a_key_binds_or_is_refused_in_few_words(
+            key_id in any::<String>(),
+            text in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..200),
+                "[ \\n]{0,2}[-_A-Za-z0-9]{0,100}={0,3}\\n?".prop_map(String::into_bytes),
+            ],
+        ) {
+            match ExternalAccount::new(&key_id, &text) {
+                Ok(external) => {
+                    let (key, _) = AccountKey::generate().unwrap();
+                    prop_assert!(external.bind(key.jwk(), URL).is_some());
+                }
+                Err(error) => prop_assert!(error.to_string().len() < 100),
+            }
+        }
     }
 }

@@ -139,6 +139,7 @@ impl Contents {
 #[cfg(test)]
 pub(super) mod tests {
     use p12_keystore::Pkcs12Archive;
+    use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
     use rcgen::{CertificateParams, KeyPair};
 
     use super::*;
@@ -205,5 +206,22 @@ pub(super) mod tests {
         let (chain, key) = chain_and_key("a.example");
         assert_eq!(pkcs12(b"", &key, "secret", None), Err(KeystoreError::Chain));
         assert_eq!(pkcs12(&chain, b"", "secret", None), Err(KeystoreError::Key));
+    }
+
+    proptest! {
+        // The derivation of keys from the password takes its time.
+        #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_password_opens_what_was_made_with_it_or_is_refused_in_few_words(password in any::<String>()) {
+            let (chain, key) = chain_and_key("a.example");
+            match pkcs12(&chain, &key, &password, None) {
+                Ok(file) => {
+                    let again = pkcs12(&chain, &key, &password, Some(&file));
+                    prop_assert_eq!(again, Ok(file), "made anew, so it was not opened");
+                }
+                Err(error) => prop_assert!(error.to_string().len() < 200, "{}", error),
+            }
+        }
     }
 }

@@ -102,29 +102,51 @@ mod tests {
     use std::collections::BTreeMap;
 
     use k8s_openapi::ByteString;
+    use proptest::prelude::{Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
     use sancho_crds::{KeystorePasswordRef, Pkcs12Keystore};
 
     use super::*;
 
-    #[test]
-    fn a_missing_password_is_told_with_its_mend() {
-        let asked = Asked::Pkcs12(Pkcs12Keystore {
+    fn asked() -> Asked {
+        Asked::Pkcs12(Pkcs12Keystore {
             create: true,
             password_secret_ref: KeystorePasswordRef {
                 name: "store".into(),
                 key: None,
             },
             profile: None,
-        });
-        let secret = |field: &str, value: &[u8]| Secret {
+        })
+    }
+
+    fn secret(field: &str, value: &[u8]) -> Secret {
+        Secret {
             data: Some(BTreeMap::from([(field.to_owned(), ByteString(value.to_vec()))])),
             ..Default::default()
-        };
-        let why = |secret: Option<&Secret>| password(secret, &asked).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_missing_password_is_told_with_its_mend() {
+        let why = |secret: Option<&Secret>| password(secret, &asked()).unwrap_err();
         assert!(why(None).contains("kubectl create secret generic store --from-literal=password=PASSWORD"));
         assert!(why(Some(&secret("other", b"x"))).contains("under its key password"));
         assert!(why(Some(&secret("password", b""))).contains("under its key password"));
         assert!(why(Some(&secret("password", b"\xff"))).contains("no text in UTF-8"));
-        assert_eq!(*password(Some(&secret("password", b"x")), &asked).unwrap(), "x");
+        assert_eq!(*password(Some(&secret("password", b"x")), &asked()).unwrap(), "x");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_password_as_it_stands_there_and_nothing_else_is(
+            value in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..40),
+                any::<String>().prop_map(String::into_bytes),
+            ],
+        ) {
+            match password(Some(&secret("password", &value)), &asked()) {
+                Ok(password) => prop_assert_eq!(password.as_bytes(), value.as_slice()),
+                Err(_) => prop_assert!(value.is_empty() || std::str::from_utf8(&value).is_err()),
+            }
+        }
     }
 }

@@ -1,6 +1,7 @@
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, RSA_PKCS1_2048_8192_SHA256, VerificationAlgorithm,
 };
+use proptest::prelude::{Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
 
 use super::*;
 
@@ -197,4 +198,51 @@ fn new_account_asks_as_rfc_8555_7_3_has_it() {
         serde_json::json!({ "contact": ["mailto:ops@example.com"], "termsOfServiceAgreed": true })
     );
     assert_eq!(json(None), serde_json::json!({ "termsOfServiceAgreed": true }));
+}
+
+/// Anything; anything in the place of a key; and keys of which one character is another.
+fn some_pem() -> impl Strategy<Value = Vec<u8>> {
+    let labels = vec!["PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY", "CERTIFICATE"];
+    let keys = vec![PKCS8, SEC1, RSA_PKCS8, RSA_PKCS1];
+    let characters: Vec<u8> = (b'0'..=b'z').chain(*b"+/=-\n").collect();
+    let wrapped = |(label, der): (&str, Vec<u8>)| {
+        let text = base64::engine::general_purpose::STANDARD.encode(der);
+        format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n").into_bytes()
+    };
+    let damaged = |(key, at, character): (&str, prop::sample::Index, u8)| {
+        let mut text = key.as_bytes().to_vec();
+        let at = at.index(text.len());
+        text[at] = character;
+        text
+    };
+    let character = prop::sample::select(characters);
+    prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..500),
+        any::<String>().prop_map(String::into_bytes),
+        (
+            prop::sample::select(labels),
+            prop::collection::vec(any::<u8>(), 0..300)
+        )
+            .prop_map(wrapped),
+        (
+            prop::sample::select(keys),
+            any::<prop::sample::Index>(),
+            character
+        )
+            .prop_map(damaged),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn whatever_stands_in_the_place_of_a_key_signs_or_is_refused_in_few_words(text in some_pem()) {
+        match AccountKey::from_pem(&text) {
+            Ok(key) => {
+                prop_assert_eq!(key.thumbprint().len(), 43);
+                let is_refused = key.sign(b"message").is_err_and(|error| error != AccountKeyError::Signing);
+                prop_assert!(!is_refused);
+            }
+            Err(error) => prop_assert!(error.to_string().len() < 120, "{}", error),
+        }
+    }
 }

@@ -92,6 +92,8 @@ fn begin(contents: &Contents) -> Result<SystemTime, KeystoreError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::{any, prop_assert_eq, prop_oneof, proptest};
+
     use super::super::tests::chain_and_key;
     use super::*;
 
@@ -143,6 +145,23 @@ mod tests {
         for password in ["short", "höherer", ""] {
             let refused = write(&contents(), password, "certificate");
             assert_eq!(refused, Err(KeystoreError::Password), "{password}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_password_opens_what_was_made_with_it_or_is_refused(
+            password in prop_oneof!["[\\x00-\\x7f]{0,20}", any::<String>()],
+            alias in any::<String>(),
+        ) {
+            let made = write(&contents(), &password, &alias);
+            prop_assert_eq!(made.is_ok(), password.is_ascii() && password.len() >= SHORTEST_PASSWORD);
+            if let Ok(file) = made {
+                let mut store = KeyStore::new();
+                store.load(file.as_slice(), password.as_bytes()).unwrap();
+                let entry = store.get_private_key_entry(&alias, password.as_bytes()).unwrap();
+                prop_assert_eq!(entry.private_key, contents().key.to_vec());
+            }
         }
     }
 }

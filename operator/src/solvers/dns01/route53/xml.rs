@@ -261,6 +261,8 @@ fn plain(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::{Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
+
     use super::*;
 
     #[test]
@@ -349,5 +351,70 @@ mod tests {
         let weighted = body.replace("<TTL>", "<SetIdentifier>s</SetIdentifier><TTL>");
         let sets: RecordSets = read(weighted.as_bytes()).unwrap();
         assert_eq!(sets.txt_at("_acme-challenge.a.example"), Err(()));
+    }
+
+    /// Answers that are as they should be, in short.
+    const ANSWERS: [&str; 4] = [
+        "<ErrorResponse><Error><Code>InvalidChangeBatch</Code><Message>[name='\\052.a.example.'] but it already exists\
+         </Message></Error></ErrorResponse>",
+        "<InvalidChangeBatch><Messages><Message>[name='a.'] but it was not found</Message></Messages>\
+         </InvalidChangeBatch>",
+        "<ListHostedZonesByNameResponse><HostedZones><HostedZone><Id>/hostedzone/Z1</Id><Name>a.example.</Name><Config>\
+         <PrivateZone>false</PrivateZone></Config></HostedZone></HostedZones></ListHostedZonesByNameResponse>",
+        "<ListResourceRecordSetsResponse><ResourceRecordSets><ResourceRecordSet><Name>a.example.</Name><Type>TXT</Type>\
+         <TTL>60</TTL><ResourceRecords><ResourceRecord><Value>x</Value></ResourceRecord></ResourceRecords>\
+         </ResourceRecordSet></ResourceRecordSets></ListResourceRecordSetsResponse>",
+    ];
+
+    /// Anything; answers with something in them that does not belong there, or cut off; and their parts in any order.
+    fn some_answer() -> impl Strategy<Value = Vec<u8>> {
+        let parts: Vec<&str> = ANSWERS
+            .into_iter()
+            .flat_map(|answer| answer.split_inclusive('>'))
+            .collect();
+        let damaged = |(answer, at, inserted, is_cut): (&str, prop::sample::Index, String, bool)| {
+            let (before, after) = answer.split_at(at.index(answer.len()));
+            format!("{before}{inserted}{}", if is_cut { "" } else { after }).into_bytes()
+        };
+        prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..200),
+            (
+                prop::sample::select(ANSWERS.to_vec()),
+                any::<prop::sample::Index>(),
+                prop_oneof![any::<String>(), "[<>/&;'\"!?\\\\0-9-]{0,4}"],
+                any::<bool>()
+            )
+                .prop_map(damaged),
+            prop::collection::vec(prop::sample::select(parts), 0..30)
+                .prop_map(|parts| parts.concat().into_bytes()),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_is_read_or_is_none(body in some_answer()) {
+            if let Some(zones) = read::<HostedZones>(&body) {
+                for id in zones.public("a.example") {
+                    prop_assert!(id.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{}", id);
+                }
+            }
+            let set = read::<RecordSets>(&body).map(|sets| sets.txt_at("a.example"));
+            if let Some(Ok(Some(set))) = set {
+                prop_assert_eq!(set.version, None);
+            }
+            if let Some(ErrorAnswer { code, message }) = error(&body) {
+                prop_assert!(code.chars().count() <= 64 && message.chars().count() <= 120);
+                prop_assert!(!code.chars().chain(message.chars()).any(char::is_control));
+            }
+            conflicts(&body);
+        }
+
+        #[test]
+        fn escapes_are_undone_or_stand_as_they_are(name in prop_oneof![any::<String>(), "[a-z.*0-9\\\\é+-]{0,20}"]) {
+            let undone = plain(&name);
+            if !name.contains('\\') {
+                prop_assert_eq!(undone, name.strip_suffix('.').unwrap_or(&name));
+            }
+        }
     }
 }
