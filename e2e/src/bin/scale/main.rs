@@ -5,6 +5,7 @@
 mod arguments;
 mod certificates;
 mod edits;
+mod largest;
 mod names;
 
 use std::process::ExitCode;
