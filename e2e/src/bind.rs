@@ -47,9 +47,6 @@ const SECONDARY: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 /// Where the third server is.
 pub const THIRD: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
 
-/// Where the server is that keeps answers.
-const CACHE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 4));
-
 /// The zones, and how they are served.
 #[derive(Debug, Clone, Default)]
 pub struct BindOptions {
@@ -79,7 +76,8 @@ pub struct BindOptions {
 pub struct Bind {
     primary: Process,
     secondary: Process,
-    cache: Option<Process>,
+    /// And its port.
+    cache: Option<(Process, u16)>,
     port: u16,
     zones: Vec<String>,
     ca_asks_primary: bool,
@@ -97,7 +95,7 @@ impl Bind {
         let port = free_port()?;
         let bare = options.bare_zones.iter().map(|(zone, _)| zone.clone());
         let zones: Vec<String> = options.zones.iter().cloned().chain(bare).collect();
-        let run = |name: &str, address: IpAddr, zones: String| -> Result<Process> {
+        let run = |name: &str, (address, port): (IpAddr, u16), zones: String| -> Result<Process> {
             let home = dir.join(name);
             fs::create_dir_all(&home)?;
             let config = home.join("named.conf");
@@ -107,10 +105,22 @@ impl Bind {
                 .arg(config.display().to_string());
             Process::spawn(name, &launch, log_dir)
         };
-        let primary = run("named-primary", PRIMARY, primary_zones(dir, port, options)?)?;
-        let secondary = run("named-secondary", SECONDARY, secondary_zones(port, options))?;
+        let primary = run(
+            "named-primary",
+            (PRIMARY, port),
+            primary_zones(dir, port, options)?,
+        )?;
+        let secondary = run(
+            "named-secondary",
+            (SECONDARY, port),
+            secondary_zones(port, options),
+        )?;
         let cache = match options.cache {
-            true => Some(run("named-cache", CACHE, cache_zones(port))?),
+            true => {
+                // Nobody finds it by a zone, and so it may be elsewhere.
+                let own = free_port()?;
+                Some((run("named-cache", (PRIMARY, own), cache_zones(port))?, own))
+            }
             false => None,
         };
         let third = match options.third {
@@ -128,7 +138,7 @@ impl Bind {
         };
         let all: Vec<&Process> = [&bind.primary, &bind.secondary]
             .into_iter()
-            .chain(&bind.cache)
+            .chain(bind.cache.as_ref().map(|(cache, _)| cache))
             .collect();
         wait_for("the DNS servers", START_TIMEOUT, &all, async || {
             if bind.cache.is_some() {
@@ -157,8 +167,8 @@ impl Bind {
 
     /// Where a recursive server answers: the one that keeps answers, if there is one, else the primary.
     pub fn recursive(&self) -> SocketAddr {
-        match self.cache {
-            Some(_) => (CACHE, self.port).into(),
+        match &self.cache {
+            Some((_, port)) => (PRIMARY, *port).into(),
             None => self.primary(),
         }
     }

@@ -6,7 +6,7 @@ use std::task::{self, Poll};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use hyper::header::{HeaderValue, USER_AGENT};
+use hyper::header::{DATE, HeaderValue, USER_AGENT};
 use hyper::http::{Method, Request, Response, Uri};
 use kube::client::{Body, ClientBuilder};
 use kube::config::Kubeconfig;
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tower::Service;
 use tower::layer::layer_fn;
 
+use crate::clock::{self, Witness};
 use crate::metrics::{ApiRequest, Metrics};
 
 /// The way to the API server, with an end to every wait. What is written is `sancho`'s in `managedFields`.
@@ -89,7 +90,13 @@ where
         Box::pin(async move {
             let answer = answer.await;
             let code = match &answer {
-                Ok(answer) => answer.status().as_str().to_owned(),
+                Ok(answer) => {
+                    let date = answer.headers().get(DATE);
+                    if let Some(date) = date.and_then(|date| date.to_str().ok()) {
+                        clock::heard(Witness::ApiServer, date);
+                    }
+                    answer.status().as_str().to_owned()
+                }
                 Err(_) => "error".to_owned(),
             };
             metrics.api_requested(asked, code, begun.elapsed());

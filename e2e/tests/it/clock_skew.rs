@@ -1,4 +1,4 @@
-//! Replicas whose clocks are an hour ahead of the CA's and an hour behind it.
+//! Replicas whose clocks are an hour ahead of the CA's and an hour behind it, and one whose clock is two months ahead.
 
 use std::time::Duration;
 
@@ -19,9 +19,25 @@ use crate::stories::{FAST, apply_certificate, apply_issuer, judged, orders, read
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// A replica whose wall clock is ahead by so much.
+fn ahead_by(offset: &str) -> ReplicaOptions {
+    let library = programs::faketime().unwrap();
+    let env = [
+        ("LD_PRELOAD", library.to_str().unwrap()),
+        ("FAKETIME", offset),
+        // Timers and the slots' validity go by clocks that nobody sets.
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+    ];
+    ReplicaOptions {
+        env: env
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec(),
+        ..ReplicaOptions::default()
+    }
+}
+
 #[tokio::test]
 async fn an_hour_between_the_clocks_of_two_replicas_and_the_ca_costs_no_order_and_no_request_too_many() {
-    let library = programs::faketime().unwrap();
     let pebble = PebbleOptions {
         // Two thirds of it are more than the two hours between the replicas.
         validity: Duration::from_secs(6 * 3600),
@@ -33,19 +49,7 @@ async fn an_hour_between_the_clocks_of_two_replicas_and_the_ca_costs_no_order_an
     };
     let mut world = world(0, FAST, ca).await;
     for offset in ["+1h", "-1h"] {
-        let env = [
-            ("LD_PRELOAD", library.to_str().unwrap()),
-            ("FAKETIME", offset),
-            // Timers and the slots' validity go by clocks that nobody sets.
-            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
-        ];
-        let options = ReplicaOptions {
-            env: env
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .to_vec(),
-            ..ReplicaOptions::default()
-        };
-        world.add_replica(options).await.unwrap();
+        world.add_replica(ahead_by(offset)).await.unwrap();
     }
     apply_issuer(&world, FAST).await;
     apply_certificate(&world, "shop", &names(8), 2).await;
@@ -80,5 +84,40 @@ async fn an_hour_between_the_clocks_of_two_replicas_and_the_ca_costs_no_order_an
             .any(|arrival| arrival.client.contains(replica.name()));
         assert!(sent, "{} has asked the CA nothing", replica.name());
     }
+    judged(&world, FAST);
+}
+
+/// By its own clock each certificate were to be renewed; by those of the API server and the CA none is.
+#[tokio::test]
+async fn a_clock_that_is_months_ahead_has_nothing_renewed_and_new_certificates_made_all_the_same() {
+    let pebble = PebbleOptions {
+        validity: Duration::from_secs(90 * 24 * 3600),
+        ..PebbleOptions::default()
+    };
+    let ca = CaOptions {
+        pebble,
+        ..CaOptions::default()
+    };
+    let mut world = world(1, FAST, ca).await;
+    apply_issuer(&world, FAST).await;
+    apply_certificate(&world, "shop", &names(8), 2).await;
+    ready(&world, "shop", PATIENCE).await;
+    assert_eq!(orders(&world).await, 4);
+    let before = secrets(&world).await;
+    world.replicas[0].process().terminate().unwrap();
+
+    world.add_replica(ahead_by("+75d")).await.unwrap();
+    for value in ["one", "two"] {
+        // Whatever else were due would have been asked for by the time that these are made.
+        let name = [format!("{value}.blog.example")];
+        apply_certificate(&world, value, &name, 20).await;
+        ready(&world, value, PATIENCE).await;
+    }
+    assert_eq!(orders(&world).await, 6);
+    let after = secrets(&world).await;
+    for (secret, chain) in &before {
+        assert_eq!(after[secret], *chain, "{secret}");
+    }
+    ready(&world, "shop", PATIENCE).await;
     judged(&world, FAST);
 }

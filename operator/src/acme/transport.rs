@@ -26,6 +26,7 @@ use crate::acme::error::{Lost, NotSent, SendError};
 use crate::acme::jws::{self, Signer};
 use crate::acme::nonce::{Nonce, NoncePool};
 use crate::acme::origin::{CaUrl, Origin, UrlError};
+use crate::clock::{self, Witness};
 use crate::gate::{Gate, Outcome, Permit};
 use crate::metrics::Metrics;
 use crate::proxy::Proxies;
@@ -358,8 +359,12 @@ async fn sent(
             status,
             replay_nonce,
             retry_after,
+            date,
             ..
         }) => {
+            if let Some(date) = date {
+                clock::heard(Witness::Ca, date);
+            }
             tracing::debug!(
                 request = id,
                 ca,

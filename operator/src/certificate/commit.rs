@@ -256,9 +256,10 @@ async fn write(
         if !ties::tie(&secrets, &retired, &retired.spec.secret_name).await? {
             return Ok(false);
         }
+        // As it was read: who was stopped meanwhile retires nothing that is needed again.
         let preconditions = Preconditions {
             uid: shard.uid(),
-            resource_version: None,
+            resource_version: shard.resource_version(),
         };
         let params = DeleteParams {
             preconditions: Some(preconditions),

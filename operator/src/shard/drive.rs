@@ -22,7 +22,9 @@ use sancho_crds::{
 };
 use tracing::Instrument;
 
-use super::decide::{Need, Surroundings, expiry, is_begun_anew, is_elsewhere, is_renewal, need};
+use super::decide::{
+    Need, Surroundings, expiry, is_begun_anew, is_elsewhere, is_renewal, is_renewed_by_hand, need,
+};
 use super::finish::{self, Finish, FinishError};
 use super::key;
 use super::look::look;
@@ -313,7 +315,7 @@ impl Driven<'_> {
             self.route_open_challenges(&state).await?;
         }
         loop {
-            let now = Timestamp::now();
+            let now = clock::precise();
             match next(&state, &self.names, now) {
                 Step::Send(request) => match self.send(state, &request).await? {
                     Some(next) => state = next,
@@ -387,7 +389,9 @@ impl Driven<'_> {
                 Vec::new()
             }
             // Another may have been told of a quota while this one waited for its turn.
-            Request::NewOrder { .. } if self.is_held_back() => return Err(Stop::Nothing),
+            Request::NewOrder { .. } if self.is_held_back() || self.is_too_early().await? => {
+                return Err(Stop::Nothing);
+            }
             Request::NewOrder { .. }
             | Request::FetchAuthorization { .. }
             | Request::PollOrder { .. }
@@ -442,7 +446,7 @@ impl Driven<'_> {
             &answer,
             &self.names,
             &self.kinds,
-            Timestamp::now(),
+            clock::precise(),
         );
         if !had_url && state.url.is_some() {
             self.ordered_at = Some(tokio::time::Instant::now());
@@ -515,7 +519,7 @@ impl Driven<'_> {
             not_after: expiry(shard),
             asked: Some(asked.as_str()),
         };
-        match overdue(state, patience, Timestamp::now()) {
+        match overdue(state, patience, clock::precise()) {
             Some(failure) if is_in_vain => Effect::Failed(failure),
             Some(_) | None => effect,
         }
@@ -527,6 +531,24 @@ impl Driven<'_> {
     }
 
     /// Does a quota hold back a new order of these names?
+    /// Is it this machine's clock alone that has the renewal due? Nobody asks the CA for a certificate before its clock was
+    /// heard.
+    async fn is_too_early(&self) -> Result<bool, Stop> {
+        let shard = self.recorder.shard();
+        let issued = shard.status.as_ref().and_then(|status| status.issued.as_ref());
+        let issued = issued.filter(|_| self.is_renewal && !self.secret_gone && !is_renewed_by_hand(shard));
+        let Some(renewal) = issued.map(|issued| renewal::renewal_of_issued(shard, issued)) else {
+            return Ok(false);
+        };
+        tokio::select! {
+            biased;
+            // What is wrong with the CA is told by the request itself.
+            _ = self.issuer.session.warm(None) => {}
+            () = self.issuer.budget.lost() => return Err(Stop::SlotsLost),
+        }
+        Ok(Timestamp::now() >= renewal && clock::now() < renewal)
+    }
+
     fn is_held_back(&self) -> bool {
         let names = quarantine::order_names(self.recorder.shard());
         let account = self.issuer.session.kid();
@@ -538,7 +560,7 @@ impl Driven<'_> {
 
     /// Waits in place, or says that it is too long for that. Slots may come and go meanwhile.
     async fn wait(&self, until: Timestamp, why: &str) -> Result<bool, Stop> {
-        let wait = Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default();
+        let wait = Duration::try_from(until.duration_since(clock::precise())).unwrap_or_default();
         if wait > SHORT_WAIT {
             return Ok(false);
         }

@@ -22,13 +22,19 @@ pub(super) async fn csr(context: &Context, shard: &CertificateShard) -> Result<V
         KeyKind::of(shard.spec.private_key.as_ref()).map_err(|error| FinishError::Key(error.into()))?;
     let api = context.secrets(&shard.namespace().unwrap_or_default());
     let kept = keys::next_key(&api, shard).await?;
-    if let Some(key) = kept.as_ref().and_then(|pem| usable(pem.as_bytes(), kind)) {
-        return Ok(key.csr(&order_names(shard))?);
-    }
-    if kept.is_some() {
+    if let Some(pem) = &kept {
+        let is_used = rotation(shard) == RotationPolicy::Always && {
+            // Whoever wrote it there may have ended before it was forgotten here.
+            let secret = secrets::read(&api, shard).await?;
+            secret.is_some_and(|secret| is_of(&secret, pem))
+        };
+        if let Some(key) = usable(pem.as_bytes(), kind).filter(|_| !is_used) {
+            return Ok(key.csr(&order_names(shard))?);
+        }
         tracing::info!(
             shard = full_name(shard),
-            "the key that was kept for the next certificate is of another kind, and is made anew"
+            is_used,
+            "the key that was kept for the next certificate is in use already or of another kind, and is made anew"
         );
         keys::forget_next_key(&api, shard).await?;
     }
@@ -61,6 +67,11 @@ fn rotation(shard: &CertificateShard) -> RotationPolicy {
 fn in_use(secret: &Secret, kind: KeyKind) -> Option<Zeroizing<String>> {
     let (_, key) = secrets::contents(secret)?;
     usable(&key, kind).map(|key| key.to_pem())
+}
+
+/// Is this the key in the Secret?
+fn is_of(secret: &Secret, pem: &str) -> bool {
+    secrets::contents(secret).is_some_and(|(_, key)| key.as_slice() == pem.as_bytes())
 }
 
 /// Was the certificate in the Secret revoked because somebody else has its key?
@@ -156,5 +167,8 @@ mod tests {
         assert_eq!(in_use(&secret, KeyKind::EcdsaP384), Some(key.to_pem()));
         assert_eq!(in_use(&secret, KeyKind::EcdsaP256), None);
         assert_eq!(in_use(&Secret::default(), KeyKind::EcdsaP384), None);
+        assert!(is_of(&secret, &key.to_pem()));
+        let other = ShardKey::generate(KeyKind::EcdsaP384).unwrap();
+        assert!(!is_of(&secret, &other.to_pem()) && !is_of(&Secret::default(), &key.to_pem()));
     }
 }

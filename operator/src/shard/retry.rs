@@ -8,7 +8,6 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use jiff::Timestamp;
 use kube::ResourceExt;
 use sancho_core::check;
 use sancho_core::names::Name;
@@ -399,7 +398,7 @@ async fn ask(
         if matches!(state.stage, Stage::Ready | Stage::Processing | Stage::Valid) {
             return Ok(Answer::Authorized);
         }
-        let now = Timestamp::now();
+        let now = clock::precise();
         let request = match next(&state, &names, now) {
             Step::Send(request) => request,
             Step::Wait { until, .. } => {
@@ -464,7 +463,7 @@ async fn ask(
                 None => return Ok(Answer::PutOff(broken_off(error.to_string()))),
             },
         };
-        let (moved, effect) = reply(state, &request, &answer, &names, &kinds, Timestamp::now());
+        let (moved, effect) = reply(state, &request, &answer, &names, &kinds, clock::precise());
         state = moved;
         match effect {
             Effect::Moved | Effect::Again { .. } => record(recorder, &target, &state).await?,

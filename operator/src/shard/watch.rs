@@ -67,7 +67,7 @@ pub async fn run(
     tokio::pin!(ending);
     loop {
         watch.start_drives();
-        let sleep = watch.due.next().map(|at| nap(at, Timestamp::now()));
+        let sleep = watch.due.next().map(|at| nap(at, clock::precise()));
         tokio::select! {
             () = &mut ending => break,
             Some(event) = shards.next() => watch.shard_event(event),
@@ -306,7 +306,7 @@ impl Watch {
     }
 
     fn look_at_due(&mut self) {
-        while let Some(key) = self.due.take(Timestamp::now()) {
+        while let Some(key) = self.due.take(clock::precise()) {
             let reference = ObjectRef::new(&key.name).within(&key.namespace);
             if let Some(shard) = self.context.seen.shards.get(&reference) {
                 // A wait is over that its Certificate may speak of.

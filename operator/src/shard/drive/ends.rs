@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use kube::ResourceExt;
 use sancho_core::order::{Failure, OrderState, Retry, advised, reason};
 use sancho_crds::CertificateShardStatus;
 
 use super::{Driven, FinishError, ISSUED, Stop, finish};
+use crate::clock;
 use crate::issuer::IssuerKey;
 use crate::quotas;
 
@@ -35,7 +35,7 @@ impl Driven<'_> {
         );
         let pause = secret_pause(state.polls);
         state.polls = state.polls.saturating_add(1);
-        state.not_before = Timestamp::now().checked_add(pause).ok();
+        state.not_before = clock::precise().checked_add(pause).ok();
         self.save_obstacle(&state, finish::SECRET_NOT_WRITTEN, &message)
             .await?;
         Ok(None)
@@ -94,7 +94,7 @@ impl Driven<'_> {
             .account_gone(&issuer, self.issuer.session.kid());
         let failure = self.recorder.status().failure;
         if failure.is_none_or(|failure| failure.count < REGISTERED_AGAIN) {
-            Retry::At(Timestamp::now())
+            Retry::At(clock::precise())
         } else {
             Retry::Backoff
         }

@@ -1,3 +1,4 @@
+use jiff::Timestamp;
 use sancho_core::check::Fault;
 use sancho_crds::{CertificateShardSpec, CertificateShardStatus, IssuerRef, QuotaScope};
 
