@@ -1,7 +1,7 @@
 //! Certificates are revoked on demand, once, and issued anew with another key.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -316,14 +316,12 @@ async fn whoever_dies_before_the_annotation_is_removed_has_nothing_else_revoked(
     world.add_replica(options).await.unwrap().ready().await.unwrap();
     ready(&world, "shop", PATIENCE).await;
     let before = leaves(&world).await;
-    // The first write to the Secret is the one that removes its annotation.
+    // The first write to the Secret says that its certificate is revoked, the second removes the annotation.
     let process = world.replicas[0].process().clone();
-    let is_dead = AtomicBool::new(false);
+    let writes = AtomicUsize::new(0);
     proxy.set_faults(move |request| {
-        let is_it = request.method == "PATCH"
-            && request.path.ends_with("/secrets/shop-tls")
-            && !is_dead.swap(true, Ordering::SeqCst);
-        is_it.then(|| {
+        let is_write = request.method == "PATCH" && request.path.ends_with("/secrets/shop-tls");
+        (is_write && writes.fetch_add(1, Ordering::SeqCst) == 1).then(|| {
             process.kill();
             Fault::CloseBefore
         })

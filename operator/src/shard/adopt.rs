@@ -141,6 +141,56 @@ mod tests {
         }
     }
 
+    /// cert-manager writes them so if its Certificate does not ask for PKCS#8. Made by OpenSSL, for `www.example` and a hundred
+    /// years.
+    #[test]
+    fn keys_are_taken_in_the_forms_that_cert_manager_writes() {
+        let rsa = PrivateKey {
+            algorithm: Some(KeyAlgorithm::Rsa),
+            size: Some(2048),
+            rotation_policy: None,
+        };
+        let ecdsa = PrivateKey {
+            algorithm: Some(KeyAlgorithm::Ecdsa),
+            size: Some(256),
+            rotation_policy: None,
+        };
+        for (chain, key, head, wanted, other) in [
+            (
+                include_str!("adopt/sec1.crt"),
+                include_str!("adopt/sec1.key"),
+                "-----BEGIN EC PRIVATE KEY-----",
+                &ecdsa,
+                &rsa,
+            ),
+            (
+                include_str!("adopt/pkcs1.crt"),
+                include_str!("adopt/pkcs1.key"),
+                "-----BEGIN RSA PRIVATE KEY-----",
+                &rsa,
+                &ecdsa,
+            ),
+        ] {
+            assert!(key.starts_with(head));
+            let data = BTreeMap::from([
+                ("tls.crt".to_owned(), ByteString(chain.as_bytes().to_vec())),
+                ("tls.key".to_owned(), ByteString(key.as_bytes().to_vec())),
+            ]);
+            let secret = Secret {
+                type_: Some("kubernetes.io/tls".into()),
+                data: Some(data),
+                ..Default::default()
+            };
+            let fits = |key: Option<&PrivateKey>| {
+                let mut shard = shard("www.example", None);
+                shard.spec.private_key = key.cloned();
+                fit(&secret, &shard, Timestamp::now())
+            };
+            assert!(fits(None).is_ok() && fits(Some(wanted)).is_ok(), "{head}");
+            assert_eq!(fits(Some(other)), Err(Unfit::Key), "{head}");
+        }
+    }
+
     #[test]
     fn only_a_certificate_for_the_same_names_with_a_key_that_is_asked_for_is_adopted() {
         let now = Timestamp::now();
