@@ -17,6 +17,7 @@ use tower::layer::layer_fn;
 
 use crate::clock::{self, Witness};
 use crate::metrics::{ApiRequest, Metrics};
+use crate::proxy::of_api_server;
 
 /// The way to the API server, with an end to every wait. What is written is `sancho`'s in `managedFields`.
 ///
@@ -28,9 +29,14 @@ pub async fn config() -> anyhow::Result<Config> {
     let mut config = Config::infer()
         .await
         .context("no way to the API server: neither a kubeconfig nor a pod's own")?;
-    config.proxy_url = Kubeconfig::read()
-        .ok()
-        .and_then(|kubeconfig| proxy_url(&kubeconfig, None)?.parse().ok());
+    let kubeconfig = Kubeconfig::read().ok();
+    config.proxy_url = match kubeconfig
+        .as_ref()
+        .and_then(|kubeconfig| proxy_url(kubeconfig, None))
+    {
+        Some(url) => of_api_server(Some(url), &config.cluster_url)?,
+        None => None,
+    };
     config.connect_timeout = Some(Duration::from_secs(5));
     config.read_timeout = Some(Duration::from_secs(60));
     config.write_timeout = Some(Duration::from_secs(30));

@@ -15,6 +15,7 @@ mod summary;
 mod tie;
 mod wanted;
 
+pub(crate) use self::cap::most_names;
 pub use self::controller::run;
 pub use self::wanted::assignment_in_secrets;
 

@@ -67,6 +67,14 @@ pub enum ProxyUrlError {
         /// How it begins.
         scheme: String,
     },
+    /// It is a proxy through which no API server is reached.
+    #[error("{variable} begins with {scheme}://: write http://, https:// or socks5:// and HOST:PORT")]
+    SchemeToApiServer {
+        /// Where it stands.
+        variable: &'static str,
+        /// How it begins.
+        scheme: String,
+    },
 }
 
 impl Proxies {
@@ -167,9 +175,15 @@ fn on_the_way_to(
     } else {
         format!("http://{url}")
     };
-    url.parse()
-        .map(Some)
-        .map_err(|_| ProxyUrlError::Malformed { variable })
+    let url: Uri = url.parse().map_err(|_| ProxyUrlError::Malformed { variable })?;
+    // kube's words about another one have the whole URL in them, with user and password.
+    match url.scheme_str() {
+        Some("http" | "https" | "socks5") => Ok(Some(url)),
+        scheme => Err(ProxyUrlError::SchemeToApiServer {
+            variable,
+            scheme: scheme.unwrap_or_default().to_owned(),
+        }),
+    }
 }
 
 fn variable(name: &str) -> Option<String> {
@@ -447,6 +461,13 @@ mod tests {
             Err(ProxyUrlError::Malformed {
                 variable: "proxy-url"
             })
+        );
+        // Nobody else is to say it with the password in it.
+        let unspoken = Some("socks5h://user:secret@127.0.0.1:1080");
+        let bad = on_the_way_to(&far.parse().unwrap(), unspoken, with(&[])).unwrap_err();
+        assert_eq!(
+            bad.to_string(),
+            "proxy-url begins with socks5h://: write http://, https:// or socks5:// and HOST:PORT"
         );
     }
 }

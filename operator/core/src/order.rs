@@ -38,7 +38,7 @@ mod step;
 
 pub use advice::advised;
 pub use next::next;
-pub use overdue::{Patience, overdue};
+pub use overdue::{Patience, overdue, waited_for};
 pub use reply::reply;
 pub use state::{Authorization, AuthorizationState, Inconsistent, OrderState, Stage, UnknownWord};
 pub use step::{Effect, Failure, Reply, Request, Retry, Step, reason};

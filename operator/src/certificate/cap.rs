@@ -18,6 +18,22 @@ const LETS_ENCRYPT: [&str; 2] = [
 /// <https://letsencrypt.org/docs/profiles/> as of 2026-09.
 const LETS_ENCRYPT_PROFILES: [(&str, u32); 3] = [("classic", 100), ("shortlived", 25), ("tlsserver", 25)];
 
+/// At most how many names the issuer at `server` takes in a certificate of `profile`, which has this `maxNames` and turned out
+/// to take so many.
+pub(crate) fn most_names(
+    server: &str,
+    profile: Option<&str>,
+    given: Option<u32>,
+    learned: Option<u32>,
+) -> u32 {
+    let cap = IssuerCap {
+        given,
+        published: published(server, profile),
+        learned,
+    };
+    cap.with(None)
+}
+
 /// What is known of an issuer's cap for one profile.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct IssuerCap {

@@ -11,7 +11,8 @@
 //!
 //! # Caveats
 //! Where its issuer takes fewer names than a shard has and keeps together, the shard begins no order meanwhile. That ends
-//! once its renewal is due, by hand too, or its Secret is gone: then it goes on without what it kept.
+//! once its renewal is due, by hand too, or its Secret is gone: then it goes on without what it kept. Of two that would wait
+//! for one another so, the second goes on without.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
@@ -70,27 +71,87 @@ pub(super) fn with_kept(mut planned: Wanted, today: &Today<'_>) -> Wanted {
     let Some((_, model)) = planned.shards.first() else {
         return planned;
     };
+    let places: HashMap<&str, usize> = planned
+        .shards
+        .iter()
+        .enumerate()
+        .map(|(place, (name, _))| (name.as_str(), place))
+        .collect();
+    let mut shards = today.shards.clone();
+    shards.sort_by_key(|shard| shard.name_any());
+    let mut waiting = HashSet::new();
     let mut kept = Vec::new();
-    for shard in &today.shards {
+    for shard in shards {
         let Some(issued) = valid(shard, today.now) else {
             continue;
         };
         let name = shard.name_any();
-        let spec = planned.shards.iter().find(|(planned, _)| *planned == name);
-        let spec = spec.map_or_else(|| left(&shard.spec, model), |(_, spec)| spec.clone());
-        let names = kept_by(shard, issued, &spec, &homes, &served, today);
-        if !names.is_empty() {
-            let kept_names = names.into_iter().collect();
-            kept.push((name, CertificateShardSpec { kept_names, ..spec }));
+        let place = places.get(name.as_str()).copied();
+        let own = place.map(|place| &planned.shards[place].1);
+        let names = candidates(shard, own, today);
+        let open: Vec<&String> = names
+            .iter()
+            .filter_map(|name| homes.get(name).filter(|_| !served.contains(name)))
+            .collect();
+        if open.is_empty() {
+            continue;
+        }
+        let spec = own.map_or_else(|| left(&shard.spec, model), Clone::clone);
+        let others_wait = open.into_iter().any(|home| waiting.contains(home));
+        let moved = names
+            .iter()
+            .filter(|name| homes.contains_key(*name))
+            .cloned()
+            .collect();
+        match kept_by((shard, issued), &spec, (names, moved), others_wait, today) {
+            Kept::Nothing => {}
+            Kept::Serving(names) => kept.push((name, place, with(spec, names))),
+            Kept::Waiting(names) => {
+                waiting.insert(name.clone());
+                kept.push((name, place, with(spec, names)));
+            }
         }
     }
-    for (name, spec) in kept {
-        match planned.shards.iter_mut().find(|(planned, _)| *planned == name) {
-            Some((_, planned)) => *planned = spec,
+    for (name, place, spec) in kept {
+        match place {
+            Some(place) => planned.shards[place].1 = spec,
             None => planned.shards.push((name, spec)),
         }
     }
     planned
+}
+
+/// What a shard keeps.
+enum Kept {
+    /// Nothing.
+    Nothing,
+    /// These, and it goes on with whatever is to be done.
+    Serving(BTreeSet<String>),
+    /// These, and it begins no order.
+    Waiting(BTreeSet<String>),
+}
+
+fn with(spec: CertificateShardSpec, kept: BTreeSet<String>) -> CertificateShardSpec {
+    CertificateShardSpec {
+        kept_names: kept.into_iter().collect(),
+        ..spec
+    }
+}
+
+/// The names of its certificate that the plan does not give the shard, which is to have those of `own`.
+fn candidates(
+    shard: &CertificateShard,
+    own: Option<&CertificateShardSpec>,
+    today: &Today<'_>,
+) -> BTreeSet<String> {
+    let certified = today.certified.get(&shard.name_any());
+    let had = shard.spec.own_names().into_iter();
+    let had = had.filter(|name| certified.is_some_and(|certified| certified.contains(name)));
+    let mut names: BTreeSet<String> = shard.spec.kept_names.iter().cloned().chain(had).collect();
+    for name in own.map(CertificateShardSpec::own_names).unwrap_or_default() {
+        names.remove(&name);
+    }
+    names
 }
 
 /// Is the shard's Secret there, as far as this replica has seen?
@@ -136,56 +197,42 @@ fn served(homes: &HashMap<String, String>, today: &Today<'_>) -> HashSet<String>
     served
 }
 
-/// What `shard`, which is to be as `spec` says, keeps.
+/// What a shard that is to be as `spec` says keeps of `all`, of which those that `moved` are still asked for. `others_wait`: who
+/// is to have some of them waits itself.
 fn kept_by(
-    shard: &CertificateShard,
-    issued: &IssuedStatus,
+    (shard, issued): (&CertificateShard, &IssuedStatus),
     spec: &CertificateShardSpec,
-    homes: &HashMap<String, String>,
-    served: &HashSet<String>,
+    (all, moved): (BTreeSet<String>, BTreeSet<String>),
+    others_wait: bool,
     today: &Today<'_>,
-) -> BTreeSet<String> {
-    let own = spec.own_names();
-    let certified = today.certified.get(&shard.name_any());
-    let had = shard.spec.own_names().into_iter();
-    let had = had.filter(|name| certified.is_some_and(|certified| certified.contains(name)));
-    let all: BTreeSet<String> = shard
-        .spec
-        .kept_names
-        .iter()
-        .cloned()
-        .chain(had)
-        .filter(|name| !own.contains(name))
-        .collect();
-    let moved: BTreeSet<String> = all
-        .iter()
-        .filter(|name| homes.contains_key(*name))
-        .cloned()
-        .collect();
-    let to_be = |kept: &BTreeSet<String>| CertificateShard {
-        spec: CertificateShardSpec {
-            kept_names: kept.iter().cloned().collect(),
-            ..spec.clone()
-        },
+) -> Kept {
+    let with_all = CertificateShard {
+        spec: with(spec.clone(), all.clone()),
         ..shard.clone()
     };
-    let with_all = to_be(&all);
     // What another Secret is to have is issued for that; this one stays as it is.
-    if moved.iter().all(|name| served.contains(name)) || is_elsewhere(&with_all) {
-        return BTreeSet::new();
+    if is_elsewhere(&with_all) {
+        return Kept::Nothing;
     }
     let is_due = today.now >= renewal_of_issued(&with_all, issued)
         || is_renewed_by_hand(&with_all)
         || !(today.has_secret)(shard);
+    // Of an issuer that is not there nobody can tell.
     let is_as_issued = today
         .server
-        .is_some_and(|server| is_wanted(&with_all, server, &issued.target));
+        .is_none_or(|server| is_wanted(&with_all, server, &issued.target));
     // Names that nobody asks for any more are no reason for an order either.
     if is_as_issued && !is_due {
-        return all;
+        return Kept::Serving(all);
     }
-    let fits = u32::try_from(own.len() + moved.len()).is_ok_and(|names| names <= today.most_names);
-    if fits || !is_due { moved } else { BTreeSet::new() }
+    let count = spec.name_count() + moved.len();
+    if u32::try_from(count).is_ok_and(|names| names <= today.most_names) {
+        return Kept::Serving(moved);
+    }
+    match is_due || others_wait {
+        true => Kept::Nothing,
+        false => Kept::Waiting(moved),
+    }
 }
 
 /// A shard that is no longer planned, and there for what it keeps: as it is, but for what an annotation or the policy of

@@ -6,9 +6,10 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use sancho_core::order::reason;
 use sancho_core::renewal::{CertId, look_time};
-use sancho_crds::{CertificateShard, CertificateShardSpec, IssuedStatus, ShardFailure};
+use sancho_crds::{CertificateShard, CertificateShardSpec, IssuedStatus, OrderStatus, ShardFailure};
 use sancho_limiter::Cost;
 
+use crate::certificate::most_names;
 use crate::issuer::IssuerTerms;
 use crate::issuer::allowed::outside;
 use crate::queue::Priority;
@@ -18,6 +19,7 @@ use crate::shard::quarantine::{held_up_until, is_wanted, next_try, order_names, 
 use crate::shard::renewal::{renewal_of_issued, seed};
 use crate::shard::revocation;
 use crate::shard::sweep;
+use crate::target::digest;
 
 /// What a shard needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -212,7 +214,7 @@ fn order_work(shard: &CertificateShard, around: &Surroundings<'_>) -> Result<Pri
     // Only what begins is held back.
     let unless_held_back = |priority| {
         // Its planner splits it, and that is an event.
-        if is_over_cap(&shard.spec, around.terms) {
+        if is_over_cap(&shard.spec, around) {
             return Err(None);
         }
         let is_renewal = is_renewal(shard, &wanted);
@@ -242,7 +244,11 @@ fn order_work(shard: &CertificateShard, around: &Surroundings<'_>) -> Result<Pri
     if let Some(order) = &status.order
         && order.target == wanted
     {
-        return match &order.not_before {
+        let not_before = order
+            .not_before
+            .as_ref()
+            .filter(|_| !is_to_be_given_up(shard, order));
+        return match not_before {
             Some(not_before) if not_before.0 > around.now => Err(Some(not_before.0)),
             _ => Ok(Priority::UnderWay),
         };
@@ -300,6 +306,21 @@ pub(super) fn is_older(recorded: Option<i64>, of_issuer: Option<i64>) -> bool {
         .is_some_and(|(recorded, of_issuer)| recorded < of_issuer)
 }
 
+/// Does a certificate not come that the user has another attempt made for? Then it is not waited for as long as the CA says.
+fn is_to_be_given_up(shard: &CertificateShard, order: &OrderStatus) -> bool {
+    let is_asked = order
+        .asked
+        .as_ref()
+        .is_some_and(|asked| *asked != asked_by_hand(&shard.spec));
+    order.finalized.is_some() && is_asked
+}
+
+/// What the user asks for by hand: another value means another attempt.
+#[must_use]
+pub fn asked_by_hand(spec: &CertificateShardSpec) -> String {
+    digest([&spec.retry, &spec.renew].map(|text| text.as_deref().unwrap_or_default()))
+}
+
 /// May it not use its issuer?
 fn is_outside(shard: &CertificateShard, terms: &IssuerTerms) -> bool {
     if terms.allowed.is_none() {
@@ -312,9 +333,19 @@ fn is_outside(shard: &CertificateShard, terms: &IssuerTerms) -> bool {
     outside(terms.allowed.as_ref(), "", &namespace, names).is_some()
 }
 
-/// Has it more names than the CA turned out to take?
-fn is_over_cap(spec: &CertificateShardSpec, terms: &IssuerTerms) -> bool {
-    let most = terms.most_names(profile(spec, terms.profile.as_deref()));
+/// Has it more names than the CA turned out to take, or with those that it keeps for others more than the issuer takes?
+fn is_over_cap(spec: &CertificateShardSpec, around: &Surroundings<'_>) -> bool {
+    let profile = profile(spec, around.terms.profile.as_deref());
+    let learned = around.terms.most_names(profile);
+    let most = match spec.kept_names.is_empty() {
+        true => learned,
+        false => Some(most_names(
+            around.server,
+            profile,
+            around.terms.max_names,
+            learned,
+        )),
+    };
     most.is_some_and(|most| exceeds(spec, most))
 }
 

@@ -15,15 +15,17 @@ use sancho_core::challenge::ChallengeKinds;
 use sancho_core::names::Name;
 use sancho_core::order::{
     Effect, OrderState, Patience, Reply, Request, Stage, Step, advised, next, overdue, reason, reply,
+    waited_for,
 };
 use sancho_core::renewal::CertId;
 use sancho_crds::{
-    Certificate, CertificateShard, CertificateShardSpec, CertificateShardStatus, Claim, QuarantinedName,
+    Certificate, CertificateShard, CertificateShardStatus, Claim, QuarantinedName, unset_condition,
 };
 use tracing::Instrument;
 
 use super::decide::{
-    Need, Surroundings, expiry, is_begun_anew, is_elsewhere, is_renewal, is_renewed_by_hand, need,
+    Need, Surroundings, asked_by_hand, expiry, is_begun_anew, is_elsewhere, is_renewal, is_renewed_by_hand,
+    need,
 };
 use super::finish::{self, Finish, FinishError};
 use super::key;
@@ -45,7 +47,6 @@ use crate::shard::retry::retry;
 use crate::shard::revoke::revoke;
 use crate::shard::send::{Sent, send};
 use crate::shard::sweep::sweep;
-use crate::target::digest;
 use crate::traces::{self, OrderTrace};
 
 /// A wait of at most this long is waited for in place; after a longer one the shard is taken up anew.
@@ -204,11 +205,6 @@ async fn is_settled(context: &Context, shard: &CertificateShard) -> Result<bool,
     }
     let certificate = context.certificates(&namespace).get_opt(name).await?;
     Ok(certificate.as_ref().is_some_and(says_so))
-}
-
-/// What the user asks for by hand: another value means another attempt.
-fn asked_by_hand(spec: &CertificateShardSpec) -> String {
-    digest([&spec.retry, &spec.renew].map(|text| text.as_deref().unwrap_or_default()))
 }
 
 /// Was `one` written after `other`? Resource versions are numbers that grow, whatever the kind (KEP-5504); where they are
@@ -389,8 +385,15 @@ impl Driven<'_> {
                 Vec::new()
             }
             // Another may have been told of a quota while this one waited for its turn.
-            Request::NewOrder { .. } if self.is_held_back() || self.is_too_early().await? => {
-                return Err(Stop::Nothing);
+            Request::NewOrder { .. } if self.is_held_back() => return Err(Stop::Nothing),
+            Request::NewOrder { .. } if self.is_too_early().await? => {
+                let mut status = self.recorder.status();
+                status.claim = None;
+                for kind in ["Renewing", "Reconciling"] {
+                    unset_condition(&mut status.conditions, kind);
+                }
+                self.recorder.record(status).await?;
+                return Ok(None);
             }
             Request::NewOrder { .. }
             | Request::FetchAuthorization { .. }
@@ -440,7 +443,7 @@ impl Driven<'_> {
             },
         };
         let had_url = state.url.is_some();
-        let (state, effect) = reply(
+        let (mut state, effect) = reply(
             state,
             request,
             &answer,
@@ -451,7 +454,7 @@ impl Driven<'_> {
         if !had_url && state.url.is_some() {
             self.ordered_at = Some(tokio::time::Instant::now());
         }
-        match self.unless_overdue(&state, effect) {
+        match self.unless_overdue(&mut state, effect) {
             Effect::Moved => self.save_if_due(&state, request, had_url).await?,
             Effect::Again { reason, message } => {
                 tracing::info!(
@@ -504,7 +507,7 @@ impl Driven<'_> {
     }
 
     /// What an answer meant, save that a certificate that does not come is not waited for without end.
-    fn unless_overdue(&self, state: &OrderState, effect: Effect) -> Effect {
+    fn unless_overdue(&self, state: &mut OrderState, effect: Effect) -> Effect {
         let is_in_vain = matches!(
             effect,
             Effect::Moved
@@ -519,6 +522,9 @@ impl Driven<'_> {
             not_after: expiry(shard),
             asked: Some(asked.as_str()),
         };
+        if let Some(until) = waited_for(state, patience) {
+            state.not_before = state.not_before.map(|at| at.min(until));
+        }
         match overdue(state, patience, clock::precise()) {
             Some(failure) if is_in_vain => Effect::Failed(failure),
             Some(_) | None => effect,
@@ -530,7 +536,6 @@ impl Driven<'_> {
         profile::profile(&self.recorder.shard().spec, self.issuer.terms.profile.as_deref())
     }
 
-    /// Does a quota hold back a new order of these names?
     /// Is it this machine's clock alone that has the renewal due? Nobody asks the CA for a certificate before its clock was
     /// heard.
     async fn is_too_early(&self) -> Result<bool, Stop> {
@@ -549,6 +554,7 @@ impl Driven<'_> {
         Ok(Timestamp::now() >= renewal && clock::now() < renewal)
     }
 
+    /// Does a quota hold back a new order of these names?
     fn is_held_back(&self) -> bool {
         let names = quarantine::order_names(self.recorder.shard());
         let account = self.issuer.session.kid();

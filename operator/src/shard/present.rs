@@ -220,12 +220,15 @@ fn known(
             .any(|(name, value)| record.name == *name && record.value == *value)
     };
     let mut records: Vec<PresentedRecord> = recorded.into_iter().filter(is_asked_for).collect();
-    if state.polls == 0 {
-        // One that is left from another order: CAs hand the same token out again.
-        for record in &mut records {
+    for record in &mut records {
+        // One that is left from another order: CAs hand the same token out again. Who was to remove it may have done so and
+        // not answered, or may have left it to another shard that needed it.
+        let was_to_go = record.failures.is_some() || record.next_try.is_some();
+        if was_to_go || state.polls == 0 {
             record.since = clock::time(now);
-            // Who was to remove it may have done so and not answered.
-            record.written &= record.failures.is_none();
+        }
+        if was_to_go {
+            record.written = false;
             (record.failures, record.next_try) = (None, None);
         }
     }

@@ -4,6 +4,7 @@
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
 use sancho_core::order::Reply;
+use sancho_core::renewal::retry_time;
 use sancho_core::revocation::{Outcome, heard};
 use sancho_crds::{
     CertificateShard, Claim, REVOKE_ANNOTATION, RevocationAskedBy, RevocationReason, RevocationStatus,
@@ -186,9 +187,11 @@ async fn ask(
             // First: a CA that is asked once more says that it is revoked already.
             let (name, namespace) = (&recorder.shard().spec.secret_name, recorder.shard().namespace());
             let api = context.secrets(&namespace.unwrap_or_default());
-            secrets::mark_revoked(&api, name, &served.fingerprint, request.0)
-                .await
-                .map_err(Stop::Secret)?;
+            if let Err(error) = secrets::mark_revoked(&api, name, &served.fingerprint, request.0).await {
+                let failures = before.unwrap_or_default().saturating_add(1);
+                let at = retry_time(clock::now(), failures, None, &seed);
+                return vain(context, recorder, at, &error.to_string(), false).await;
+            }
             let status = revocation::revoked(recorder.shard());
             recorder.record(status).await?;
             let (name, serial) = (full_name(recorder.shard()), &served.leaf.serial);

@@ -306,7 +306,10 @@ impl Watch {
     }
 
     fn look_at_due(&mut self) {
-        while let Some(key) = self.due.take(clock::precise()) {
+        // All at first: one that is due again at once is not to keep the others waiting.
+        let now = clock::precise();
+        let due: Vec<ShardKey> = std::iter::from_fn(|| self.due.take(now)).collect();
+        for key in due {
             let reference = ObjectRef::new(&key.name).within(&key.namespace);
             if let Some(shard) = self.context.seen.shards.get(&reference) {
                 // A wait is over that its Certificate may speak of.

@@ -94,7 +94,7 @@ pub const OF_USER: [Right; 6] = [
 ];
 
 /// What the operator cannot do without.
-pub const OF_OPERATOR: [Right; 8] = [
+pub const OF_OPERATOR: [Right; 10] = [
     right("watch", "certificates", "to see what is asked for"),
     Right {
         place: Place::Cluster,
@@ -106,6 +106,16 @@ pub const OF_OPERATOR: [Right; 8] = [
     Right {
         group: "",
         ..right("create", "secrets", "to write certificates")
+    },
+    Right {
+        group: "",
+        place: Place::BesideOperator,
+        ..right("get", "secrets", "to read account keys and credentials")
+    },
+    Right {
+        group: "",
+        place: Place::BesideOperator,
+        ..right("create", "secrets", "to keep account keys")
     },
     Right {
         group: "events.k8s.io",

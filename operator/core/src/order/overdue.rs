@@ -33,14 +33,7 @@ pub fn overdue(state: &OrderState, patience: Patience<'_>, now: Timestamp) -> Op
     let since = state.finalized?;
     // One that has just moved is asked about once more at least.
     let is_stuck = matches!(state.stage, Stage::Ready | Stage::Processing | Stage::Valid) && state.polls > 0;
-    let is_by_hand = state.asked.is_some() && state.asked.as_deref() != patience.asked;
-    let until = waited_until(since, state.expires, patience.not_after);
-    let until = if is_by_hand {
-        until.min(plus(since, BY_HAND))
-    } else {
-        until
-    };
-    if !is_stuck || now < until {
+    if !is_stuck || now < waited_for(state, patience)? {
         return None;
     }
     let what = match state.stage {
@@ -58,6 +51,18 @@ pub fn overdue(state: &OrderState, patience: Patience<'_>, now: Timestamp) -> Op
         retry: Retry::Backoff,
         quota: None,
         most_names: None,
+    })
+}
+
+/// Until when the certificate of a finalized order is waited for. To be asked about then, whatever the CA says: it may say
+/// that it wants to be left alone for longer.
+pub fn waited_for(state: &OrderState, patience: Patience<'_>) -> Option<Timestamp> {
+    let since = state.finalized?;
+    let is_by_hand = state.asked.is_some() && state.asked.as_deref() != patience.asked;
+    let until = waited_until(since, state.expires, patience.not_after);
+    Some(match is_by_hand {
+        true => until.min(plus(since, BY_HAND)),
+        false => until,
     })
 }
 

@@ -260,6 +260,31 @@ fn a_certificate_over_the_cap_is_kept_until_its_renewal() {
 }
 
 #[test]
+fn of_two_that_would_wait_for_one_another_the_second_goes_on_without_what_it_kept() {
+    let plan = [spec(0, &["a", "d"], &[]), spec(1, &["b", "c"], &[])];
+    let shards = [
+        issued(spec(0, &["a", "b"], &[]), &["a", "b"]),
+        issued(spec(1, &["c", "d"], &[]), &["c", "d"]),
+    ];
+    let certified: &[(&str, &[&str])] = &[("x-0", &["a", "b"]), ("x-1", &["c", "d"])];
+    let two = |shards, certified| Look {
+        most_names: 2,
+        ..look(shards, certified)
+    };
+    let broken = expected(&[(0, "a d", "b"), (1, "b c", "")]);
+    assert_eq!(two(&shards, certified).at(&plan), broken);
+    // So it stays, until the second has what the first one keeps.
+    let shards = [
+        issued(spec(0, &["a", "d"], &["b"]), &["a", "b"]),
+        issued(spec(1, &["b", "c"], &[]), &["c", "d"]),
+    ];
+    assert_eq!(two(&shards, &[]).at(&plan), broken);
+    let shards = [shards[0].clone(), issued(spec(1, &["b", "c"], &[]), &["b", "c"])];
+    let done = expected(&[(0, "a d", ""), (1, "b c", "")]);
+    assert_eq!(two(&shards, &[]).at(&plan), done);
+}
+
+#[test]
 fn what_another_secret_is_to_have_leaves_this_one_as_it_is() {
     let whole = issued(spec(0, &["a", "b"], &[]), &["a", "b"]);
     let mut plan = [spec(0, &["a"], &[]), spec(1, &["b"], &[])];

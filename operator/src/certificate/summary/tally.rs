@@ -108,6 +108,8 @@ impl Tally {
         if status.order.is_none() && status.issued.is_none() {
             self.to_be_made.push(shard.spec.names());
         }
+        // A quota that is granted anew holds nothing back.
+        let failure = failure.filter(|failure| failure.quota.is_none() || failure.retry_time.0 > now);
         let what = match (failure, &status.order, says("Reconciling")) {
             (Some(failure), None, _) => {
                 self.failure.get_or_insert_with(|| failure.reason.clone());

@@ -564,6 +564,21 @@ fn more_names_than_the_ca_takes_are_asked_for_no_more() {
     let order = crate::order_status::to_status(&target, &Default::default());
     shard.status.as_mut().unwrap().order = Some(order);
     assert_eq!(needed(&shard, &terms), Need::Work(Priority::UnderWay));
+    // What is kept for others counts, and for that what the issuer is said to take.
+    let given = IssuerTerms {
+        max_names: Some(2),
+        ..IssuerTerms::default()
+    };
+    let mut keeping = CertificateShard {
+        status: None,
+        ..shard.clone()
+    };
+    assert_eq!(needed(&keeping, &given), Need::Work(Priority::New));
+    keeping.spec.kept_names = vec!["c.example".into()];
+    assert_eq!(needed(&keeping, &given), Need::Nothing { until: None });
+    assert_eq!(needed(&keeping, &PLAIN), Need::Work(Priority::New));
+    keeping.spec.kept_names = (0..99).map(|number| format!("{number}.example")).collect();
+    assert_eq!(needed(&keeping, &PLAIN), Need::Nothing { until: None });
     // By what it was told itself, as long as the issuer does not say so.
     shard.status = Some(CertificateShardStatus {
         failure: Some(ShardFailure {

@@ -29,7 +29,10 @@ use tokio::sync::{Mutex as AsyncMutex, OnceCell, OwnedMutexGuard};
 use tokio::time::{Instant, timeout};
 use zeroize::Zeroizing;
 
-use super::fault::{CREDENTIALS_MISSING, CREDENTIALS_REFUSED, DnsFault, PROVIDER_FAILS, PROVIDER_THROTTLES};
+use super::fault::{
+    CREDENTIALS_MISSING, CREDENTIALS_REFUSED, CREDENTIALS_UNREADABLE, DnsFault, PROVIDER_FAILS,
+    PROVIDER_THROTTLES,
+};
 use super::signing::{hex, mac};
 use crate::acme::connection::Connections;
 use crate::acme::dial::Dialer;
@@ -220,9 +223,9 @@ impl Apis {
 
     /// The key by which accounts are hashed. The first replica makes it.
     async fn read_hash_key(&self) -> Result<Zeroizing<String>, DnsFault> {
-        let unusable = |why: &str| {
+        let unusable = |reason, why: &str| {
             DnsFault::new(
-                CREDENTIALS_MISSING,
+                reason,
                 &format!(
                     "Secret {ACCOUNT_HASHES} in the operator's namespace, by which accounts at DNS providers are told apart, \
                      cannot be used: {why}"
@@ -230,15 +233,17 @@ impl Apis {
             )
         };
         let mut bytes = Zeroizing::new([0_u8; 32]);
-        rand::fill(&mut bytes[..]).map_err(|_| unusable("the system has no random numbers"))?;
+        rand::fill(&mut bytes[..])
+            .map_err(|_| unusable(CREDENTIALS_MISSING, "the system has no random numbers"))?;
         let fresh = Zeroizing::new(hex(&bytes[..]));
         hash_key(&self.secrets, ACCOUNT_HASHES, &fresh)
             .await
             .map_err(|error| match error {
-                SecretError::NotOurs { whose, .. } => {
-                    unusable(&format!("{whose}: delete it, and a new one is made"))
-                }
-                error => unusable(&error.to_string()),
+                SecretError::NotOurs { whose, .. } => unusable(
+                    CREDENTIALS_MISSING,
+                    &format!("{whose}: delete it and restart all replicas, and a new one is made"),
+                ),
+                error => unusable(CREDENTIALS_UNREADABLE, &error.to_string()),
             })
     }
 

@@ -27,6 +27,8 @@ pub(super) const SERVER_FAILS: &str = "DNSServerFails";
 pub(super) const PROVIDER_FAILS: &str = "DNSProviderFails";
 /// The provider is asked too fast, or requests wait until it is not.
 pub(super) const PROVIDER_THROTTLES: &str = "DNSProviderThrottles";
+/// Others before it take too long.
+const NOT_ASKED_YET: &str = "DNSNotAskedYet";
 
 /// The standing record of a name is not there.
 pub const STANDING_RECORD_MISSING: &str = "StandingRecordMissing";
@@ -81,12 +83,17 @@ impl DnsFault {
 
     /// The zone that `field` of the issuer names, below `dns01`, does not have the record of this name.
     pub(super) fn outside(name: &str, zone: &str, field: &str) -> Self {
-        Self::new(
+        let fault = Self::new(
             ZONE_REFUSED,
             &format!(
-                "{name} is not in the zone {zone}, which dns01.{field} names: take that out, so that the zone is found by the                  domain, or choose another solver for its names by a selector"
+                "{name} is not in the zone {zone}, which dns01.{field} names: take that out, so that the zone is found by \
+                 the domain, or choose another solver for its names by a selector"
             ),
-        )
+        );
+        Self {
+            is_about_names: true,
+            ..fault
+        }
     }
 
     /// No server of its zone tells what stands at `record`.
@@ -138,6 +145,7 @@ impl DnsFault {
             SERVER_FAILS,
             PROVIDER_FAILS,
             PROVIDER_THROTTLES,
+            NOT_ASKED_YET,
             CREDENTIALS_UNREADABLE,
         ]
         .contains(&reason)
@@ -152,7 +160,13 @@ impl DnsFault {
     /// It says something of how fast a provider may be asked, and nothing of any name.
     #[must_use]
     pub fn is_of_pace(&self) -> bool {
-        self.reason == PROVIDER_THROTTLES
+        [PROVIDER_THROTTLES, NOT_ASKED_YET].contains(&self.reason)
+    }
+
+    /// A record was not asked for, since one before it has this fault.
+    pub(super) fn not_asked_yet(because: &Self) -> Self {
+        let words = format!("it waits for others of the same order: {}", because.words);
+        Self::new(NOT_ASKED_YET, &words)
     }
 }
 
