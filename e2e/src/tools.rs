@@ -14,7 +14,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use anyhow::Result;
 
-pub use published::{gateway_crds, prometheus_crds};
+pub use published::{argo_cd_crd, flux_crd, gateway_crds, prometheus_crds};
 
 /// One program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -31,6 +31,28 @@ pub async fn gateway_crds() -> Result<PathBuf> {
     Ok(module.await?.join("config/crd/standard"))
 }
 
+/// The file with the definition of Flux's Kustomization. Downloaded if need be.
+///
+/// # Errors
+///
+/// When Go is missing, or the module is not what go.sum says.
+pub async fn flux_crd() -> Result<PathBuf> {
+    let module = module("flux", "github.com/fluxcd/kustomize-controller");
+    let file = "config/crd/bases/kustomize.toolkit.fluxcd.io_kustomizations.yaml";
+    Ok(module.await?.join(file))
+}
+
+/// The file with the definition of Argo CD's Application. Downloaded if need be: 27 MB, as all of Argo CD is one
+/// module.
+///
+/// # Errors
+///
+/// When Go is missing, or the module is not what go.sum says.
+pub async fn argo_cd_crd() -> Result<PathBuf> {
+    let module = module("argo-cd", "github.com/argoproj/argo-cd/v3");
+    Ok(module.await?.join("manifests/crds/application-crd.yaml"))
+}
+
 /// The folder of a module that is pinned in a folder of `e2e/tools`.
 async fn module(folder: &str, path: &str) -> Result<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(folder);

@@ -36,7 +36,7 @@ pub struct Ended {
 }
 
 impl Ground {
-    /// A cluster with Sancho, by the README's `helm install`, and with the Gateway API.
+    /// A cluster with Sancho, by the README's `helm install`, and with the kinds of others that the pages speak of.
     pub async fn installed() -> Self {
         let mut world = World::start(WorldOptions {
             manifests: false,
@@ -54,20 +54,8 @@ impl Ground {
         assert_eq!(ended.code, Some(0), "{}", ended.told);
         world = ground.world;
 
-        let gateway = tools::gateway_crds().await.unwrap();
-        for kind in ["gatewayclasses", "gateways", "httproutes"] {
-            let file = gateway.join(format!("gateway.networking.k8s.io_{kind}.yaml"));
-            world.cluster.apply_path(&file).await.unwrap();
-        }
-        let wait = [
-            "wait",
-            "--for=condition=Established",
-            "--timeout=30s",
-            "crd",
-            "--all",
-        ];
-        world.cluster.kubectl(&wait).await.unwrap();
-        for namespace in ["shop", "infra"] {
+        apply_kinds_of_others(&world).await;
+        for namespace in ["shop", "infra", "argocd", "flux-system"] {
             world
                 .cluster
                 .kubectl(&["create", "namespace", namespace])
@@ -79,17 +67,36 @@ impl Ground {
         let ground = Self { world };
         // Nothing is sent for 15 s after a budget's first Lease is made: that may as well be now.
         ground.apply_issuer("first").await;
-        // A kind is served a moment before all that its definition says is in force.
-        let gateway = json!({
-            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass",
-            "metadata": { "name": "internet" }, "spec": { "controllerName": "sancho.dev/none" },
-        });
-        wait_for("the kinds to be served", PATIENCE, &[], async || {
-            Ok(ground.dry_run(&gateway).await.ok())
-        })
-        .await
-        .unwrap();
+        ground.kinds_of_others_served().await;
         ground
+    }
+
+    /// A kind is served a moment before all that its definition says is in force.
+    async fn kinds_of_others_served(&self) {
+        let source = json!({ "kind": "GitRepository", "name": "fleet" });
+        let cluster = json!({ "server": "https://kubernetes.default.svc" });
+        for object in [
+            json!({
+                "apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass",
+                "metadata": { "name": "internet" }, "spec": { "controllerName": "sancho.dev/none" },
+            }),
+            json!({
+                "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
+                "metadata": { "name": "first", "namespace": "flux-system" },
+                "spec": { "interval": "1m", "prune": true, "sourceRef": source },
+            }),
+            json!({
+                "apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
+                "metadata": { "name": "first", "namespace": "argocd" },
+                "spec": { "project": "default", "destination": cluster },
+            }),
+        ] {
+            wait_for("the kinds to be served", PATIENCE, &[], async || {
+                Ok(self.dry_run(&object).await.ok())
+            })
+            .await
+            .unwrap();
+        }
     }
 
     /// The objects that the pages speak of: issuers, a Certificate that is ready, and a cert-manager's definitions with
@@ -266,6 +273,29 @@ impl Ground {
     pub fn dir(&self) -> &Path {
         self.world.dir()
     }
+}
+
+/// The definitions of the Gateway API, Flux and Argo CD as they are published.
+async fn apply_kinds_of_others(world: &World) {
+    let gateway = tools::gateway_crds().await.unwrap();
+    let gateway = |kind: &str| gateway.join(format!("gateway.networking.k8s.io_{kind}.yaml"));
+    for file in [
+        gateway("gatewayclasses"),
+        gateway("gateways"),
+        gateway("httproutes"),
+        tools::flux_crd().await.unwrap(),
+        tools::argo_cd_crd().await.unwrap(),
+    ] {
+        world.cluster.apply_path(&file).await.unwrap();
+    }
+    let wait = [
+        "wait",
+        "--for=condition=Established",
+        "--timeout=30s",
+        "crd",
+        "--all",
+    ];
+    world.cluster.kubectl(&wait).await.unwrap();
 }
 
 /// Makes the world's folder look like a clone, with the programs and the files that the pages name.

@@ -1,7 +1,8 @@
 //! Each `yaml` block is applied, without being kept, to the real API server.
 //!
 //! A block that is a part of an object (no `apiVersion`) is laid over a whole one of each of our kinds, and has to be
-//! accepted in one; or it is the chart's values. What is no kind of ours or Kubernetes' is listed, with the reason.
+//! accepted in one; or it is the chart's values. Kinds of others are tried against the definitions that they publish;
+//! those that this cluster does not have are listed, with the reason.
 
 use futures::{StreamExt, stream};
 use serde::Deserialize;
@@ -12,16 +13,10 @@ use super::pages::{Block, Page};
 use crate::chart;
 
 /// Kinds that this cluster does not have: the beginning of `apiVersion`, and why not.
-const ELSEWHERE: [(&str, &str); 2] = [
-    (
-        "kustomize.toolkit.fluxcd.io/",
-        "Flux's definitions are to be had from its repository alone",
-    ),
-    (
-        "cert-manager.io/",
-        "the import reads them, when the commands are run",
-    ),
-];
+const ELSEWHERE: [(&str, &str); 1] = [(
+    "cert-manager.io/",
+    "the import reads them, when the commands are run",
+)];
 
 /// So many are tried at once.
 const MOST_AT_ONCE: usize = 4;
