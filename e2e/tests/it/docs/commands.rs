@@ -125,6 +125,7 @@ pub async fn run(ground: &Ground, pages: &[Page]) -> Vec<String> {
         }
         run.all_of(page).await;
     }
+    run.argo_cd_config().await;
     run.uninstall().await;
     assert!(run.count > 70, "only {} commands", run.count);
     run.wrong
@@ -283,6 +284,17 @@ impl Run<'_> {
                     theirs.place, ended.code, ended.told
                 ));
             }
+        }
+    }
+
+    /// Argo CD's ConfigMap has the health scripts, and what it had before.
+    async fn argo_cd_config(&mut self) {
+        for part in [
+            "url: https://argocd.example.com",
+            "health.sancho.dev_ClusterIssuer:",
+        ] {
+            let command = format!("kubectl get configmap argocd-cm -n argocd -o yaml | grep '{part}'");
+            self.succeeds("docs/gitops/argo-cd.md", &command).await;
         }
     }
 

@@ -62,6 +62,11 @@ impl Ground {
                 .await
                 .unwrap();
         }
+        world
+            .cluster
+            .apply_yaml(&argo_cd_config().to_string())
+            .await
+            .unwrap();
         world.add_replica(ReplicaOptions::default()).await.unwrap();
         world.replicas[0].ready().await.unwrap();
         let ground = Self { world };
@@ -296,6 +301,16 @@ async fn apply_kinds_of_others(world: &World) {
         "--all",
     ];
     world.cluster.kubectl(&wait).await.unwrap();
+}
+
+/// The ConfigMap that Argo CD comes with, and a key that somebody has put into it.
+fn argo_cd_config() -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": { "name": "argocd-cm", "namespace": "argocd" },
+        "data": { "url": "https://argocd.example.com" },
+    })
 }
 
 /// Makes the world's folder look like a clone, with the programs and the files that the pages name.

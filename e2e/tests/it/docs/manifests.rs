@@ -5,11 +5,12 @@
 //! those that this cluster does not have are listed, with the reason.
 
 use futures::{StreamExt, stream};
+use sancho_e2e::world::repository;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::ground::Ground;
-use super::pages::{Block, Page};
+use super::pages::{Block, Page, page};
 use crate::chart;
 
 /// Kinds that this cluster does not have: the beginning of `apiVersion`, and why not.
@@ -113,4 +114,24 @@ fn laid_over(whole: Value, part: &Value) -> Value {
         }
         (_, part) => part.clone(),
     }
+}
+
+#[test]
+fn argo_cd_is_given_the_health_script_for_each_kind() {
+    let script = std::fs::read_to_string(repository().join("docs/gitops/health.lua")).unwrap();
+    let blocks = page("docs/gitops/argo-cd.md").blocks();
+    let config = blocks
+        .iter()
+        .find(|block| block.file.as_deref() == Some("argocd-cm.yaml"));
+    let config = &documents(config.unwrap())[0];
+    let key = |kind: &str| format!("resource.customizations.health.sancho.dev_{kind}");
+    assert_eq!(
+        config["data"],
+        json!({
+            key("Certificate"): script,
+            key("CertificateShard"): script,
+            key("Issuer"): script,
+            key("ClusterIssuer"): script,
+        })
+    );
 }
