@@ -73,7 +73,7 @@ async fn only_the_given_namespaces_are_served_and_the_responder_reads_no_secret(
     // Rights in one namespace are all that the operator needs then.
     let doctor = said(&sancho(&world, &["doctor"]).await, 1);
     assert!(
-        doctor.contains("fine      the operator's rights: all 8"),
+        doctor.contains("fine      the operator's rights: all 10"),
         "{doctor}"
     );
 
