@@ -395,6 +395,35 @@ async fn waiting(world: &World) {
     apply_certificate(world, "shop", &[format!("*.{SHOP}")], 20).await;
 }
 
+/// More Certificates wait for the provider than one replica works at.
+#[tokio::test]
+async fn who_waits_for_a_provider_that_wants_to_be_left_alone_keeps_nobody_else_waiting() {
+    let world = world(1, FAST, by_api()).await;
+    let api = world.dns_api().unwrap();
+    apply_key(&world, "token", CLOUDFLARE_TOKEN).await;
+    apply_key(&world, "tsig", KEY).await;
+    let front = world.front().unwrap();
+    let mut issuer = cluster_issuer("ca", &front.directory_url(), front.ca_pem(), FAST);
+    let mut of_shop = cloudflare("token");
+    of_shop["selector"] = json!({ "dnsZones": [SHOP] });
+    issuer["spec"]["acme"]["solvers"] = json!([of_shop, solver(world.bind().unwrap(), KEY_NAME)]);
+    world.cluster.apply_yaml(&issuer.to_string()).await.unwrap();
+    api.close_for(Duration::from_secs(240));
+    let waiting: Vec<String> = (0..20).map(|number| format!("shop-{number}")).collect();
+    for name in &waiting {
+        apply_certificate(&world, name, &[format!("{name}.{SHOP}")], 20).await;
+    }
+    wait_for("a refusal", Duration::from_secs(90), &[], async || {
+        Ok(api.asked().iter().any(|one| one.throttled).then_some(()))
+    })
+    .await
+    .unwrap();
+
+    apply_certificate(&world, "blog", &[format!("www.{BLOG}")], 20).await;
+    ready(&world, "blog", Duration::from_secs(60)).await;
+    assert!(api.asked().iter().all(|one| one.throttled), "{:#?}", api.asked());
+}
+
 #[tokio::test]
 async fn records_of_a_deleted_certificate_are_removed_once_the_provider_answers_again() {
     let world = world(1, FAST, by_api()).await;

@@ -25,7 +25,7 @@ use sancho_core::response::Response;
 use sancho_core::shown::shown_within;
 use sancho_crds::ProviderName;
 use sancho_limiter::Endpoint;
-use tokio::sync::{Mutex as AsyncMutex, OnceCell, OwnedMutexGuard};
+use tokio::sync::{Mutex as AsyncMutex, OnceCell, OwnedMutexGuard, watch};
 use tokio::time::{Instant, timeout};
 use zeroize::Zeroizing;
 
@@ -39,7 +39,8 @@ use crate::acme::dial::Dialer;
 use crate::acme::error::{Lost, NotSent, SendError};
 use crate::acme::origin::Origin;
 use crate::acme::transport::outcome_of_error;
-use crate::budget::Budgets;
+use crate::budget::{BudgetView, Budgets};
+use crate::clock;
 use crate::gate::{Gate, Outcome};
 use crate::metrics::Metrics;
 use crate::proxy::Proxies;
@@ -50,6 +51,8 @@ use crate::target::digest;
 /// How long a request waits for its permit. Whoever waits holds a shard, which goes on later instead. An account's Lease
 /// that is new is waited for 15 s, and a slot that another replica uses nearly as long.
 const PERMIT_WAIT: Duration = Duration::from_secs(30);
+/// A longer pause of its account is not waited for at all.
+const PAUSE_WAITED_FOR: Duration = Duration::from_secs(2);
 /// The connections to one host that are kept between requests.
 const MOST_IDLE: usize = 2;
 /// The hosts that connections are kept to.
@@ -156,6 +159,7 @@ pub(super) struct Account {
     /// As its budget is named: `dns:route53:1a2b3c4d5e6f7a8b`.
     name: String,
     gate: Gate,
+    budget: watch::Receiver<BudgetView>,
     /// The roots that its server is checked against, if not the public ones.
     roots: Option<Zeroizing<String>>,
 }
@@ -217,6 +221,7 @@ impl Apis {
             provider,
             name,
             gate: budget.gate().for_tenant(tenant),
+            budget: budget.view(),
             roots: None,
         })
     }
@@ -286,6 +291,23 @@ impl Account {
         timeout(PERMIT_WAIT, turn.lock_owned())
             .await
             .map_err(|_| self.waits())
+    }
+
+    /// The provider has said that it wants to be left alone for longer than a shard is to be held for.
+    fn paused(&self) -> Option<DnsFault> {
+        let until = self.budget.borrow().paused_until?;
+        let left = until.since(clock::boot());
+        (left > PAUSE_WAITED_FOR).then(|| {
+            DnsFault::new(
+                PROVIDER_THROTTLES,
+                &format!(
+                    "{} wants to be left alone for {} s more, by what its budget has (kubectl sancho budget, {})",
+                    self.provider.name(),
+                    left.as_secs(),
+                    self.name
+                ),
+            )
+        })
     }
 
     fn waits(&self) -> DnsFault {
@@ -395,6 +417,9 @@ impl Account {
         let request = request
             .body(Full::new(Bytes::from(body)))
             .map_err(|_| fails(&format!("a request to {name} cannot be written")))?;
+        if let Some(fault) = self.paused() {
+            return Err(fault);
+        }
         let asked = Instant::now();
         let Ok(permit) = timeout(PERMIT_WAIT, self.gate.permit(Endpoint::Other)).await else {
             return Err(self.waits());
