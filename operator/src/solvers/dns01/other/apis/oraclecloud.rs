@@ -2,20 +2,18 @@
 //! Requests are signed: <https://docs.oracle.com/en-us/iaas/Content/API/Concepts/signingrequests.htm>.
 
 use aws_lc_rs::digest;
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
+use aws_lc_rs::signature::RSA_PKCS1_SHA256;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hyper::Method;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName};
 use jiff::Timestamp;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{PrivatePkcs1KeyDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
 
 use super::{
     Api, Ask, Body, Found, Login, Page, TTL, Zone, below, encoded, full, is, quoted, text, unquoted,
 };
+use crate::solvers::dns01::signing::rsa_signature;
 
 const HASH: HeaderName = HeaderName::from_static("x-content-sha256");
 
@@ -79,7 +77,7 @@ impl Api for OracleCloud {
     }
 
     fn is_usable(&self, by: &Login) -> bool {
-        account(&by.id).is_some() && signature(&by.token, "").is_some()
+        account(&by.id).is_some() && rsa_signature(&RSA_PKCS1_SHA256, &by.token, "").is_some()
     }
 
     fn let_in(&self, by: &Login, ask: Ask, now: Timestamp) -> Ask {
@@ -202,7 +200,7 @@ fn authorization(by: &Login, signed: &[(&str, String)]) -> Option<String> {
         .iter()
         .map(|(name, value)| format!("{name}: {value}"))
         .collect();
-    let signature = signature(&by.token, &lines.join("\n"))?;
+    let signature = rsa_signature(&RSA_PKCS1_SHA256, &by.token, &lines.join("\n"))?;
     Some(format!(
         "Signature version=\"1\",keyId=\"{key}\",algorithm=\"rsa-sha256\",headers=\"{}\",\
          signature=\"{signature}\"",
@@ -210,29 +208,11 @@ fn authorization(by: &Login, signed: &[(&str, String)]) -> Option<String> {
     ))
 }
 
-/// What the key in this PEM signs the words by. Lines behind it are none of it.
-fn signature(pem: &str, words: &str) -> Option<String> {
-    let pkcs8 = PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes());
-    let key = match pkcs8 {
-        Ok(der) => RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()),
-        Err(_) => {
-            let der = PrivatePkcs1KeyDer::from_pem_slice(pem.as_bytes()).ok()?;
-            RsaKeyPair::from_der(der.secret_pkcs1_der())
-        }
-    };
-    let key = key.ok()?;
-    let mut signature = vec![0; key.public_modulus_len()];
-    let (padding, random) = (&RSA_PKCS1_SHA256, SystemRandom::new());
-    key.sign(padding, &random, words.as_bytes(), &mut signature)
-        .ok()?;
-    Some(STANDARD.encode(signature))
-}
-
 #[cfg(test)]
 mod tests {
     use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
     use aws_lc_rs::rsa::KeySize;
-    use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
+    use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_2048_8192_SHA256, RsaKeyPair, UnparsedPublicKey};
     use zeroize::Zeroizing;
 
     use super::super::ProviderName;

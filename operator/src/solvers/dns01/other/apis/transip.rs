@@ -3,19 +3,15 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{RSA_PKCS1_SHA512, RsaKeyPair};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use aws_lc_rs::signature::RSA_PKCS1_SHA512;
 use hyper::Method;
 use hyper::header::HeaderName;
 use jiff::Timestamp;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{PrivatePkcs1KeyDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::{Api, Ask, Body, Found, Login, Page, TTL, Zone, encoded, is, text, unquoted};
+use crate::solvers::dns01::signing::rsa_signature;
 
 pub(super) struct TransIp;
 
@@ -38,7 +34,7 @@ impl Api for TransIp {
     }
 
     fn is_usable(&self, by: &Login) -> bool {
-        signature(&by.token, "").is_some()
+        rsa_signature(&RSA_PKCS1_SHA512, &by.token, "").is_some()
     }
 
     fn login(&self, by: &Login, now: Timestamp) -> Option<Ask> {
@@ -48,7 +44,7 @@ impl Api for TransIp {
             "login": by.id, "nonce": nonce, "label": format!("sancho-{nonce}"), "read_only": false,
             "expiration_time": format!("{} seconds", Self::COUNTS.as_secs()), "global_key": true,
         });
-        let signature = signature(&by.token, &body.to_string())?;
+        let signature = rsa_signature(&RSA_PKCS1_SHA512, &by.token, &body.to_string())?;
         let ask = Ask::post("/v6/auth".into(), body);
         Some(ask.with(HeaderName::from_static("signature"), &signature))
     }
@@ -97,29 +93,13 @@ impl Api for TransIp {
     }
 }
 
-/// What the key in this PEM signs the words by.
-fn signature(pem: &str, words: &str) -> Option<String> {
-    let pkcs8 = PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes());
-    let key = match pkcs8 {
-        Ok(der) => RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()),
-        Err(_) => {
-            let der = PrivatePkcs1KeyDer::from_pem_slice(pem.as_bytes()).ok()?;
-            RsaKeyPair::from_der(der.secret_pkcs1_der())
-        }
-    };
-    let key = key.ok()?;
-    let mut signature = vec![0; key.public_modulus_len()];
-    let (padding, random) = (&RSA_PKCS1_SHA512, SystemRandom::new());
-    key.sign(padding, &random, words.as_bytes(), &mut signature)
-        .ok()?;
-    Some(STANDARD.encode(signature))
-}
-
 #[cfg(test)]
 mod tests {
     use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
     use aws_lc_rs::rsa::KeySize;
-    use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_2048_8192_SHA512, UnparsedPublicKey};
+    use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_2048_8192_SHA512, RsaKeyPair, UnparsedPublicKey};
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
 
     use super::super::ProviderName;
     use super::super::published::Published;
