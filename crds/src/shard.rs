@@ -232,6 +232,10 @@ pub struct PresentedRecord {
 pub struct Claim {
     /// The replica: pod name and process id, as in the budget's Lease.
     pub holder: String,
+    /// It does what needs no slot, such as a look at names, until then at the latest: others leave it the shard, though it
+    /// may hold no slot meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub busy_until: Option<Time>,
 }
 
 /// An order under way: what a resume needs. Recorded before the step that depends on it.

@@ -12,6 +12,7 @@ pub mod adopt;
 pub mod decide;
 pub mod drive;
 pub mod finish;
+mod keep;
 mod key;
 mod look;
 mod looks;

@@ -140,6 +140,7 @@ mod tests {
         let mut shard = issued_shard("shop-0", &["a.example"], 90);
         shard.status.as_mut().unwrap().claim = Some(Claim {
             holder: "sancho-0".into(),
+            busy_until: None,
         });
         assert_eq!(of(&shard, &[]), Stand::Done);
         shard.spec.renew = Some("now".into());

@@ -14,6 +14,7 @@ use crate::issuer::IssuerTerms;
 use crate::issuer::allowed::outside;
 use crate::queue::Priority;
 use crate::quotas::Quotas;
+use crate::shard::keep::busy_until;
 use crate::shard::profile::profile;
 use crate::shard::quarantine::{held_up_until, is_wanted, next_try, order_names, order_target};
 use crate::shard::renewal::{renewal_of_issued, seed};
@@ -77,9 +78,13 @@ pub fn need(shard: &CertificateShard, around: &Surroundings<'_>) -> Need {
         },
     };
     let claim = shard.status.as_ref().and_then(|status| status.claim.as_ref());
-    match claim {
-        Some(claim) if claim.holder != around.me && around.holders.contains(&claim.holder) => Need::Claimed,
-        _ => Need::Work(work),
+    match claim.filter(|claim| claim.holder != around.me) {
+        Some(claim) if around.holders.contains(&claim.holder) => Need::Claimed,
+        Some(claim) => match busy_until(claim, around.now) {
+            Some(until) => Need::Nothing { until: Some(until) },
+            None => Need::Work(work),
+        },
+        None => Need::Work(work),
     }
 }
 

@@ -28,6 +28,7 @@ use super::decide::{
     need,
 };
 use super::finish::{self, Finish, FinishError};
+use super::keep::{give_back, keep};
 use super::key;
 use super::look::look;
 use super::present::{Presented, kinds, present};
@@ -250,6 +251,7 @@ impl Driven<'_> {
         let mut status = self.recorder.status();
         status.claim = Some(Claim {
             holder: self.context.replica.clone(),
+            busy_until: None,
         });
         if self.secret_gone {
             status.issued = None;
@@ -584,6 +586,24 @@ impl Driven<'_> {
     }
 }
 
+/// Does `work`, which takes its time and needs no slot, and keeps the claim of `recorder`'s shard meanwhile.
+///
+/// # Errors
+/// [`Stop::SlotsLost`] if the process is to end: then others may take the shard over at once.
+pub(super) async fn unless_ending<T>(
+    context: &Context,
+    recorder: &mut Recorder,
+    work: impl Future<Output = T>,
+) -> Result<T, Stop> {
+    tokio::select! {
+        biased;
+        done = keep(recorder, work) => return Ok(done),
+        () = context.is_ending() => {}
+    }
+    give_back(recorder).await;
+    Err(Stop::SlotsLost)
+}
+
 /// After something that took its time, and before the CA is asked: a slot is held, and nobody else has taken `recorder`'s
 /// shard over meanwhile. The claim counts only with a slot.
 ///
@@ -592,11 +612,8 @@ impl Driven<'_> {
 pub(super) async fn still_claimed(
     context: &Context,
     issuer: &ReadyIssuer,
-    recorder: &Recorder,
+    recorder: &mut Recorder,
 ) -> Result<(), Stop> {
-    tokio::select! {
-        () = issuer.budget.want_slot() => {}
-        () = context.is_ending() => return Err(Stop::SlotsLost),
-    }
+    unless_ending(context, recorder, issuer.budget.want_slot()).await?;
     Ok(recorder.confirm().await?)
 }

@@ -59,6 +59,7 @@ pub(super) async fn look(
     let mut status = recorder.status();
     status.claim = Some(Claim {
         holder: context.replica.clone(),
+        busy_until: None,
     });
     recorder.record(status).await?;
     // Ends when the answer is recorded: until then no slot is released.

@@ -29,6 +29,7 @@ use sancho_crds::{CertificateShard, Dns01, IssuerKind, PresentedRecord, Solver};
 use self::verdict::{Look, Verdict};
 use super::drive::Stop;
 use super::finish;
+use super::keep::{self, keep};
 use super::looks::{known_labels, labels, solvers};
 use super::orphans::{self, Orphans};
 use super::quarantine::Finding;
@@ -112,10 +113,12 @@ pub(super) async fn present(
         save(recorder, target, &state, &records, |_, _| ()).await?;
     }
     let unwritten: Vec<PresentedRecord> = records.iter().filter(|record| !record.written).cloned().collect();
-    write(context, recorder, (&solvers, &labels), &mut records, &mut faults).await;
+    let shard = recorder.shard().clone();
+    let writing = write(context, &shard, (&solvers, &labels), &mut records, &mut faults);
+    keep(recorder, writing).await;
     let written = records.iter().filter(|record| record.written);
     let looked_for: Vec<TxtRecord> = written.map(txt).collect();
-    let unseen = context.dns.unseen(&looked_for).await;
+    let unseen = keep(recorder, context.dns.unseen(&looked_for)).await;
     let look = Look {
         records: &records,
         faults: &faults,
@@ -252,7 +255,7 @@ fn recorded(name: &str, value: &str, place: Place, now: Timestamp) -> PresentedR
 /// Writes those that are not known to be written, with as few requests as can be.
 async fn write(
     context: &Context,
-    recorder: &Recorder,
+    shard: &CertificateShard,
     (solvers, labels): (&[Solver], &Labels),
     records: &mut [PresentedRecord],
     faults: &mut BTreeMap<String, DnsFault>,
@@ -264,8 +267,8 @@ async fn write(
             None => _ = faults.insert(record.name.clone(), DnsFault::no_solver(&record.name)),
         }
     }
-    let secrets = secrets(context, recorder.shard());
-    let tenant = recorder.shard().namespace().unwrap_or_default();
+    let secrets = secrets(context, shard);
+    let tenant = shard.namespace().unwrap_or_default();
     for (settings, records) in by_way {
         let texts: Vec<TxtRecord> = records.iter().map(|record| txt(record)).collect();
         let by = By {
@@ -311,6 +314,7 @@ async fn save(
     });
     status.dns_records.extend_from_slice(records);
     status.order = Some(to_status(target, state));
+    keep::done(&mut status);
     show(&mut status, recorder.shard());
     Ok(recorder.record(status).await?)
 }

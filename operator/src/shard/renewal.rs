@@ -227,7 +227,10 @@ mod tests {
     #[test]
     fn a_shard_that_is_driven_is_left_to_its_driver() {
         let mut shard = edited(Some("500s"));
-        let claim = Claim { holder: "me".into() };
+        let claim = Claim {
+            holder: "me".into(),
+            busy_until: None,
+        };
         shard.status.as_mut().unwrap().claim = Some(claim);
         assert_eq!(replanned(&shard, Some(SERVER)), None);
     }

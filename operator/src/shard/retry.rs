@@ -19,8 +19,9 @@ use sancho_crds::{
     CertificateShard, Claim, FoundBy, OrderStatus, QuarantinePlace, QuarantinedName, ShardFailure,
 };
 
-use super::drive::{Stop, still_claimed};
+use super::drive::{Stop, still_claimed, unless_ending};
 use super::finish;
+use super::keep;
 use super::looks::{looks, route};
 use super::present::{Presented, kinds, present};
 use super::quarantine::{self, Finding, Trial};
@@ -68,6 +69,7 @@ pub(super) async fn retry(
     let mut status = recorder.status();
     status.claim = Some(Claim {
         holder: context.replica.clone(),
+        busy_until: None,
     });
     status.quarantine = quarantine::entries(recorder.shard())
         .into_iter()
@@ -109,11 +111,9 @@ async fn try_names(
     written: &Written,
     trial: &Trial,
 ) -> Result<(), Stop> {
-    let found = tokio::select! {
-        biased;
-        found = looks(context, issuer, recorder.shard(), names, written) => found,
-        () = context.is_ending() => return Err(Stop::SlotsLost),
-    };
+    let shard = recorder.shard().clone();
+    let looking = looks(context, issuer, &shard, names, written);
+    let found = unless_ending(context, recorder, looking).await?;
     still_claimed(context, issuer, recorder).await?;
     let (settled, mut asked) = sorted(tried, found, trial);
     // One that is asked for already goes on first.
@@ -416,8 +416,12 @@ async fn ask(
                 let presenting = present(context, recorder, &target, state, &issuer.session, &mut reread);
                 let presented = tokio::select! {
                     biased;
-                    presented = presenting => presented?,
-                    () = context.is_ending() => return Err(Stop::SlotsLost),
+                    presented = presenting => Some(presented?),
+                    () = context.is_ending() => None,
+                };
+                let Some(presented) = presented else {
+                    keep::give_back(recorder).await;
+                    return Err(Stop::SlotsLost);
                 };
                 match presented {
                     Presented::Seen(next) | Presented::Doubted(next) => state = next,

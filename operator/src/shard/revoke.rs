@@ -142,6 +142,7 @@ async fn ask(
     let mut status = revocation::recorded(recorder.shard(), certificate, request);
     status.claim = Some(Claim {
         holder: context.replica.clone(),
+        busy_until: None,
     });
     recorder.record(status).await?;
     if is_first && request.0 == RevocationReason::KeyCompromise {

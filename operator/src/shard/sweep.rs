@@ -19,6 +19,7 @@ use sancho_crds::{CertificateShard, CertificateShardStatus, Claim, Dns01, Presen
 
 use super::drive::Stop;
 use super::finish;
+use super::keep::keep;
 use super::looks::{known_labels, solvers};
 use super::present::{secrets, txt};
 use super::record::Recorder;
@@ -91,19 +92,22 @@ pub(super) async fn sweep(context: &Context, mut recorder: Recorder) -> Result<(
     let mut status = recorder.status();
     status.claim = Some(Claim {
         holder: context.replica.clone(),
+        busy_until: None,
     });
     recorder.record(status).await?;
     let now = clock::now();
     let status = recorder.status();
     let is_due = |record: &&PresentedRecord| record.next_try.as_ref().is_none_or(|at| at.0 <= now);
     let due = leftover(&status).filter(is_due).cloned();
-    let shard = recorder.shard();
+    let shard = recorder.shard().clone();
     let uid = shard.uid().unwrap_or_default();
     let (shared, due): (Vec<PresentedRecord>, Vec<PresentedRecord>) = due.partition(|record| {
         let shards = context.seen.shards.find(&found_by::listing(record));
         is_shared(record, &uid, shards.iter().map(AsRef::as_ref))
     });
-    let outcome = remove(context, shard, due, known_labels(context, shard).as_ref()).await;
+    let labels = known_labels(context, &shard);
+    let removing = remove(context, &shard, due, labels.as_ref());
+    let outcome = keep(&mut recorder, removing).await;
     let mut status = recorder.status();
     status.claim = None;
     for record in status

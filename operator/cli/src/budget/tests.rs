@@ -60,7 +60,10 @@ fn shard(namespace: &str, is_claimed: bool) -> CertificateShard {
     shard.metadata.namespace = Some(namespace.into());
     if is_claimed {
         let holder = "sancho-0".into();
-        shard.status.get_or_insert_default().claim = Some(Claim { holder });
+        shard.status.get_or_insert_default().claim = Some(Claim {
+            holder,
+            busy_until: None,
+        });
     }
     shard
 }

@@ -139,6 +139,7 @@ fn a_certificate_is_shown_with_all_that_it_waits_for() {
     pending.status = Some(CertificateShardStatus {
         claim: Some(Claim {
             holder: "sancho-0-abc".into(),
+            busy_until: None,
         }),
         order: Some(pending_order()),
         ..Default::default()

@@ -643,6 +643,7 @@ fn requests_are_under_way_where_a_holder_drives_a_shard() {
         shard(CertificateShardStatus {
             claim: Some(Claim {
                 holder: holder.into(),
+                busy_until: None,
             }),
             ..Default::default()
         })
@@ -663,6 +664,7 @@ fn a_claim_counts_only_while_its_owner_holds_a_slot() {
     let status = CertificateShardStatus {
         claim: Some(Claim {
             holder: "other".into(),
+            busy_until: None,
         }),
         order: Some(order(None)),
         ..Default::default()
@@ -676,10 +678,37 @@ fn a_claim_counts_only_while_its_owner_holds_a_slot() {
         Need::Work(Priority::UnderWay)
     );
     let mine = CertificateShardStatus {
-        claim: Some(Claim { holder: "me".into() }),
+        claim: Some(Claim {
+            holder: "me".into(),
+            busy_until: None,
+        }),
         ..status
     };
     assert_eq!(needed(mine, &["me"], false, 10), Need::Work(Priority::UnderWay));
+}
+
+#[test]
+fn a_claim_whose_owner_looks_at_names_counts_without_a_slot_for_some_time() {
+    let claimed_by = |holder: &str| CertificateShardStatus {
+        claim: Some(Claim {
+            holder: holder.into(),
+            busy_until: Some(time(at(40))),
+        }),
+        ..Default::default()
+    };
+    assert_eq!(
+        needed(claimed_by("other"), &["third"], false, 10),
+        Need::Nothing { until: Some(at(40)) }
+    );
+    assert_eq!(
+        needed(claimed_by("other"), &["third"], false, 40),
+        Need::Work(Priority::New)
+    );
+    assert_eq!(needed(claimed_by("other"), &["other"], false, 10), Need::Claimed);
+    assert_eq!(
+        needed(claimed_by("me"), &["third"], false, 10),
+        Need::Work(Priority::New)
+    );
 }
 
 #[test]

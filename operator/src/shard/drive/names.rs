@@ -8,7 +8,7 @@ use sancho_core::order::{Failure, OrderState, Retry, Stage};
 use sancho_crds::{FoundBy, QuarantinedName, ShardFailure};
 use tracing::Instrument;
 
-use super::{Driven, Presented, Stop, finish, present, still_claimed};
+use super::{Driven, Presented, Stop, finish, give_back, present, still_claimed, unless_ending};
 use crate::clock;
 use crate::routes::write::Written;
 use crate::shard::looks::{looks, route};
@@ -47,17 +47,15 @@ impl Driven<'_> {
     /// Looks at the path of each name before the CA is asked. Says whether an order is to be made now; if not, why is
     /// recorded.
     pub(super) async fn all_pass(&mut self) -> Result<bool, Stop> {
-        // The CA is asked next. Were the slots given up as idle meanwhile, others would take the shard over and look, too.
+        // The CA is asked next, so that the slots are not to be given up as idle meanwhile.
         let _errand = self.issuer.budget.errand();
         let names: Vec<String> = self.names.iter().map(Name::to_string).collect();
         let looking = tracing::info_span!(target: TARGET, "look at names");
         let written = self.route(&names).instrument(looking.clone()).await?;
-        let found = tokio::select! {
-            biased;
-            found = looks(self.context, self.issuer, self.recorder.shard(), &names, &written).instrument(looking) => found,
-            // Not when the slots are given up: whoever takes the shard over is told by what is recorded next.
-            () = self.context.is_ending() => return Err(Stop::SlotsLost),
-        };
+        let shard = self.recorder.shard().clone();
+        let looking = looks(self.context, self.issuer, &shard, &names, &written).instrument(looking);
+        // Not only until the slots are given up: what was begun comes to an end.
+        let found = unless_ending(self.context, &mut self.recorder, looking).await?;
         let failure = self.recorder.status().failure;
         let holds_up = check::holds_up(&found, has_lasted(failure.as_ref(), &self.target));
         let is_strict = quarantine::is_strict(self.recorder.shard());
@@ -75,7 +73,7 @@ impl Driven<'_> {
                 });
             }
         }
-        still_claimed(self.context, self.issuer, &self.recorder).await?;
+        still_claimed(self.context, self.issuer, &mut self.recorder).await?;
         if is_strict || failed.is_empty() {
             failed.append(&mut held_up);
             return self.put_look_off(&failed).await;
@@ -120,8 +118,12 @@ impl Driven<'_> {
         );
         let presented = tokio::select! {
             biased;
-            presented = presenting => presented?,
-            () = self.context.is_ending() => return Err(Stop::SlotsLost),
+            presented = presenting => Some(presented?),
+            () = self.context.is_ending() => None,
+        };
+        let Some(presented) = presented else {
+            give_back(&mut self.recorder).await;
+            return Err(Stop::SlotsLost);
         };
         let (state, findings) = match presented {
             Presented::Seen(state) | Presented::Doubted(state) => return Ok(Some(state)),

@@ -8,6 +8,7 @@ use sancho_crds::{CertificateShard, CertificateShardStatus};
 
 use super::{Driven, Stop, finish};
 use crate::order_status::to_status;
+use crate::shard::keep;
 
 /// Progress that can be had again from the CA is recorded this often.
 const RECORD_EVERY: Duration = Duration::from_secs(1);
@@ -121,6 +122,7 @@ impl Driven<'_> {
             .is_none()
             && state.url.is_some();
         status.order = Some(to_status(&self.target, state));
+        keep::done(&mut status);
         if is_first {
             status.orders = Some(status.orders.unwrap_or_default() + 1);
         }

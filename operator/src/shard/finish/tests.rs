@@ -89,7 +89,10 @@ fn pair(status: &str, reason: &str) -> Option<(String, String)> {
 fn a_renewal_that_fails_leaves_what_is_served_ready_and_says_what_is_wrong() {
     let mut status = served(TARGET, 30_000);
     status.order = Some(crate::order_status::to_status(TARGET, &Default::default()));
-    status.claim = Some(sancho_crds::Claim { holder: "me".into() });
+    status.claim = Some(sancho_crds::Claim {
+        holder: "me".into(),
+        busy_until: None,
+    });
     let shard = shard(status);
     let status = failed(&shard, TARGET, "Unauthorized", "no", Retry::Backoff);
     assert_eq!(says(&status, "Ready"), pair("True", "Issued"));
