@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
 use sancho_core::challenge::Token;
-use sancho_core::check::{Fault, Finding, judged};
+use sancho_core::check::{Fault, Finding, judged, reaches_nothing};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -39,6 +39,9 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(8);
 const ROUTE_WITHIN: Duration = Duration::from_secs(30);
 /// So long it may take for a name when another name's counts already.
 const ROUTE_BEHIND: Duration = Duration::from_secs(5);
+/// So long it may take while nothing answers at any name. A controller that reloads answers; where nothing does, most
+/// likely nothing can be reached from here, and waiting tells no more.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// So long a gateway may fail to reach the responders.
 const GATEWAY_WITHIN: Duration = Duration::from_secs(15);
 
@@ -94,7 +97,7 @@ impl SelfCheck {
     }
 
     /// One finding for each of `names`: whether `answer` is what their path answers for `token`. Those whose route was
-    /// just written are looked at until it counts, within [`ROUTE_WITHIN`], and those before which a gateway fails until it
+    /// just written are looked at until it counts, within [`ROUTE_WITHIN`], or [`ANSWER_WITHIN`] if nothing answers, and those before which a gateway fails until it
     /// does not, within [`GATEWAY_WITHIN`].
     pub async fn round(
         &self,
@@ -118,9 +121,10 @@ impl SelfCheck {
                 until = until.min(Instant::now() + ROUTE_BEHIND);
             }
             let now = Instant::now();
+            let is_waited_for = now < until && (now < begun + ANSWER_WITHIN || !reaches_nothing(&found));
             let is_open = |number: &usize| match &found[*number] {
                 Finding::Failed(fault) => {
-                    (now < until && fault.may_be_early() && is_just_routed(&names[*number]))
+                    (is_waited_for && fault.may_be_early() && is_just_routed(&names[*number]))
                         || (now < begun + GATEWAY_WITHIN && fault.is_of_gateway())
                 }
                 Finding::Passed | Finding::Unknown(_) => false,

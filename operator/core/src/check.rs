@@ -299,6 +299,15 @@ impl fmt::Display for Fault {
     }
 }
 
+/// Has no look of the round come to anything that answers? Then it may be that nothing can be reached from here.
+pub fn reaches_nothing(round: &[Finding]) -> bool {
+    round.iter().all(|finding| match finding {
+        Finding::Passed => false,
+        Finding::Failed(fault) => fault.doubt() != Doubt::None,
+        Finding::Unknown(_) => true,
+    })
+}
+
 /// What a round of looks says of its names, one finding for each. What may be our own fault is not held against a
 /// name unless another look of the round came through.
 pub fn judged(round: Vec<Finding>) -> Vec<Finding> {

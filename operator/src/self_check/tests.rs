@@ -142,6 +142,11 @@ async fn where_nothing_answers_nothing_is_held_against_the_names() {
     drop(closed);
     let findings = round(port, &["a.example", "b.example"]).await;
     assert_eq!(reasons(&findings), ["Unknown", "Unknown"]);
+    // Nor is a route waited for as long as one that leads somewhere.
+    let begun = std::time::Instant::now();
+    let findings = routed_round(port, &["a.example", "b.example"], true).await;
+    assert_eq!(reasons(&findings), ["Unknown", "Unknown"]);
+    assert!(begun.elapsed() < ROUTE_WITHIN, "{:?}", begun.elapsed());
 }
 
 #[test]
