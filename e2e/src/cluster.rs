@@ -10,7 +10,7 @@ mod kubeconfig;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -21,6 +21,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tokio::io::AsyncWriteExt;
 
+use crate::binaries;
 use crate::pki::{self, Authority};
 use crate::process::{Process, free_port, wait_for};
 use crate::tools::{self, Tool};
@@ -222,6 +223,34 @@ impl Cluster {
     pub async fn helm(&self, args: &[&str]) -> Result<String> {
         let helm = tools::path_async(Tool::Helm).await?;
         self.run(&helm, args, "").await
+    }
+
+    /// Runs `kubectl sancho` as whoever this kubeconfig is of, with these environment variables: kubectl finds the plugin
+    /// on the PATH, as a user's does.
+    ///
+    /// # Errors
+    ///
+    /// When the plugin cannot be built, kubectl not be run, or it takes too long. What it ends with is not judged.
+    pub async fn plugin(
+        &self,
+        kubeconfig: &Path,
+        variables: &[(&str, &str)],
+        args: &[&str],
+    ) -> Result<Output> {
+        let plugin = binaries::plugin().await?;
+        let output = tokio::process::Command::new(self.kubectl_path())
+            .arg("sancho")
+            .args(args)
+            .env("KUBECONFIG", kubeconfig)
+            .env("PATH", plugin.parent().context("a plugin without a folder")?)
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output();
+        tokio::time::timeout(COMMAND_TIMEOUT, output)
+            .await
+            .with_context(|| format!("kubectl sancho {} takes too long", args.join(" ")))?
+            .context("kubectl")
     }
 
     /// Runs a command as admin, with a home of its own: what one cluster's commands remember must

@@ -6,6 +6,7 @@
 //! precedence by host and path as their APIs publish it. It says on HTTPRoutes whether it takes them, as a Gateway
 //! does. It shares no code with the operator.
 
+pub mod edge;
 mod gateways;
 mod table;
 
@@ -57,6 +58,15 @@ impl TestRouter {
     ///
     /// When no port is free.
     pub async fn start() -> Result<Self> {
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into()).await
+    }
+
+    /// Starts one at this address.
+    ///
+    /// # Errors
+    ///
+    /// When it is taken.
+    pub async fn start_at(address: SocketAddr) -> Result<Self> {
         pki::install_crypto();
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
@@ -70,7 +80,6 @@ impl TestRouter {
             client,
         });
         let state = shared.clone();
-        let address = (Ipv4Addr::LOCALHOST, 0).into();
         let listener = Listener::start("test router", address, move |stream, _| {
             connection(state.clone(), stream)
         })

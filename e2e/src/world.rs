@@ -169,8 +169,12 @@ impl World {
     pub async fn add_replica(&mut self, options: ReplicaOptions) -> Result<&mut Replica> {
         let index = self.replicas.len();
         let mut options = options;
-        // What a test asks for comes later and wins.
-        options.flags.splice(0..0, self.self_check());
+        let flag = |text: &str| text.split('=').next().map(str::to_owned);
+        let asked: Vec<Option<String>> = options.flags.iter().map(|text| flag(text)).collect();
+        let usual = self.self_check();
+        // What a test asks for itself goes before.
+        let usual = usual.into_iter().filter(|text| !asked.contains(&flag(text)));
+        options.flags.extend(usual);
         let replica = Replica::start(
             &format!("{SERVICE_ACCOUNT}-{index}"),
             &self.cluster,

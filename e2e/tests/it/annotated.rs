@@ -12,10 +12,10 @@ use sancho_e2e::cluster::ClusterOptions;
 use sancho_e2e::front::{FrontOptions, RateLimit};
 use sancho_e2e::manifests::{Budget, certificate, cluster_issuer, names};
 use sancho_e2e::process::wait_for;
+use sancho_e2e::test_router::edge;
 use sancho_e2e::world::{CaOptions, World, WorldOptions};
 use serde_json::{Value, json};
 
-use crate::routes::ground::with_gateway;
 use crate::stories::{FAST, apply_issuer, holding_replica, is_ready, judged, orders, ready, secrets, shards};
 
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -438,7 +438,7 @@ async fn more_secrets_than_named(world: &World) {
 
 /// Two listeners of a Gateway, whose kind is installed while the replicas run, and some that are not Sancho's.
 async fn of_gateway(world: &World) {
-    with_gateway(world, "Same").await;
+    edge::with_gateway(&world.cluster, "Same").await.unwrap();
     let listener = |name: &str, port: u16, tls: Value| {
         json!({
             "name": name,

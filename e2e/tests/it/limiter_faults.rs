@@ -9,6 +9,7 @@ use sancho_e2e::process::wait_for;
 use sancho_e2e::replica::{NAMESPACE, Replica, ReplicaOptions};
 use sancho_e2e::world::{CaOptions, World};
 
+use crate::plugin::sancho;
 use crate::stories::{apply_certificate, apply_issuer, holders, judged, orders, ready, world};
 
 /// What the CA bears: six orders take half a minute.
@@ -219,13 +220,7 @@ async fn a_lease_that_is_deleted_or_spoiled_is_waited_out_and_a_newer_one_stops_
     annotate(&world, "budget.sancho.dev/version=99").await;
     falls_silent(&world, Duration::from_secs(30)).await;
     let silent = arrived(&world);
-    let plugin = sancho_e2e::binaries::plugin().await.unwrap();
-    let said = tokio::process::Command::new(plugin)
-        .args(["budget", "--kubeconfig"])
-        .arg(world.cluster.kubeconfig_path())
-        .output()
-        .await
-        .unwrap();
+    let said = sancho(&world, &["budget"]).await;
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
     assert!(
         said.contains("nothing is sent: the budget's Lease has format version 99"),

@@ -1,17 +1,15 @@
 //! `kubectl sancho` on a real cluster, as a user runs it.
 
 use std::path::Path;
-use std::process::{Output, Stdio};
+use std::process::Output;
 use std::time::Duration;
 
 use sancho_crds::CertificateShard;
-use sancho_e2e::binaries;
 use sancho_e2e::ca::PebbleOptions;
 use sancho_e2e::cluster::ClusterOptions;
 use sancho_e2e::manifests::{certificate, names};
 use sancho_e2e::process::wait_for;
 use sancho_e2e::world::{CaOptions, World, WorldOptions};
-use tokio::process::Command;
 
 use crate::stories::{
     FAST, apply_certificate, apply_issuer, issuer_ready, not_ready, ready, secrets, shards, world,
@@ -51,20 +49,8 @@ pub async fn sancho_with(
     variables: &[(&str, &str)],
     args: &[&str],
 ) -> Output {
-    let plugin = binaries::plugin().await.unwrap();
-    let kubectl = world.cluster.kubectl_path();
-    let command = Command::new(kubectl)
-        .arg("sancho")
-        .args(args)
-        .env("KUBECONFIG", kubeconfig)
-        .env("PATH", plugin.parent().unwrap())
-        .envs(variables.iter().copied())
-        .stdin(Stdio::null())
-        .output();
-    tokio::time::timeout(Duration::from_secs(60), command)
-        .await
-        .unwrap()
-        .unwrap()
+    let ended = world.cluster.plugin(kubeconfig, variables, args).await;
+    ended.unwrap()
 }
 
 /// What it prints, once its exit status is as expected.

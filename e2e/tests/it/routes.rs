@@ -8,12 +8,11 @@ use std::time::Duration;
 use sancho_crds::condition;
 use sancho_e2e::manifests::{Budget, names};
 use sancho_e2e::process::wait_for;
-use sancho_e2e::replica::NAMESPACE;
+use sancho_e2e::replica::{NAMESPACE, ReplicaOptions};
+use sancho_e2e::test_router::edge;
 use serde_json::json;
 
-use self::ground::{
-    Kind, allow, apply_issuer, hosts, no_routes, refuse_dots, routed_world, routes, user_site, with_gateway,
-};
+use self::ground::{Kind, apply_issuer, hosts, no_routes, refuse_dots, routed_world, routes, user_site};
 use crate::stories::{
     FAST, SLOW, apply_certificate, holding_replica, judged, orders, ready, secrets, shards,
 };
@@ -80,10 +79,38 @@ async fn names_are_issued_through_ingresses_that_leave_a_users_own_alone_and_are
     assert!(wrong.is_empty(), "{wrong:?}");
 }
 
+/// Where no Pod may leave by port 80. Looks take their time, and the one slot goes round meanwhile: a look that another
+/// replica began anew each time would never end.
+#[tokio::test]
+async fn replicas_that_can_look_at_no_name_take_no_shard_from_one_another_and_ask_the_ca() {
+    let one_slot = Budget {
+        rate: 5.0,
+        burst: 2,
+        in_flight: 4,
+    };
+    let mut world = routed_world(0, one_slot).await;
+    for _ in 0..3 {
+        let options = ReplicaOptions {
+            // Nothing listens there.
+            flags: vec!["--self-check-port=1".to_owned()],
+            ..ReplicaOptions::default()
+        };
+        world.add_replica(options).await.unwrap().ready().await.unwrap();
+    }
+    let asked = names(42);
+    let solver = json!([{ "http01": { "ingress": { "ingressClassName": "test" } } }]);
+    apply_issuer(&world, one_slot, &solver).await;
+    apply_certificate(&world, "shop", &asked, 20).await;
+    ready(&world, "shop", Duration::from_secs(180)).await;
+    assert_eq!(issued(&world).await, asked.into_iter().collect());
+    assert_eq!(orders(&world).await, 3);
+    judged(&world, one_slot);
+}
+
 #[tokio::test]
 async fn names_are_issued_through_three_http_routes_of_a_gateway_and_none_is_left() {
     let world = routed_world(2, FAST).await;
-    with_gateway(&world, "All").await;
+    edge::with_gateway(&world.cluster, "All").await.unwrap();
     let solver = json!([{ "http01": { "gatewayHTTPRoute": {
         "parentRefs": [{ "name": "front", "namespace": "infra" }],
         "labels": { "team": "shop" },
@@ -113,7 +140,7 @@ async fn names_are_issued_through_three_http_routes_of_a_gateway_and_none_is_lef
 async fn a_gateway_that_refuses_the_operators_namespace_is_told_and_costs_the_ca_nothing_until_it_is_mended()
 {
     let world = routed_world(1, FAST).await;
-    with_gateway(&world, "Same").await;
+    edge::with_gateway(&world.cluster, "Same").await.unwrap();
     // Beside the Certificate, if it is not said where.
     let solver = json!([{ "http01": { "gatewayHTTPRoute": { "parentRefs": [{ "name": "front", "namespace": "infra" }] } } }]);
     apply_issuer(&world, FAST, &solver).await;
@@ -147,7 +174,7 @@ async fn a_gateway_that_refuses_the_operators_namespace_is_told_and_costs_the_ca
     assert_eq!(orders(&world).await, 0, "no order was made in vain");
     no_routes(&world, Duration::from_secs(30)).await;
 
-    allow(&world, "All").await;
+    edge::allow_routes(&world.cluster, "All").await.unwrap();
     ready(&world, "shop", Duration::from_secs(180)).await;
     assert_eq!(issued(&world).await, names(3).into_iter().collect());
     no_routes(&world, Duration::from_secs(30)).await;
@@ -183,7 +210,7 @@ async fn solvers_of_both_kinds_share_an_issuer_by_their_selectors_and_what_is_la
     );
     assert_eq!(issued(&world).await, asked[2..].iter().cloned().collect());
 
-    with_gateway(&world, "All").await;
+    edge::with_gateway(&world.cluster, "All").await.unwrap();
     let all: BTreeSet<String> = asked.iter().cloned().collect();
     wait_for("all names", Duration::from_secs(240), &[], async || {
         Ok((issued(&world).await == all).then_some(()))

@@ -16,8 +16,7 @@ use sancho_e2e::front::{FrontOptions, RateLimit};
 use sancho_e2e::manifests::{Budget, cluster_issuer, endpoint_slice};
 use sancho_e2e::process::wait_for;
 use sancho_e2e::replica::NAMESPACE;
-use sancho_e2e::test_router::CONTROLLER;
-use sancho_e2e::tools;
+use sancho_e2e::test_router::edge;
 use sancho_e2e::world::{CaOptions, World, WorldOptions};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -51,13 +50,7 @@ pub async fn routed_world(replicas: usize, budget: Budget) -> World {
     })
     .await
     .unwrap();
-    let class = json!({
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "IngressClass",
-        "metadata": { "name": "test" },
-        "spec": { "controller": CONTROLLER },
-    });
-    world.cluster.apply_yaml(&class.to_string()).await.unwrap();
+    edge::with_ingress_class(&world.cluster).await.unwrap();
     world
 }
 
@@ -67,56 +60,6 @@ pub async fn apply_issuer(world: &World, budget: Budget, solvers: &Value) {
     let mut issuer = cluster_issuer("ca", &front.directory_url(), front.ca_pem(), budget);
     issuer["spec"]["acme"]["solvers"] = solvers.clone();
     world.cluster.apply_yaml(&issuer.to_string()).await.unwrap();
-}
-
-/// Installs the Gateway API as it is published, and the Gateway `front` in the namespace `infra`, which takes routes
-/// from these namespaces.
-pub async fn with_gateway(world: &World, from: &str) {
-    let folder = tools::gateway_crds().await.unwrap();
-    for kind in ["gatewayclasses", "gateways", "httproutes"] {
-        let file = folder.join(format!("gateway.networking.k8s.io_{kind}.yaml"));
-        world.cluster.apply_path(&file).await.unwrap();
-        let crd = format!("crd/{kind}.gateway.networking.k8s.io");
-        let wait = ["wait", "--for=condition=Established", "--timeout=5s", &crd];
-        // kubectl takes one without any condition yet for an error.
-        wait_for(&crd, Duration::from_secs(60), &[], async || {
-            world.cluster.kubectl(&wait).await.map(Some)
-        })
-        .await
-        .unwrap();
-    }
-    world
-        .cluster
-        .kubectl(&["create", "namespace", "infra"])
-        .await
-        .unwrap();
-    let class = json!({
-        "apiVersion": "gateway.networking.k8s.io/v1",
-        "kind": "GatewayClass",
-        "metadata": { "name": "test" },
-        "spec": { "controllerName": CONTROLLER },
-    });
-    world.cluster.apply_yaml(&class.to_string()).await.unwrap();
-    allow(world, from).await;
-}
-
-/// Writes the Gateway so that it takes routes from these namespaces.
-pub async fn allow(world: &World, from: &str) {
-    let gateway = json!({
-        "apiVersion": "gateway.networking.k8s.io/v1",
-        "kind": "Gateway",
-        "metadata": { "name": "front", "namespace": "infra" },
-        "spec": {
-            "gatewayClassName": "test",
-            "listeners": [{
-                "name": "http",
-                "protocol": "HTTP",
-                "port": 80,
-                "allowedRoutes": { "namespaces": { "from": from } },
-            }],
-        },
-    });
-    world.cluster.apply_yaml(&gateway.to_string()).await.unwrap();
 }
 
 /// Has the API server refuse Ingresses with a dot in a path, save with the controller's own type of path, in the
