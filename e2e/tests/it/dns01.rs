@@ -411,11 +411,16 @@ async fn recursive_servers_alone_are_asked_if_that_is_wanted() {
 }
 
 #[tokio::test]
-async fn a_recursive_server_that_keeps_that_nothing_was_there_is_waited_for() {
+async fn a_recursive_server_that_keeps_what_was_there_before_is_waited_for() {
     let mut ca = by_bind(None);
     let bind = ca.bind.as_mut().unwrap();
-    let www = "www A 127.0.0.1".to_owned();
-    bind.bare_zones = vec![("bare.example".to_owned(), www)];
+    // It keeps that nothing is there for 15 s, and the wildcard's CNAME for 30 s.
+    bind.bare_zones = [
+        ("bare.example", "www A 127.0.0.1\nlb A 127.0.0.1"),
+        ("wild.example", "* 30 CNAME lb.bare.example."),
+    ]
+    .map(|(zone, records)| (zone.to_owned(), records.to_owned()))
+    .to_vec();
     bind.negative_ttl = Some(Duration::from_secs(15));
     bind.cache = true;
     let flags = [
@@ -428,7 +433,7 @@ async fn a_recursive_server_that_keeps_that_nothing_was_there_is_waited_for() {
     };
     let world = world_of(1, replica, FAST, ca).await;
     apply_issuer(&world, FAST).await;
-    let asked = ["www.bare.example".to_owned()];
+    let asked = ["www.bare.example", "www.wild.example"].map(str::to_owned);
     apply_certificate(&world, "shop", &asked, 20).await;
     ready(&world, "shop", Duration::from_secs(90)).await;
     assert_eq!(issued(&world).await, asked.into());

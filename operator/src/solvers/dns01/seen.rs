@@ -5,6 +5,8 @@
 //!
 //! A recursive server that was asked for a name before the record was there goes on saying that it is not, for as long as the
 //! zone has it (RFC 2308 §5); and it was asked, since a CNAME there has to be followed. So what it lacks is waited for longer.
+//! The same where a wildcard's CNAME was there, which is not followed: that is kept for as long as its TTL, of which an answer
+//! tells only what is left.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -16,7 +18,7 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::exchange::{NoAnswer, Transport, ask_any_way, ask_by_tcp};
 use super::fault::{DnsFault, SERVER_FAILS};
-use super::zone::{absolute, recursive, text};
+use super::zone::{absolute, is_of_wildcard, recursive, text};
 use super::{Inner, TxtRecord};
 use crate::dns_answer::data_of;
 
@@ -25,7 +27,7 @@ const MOST_SERVERS: usize = 13;
 /// The most addresses of one server that are tried.
 const MOST_ADDRESSES: usize = 4;
 /// The longest that a recursive server keeps that something is not there, whatever a zone says: three hours are advised to be the
-/// most (RFC 2308 §5), and are what BIND has.
+/// most (RFC 2308 §5), and are what BIND has. A CNAME may be kept for longer, and is not waited for any longer.
 const MOST_KEPT: Duration = Duration::from_secs(3 * 3600);
 
 /// The servers that a zone's records are looked for at.
@@ -51,6 +53,15 @@ struct Seen {
     by: Transport,
     /// How long the answer may have been kept there.
     kept: Duration,
+    /// What was answered in place of what was asked for, and may have been kept there.
+    alias: Option<Alias>,
+}
+
+/// A CNAME.
+struct Alias {
+    target: Name,
+    /// For how long it is kept yet.
+    left: Duration,
 }
 
 /// Who is not seen to have a record.
@@ -188,21 +199,34 @@ impl Servers {
             .texts(inner, server, &question)
             .await
             .map_err(|words| lacks(&words))?;
-        match has_all(&there, values) {
-            true => Ok(seen),
-            false if seen.kept.is_zero() => Err(lacks(&format!("lacks the record by {}", seen.by))),
-            false => {
-                let seconds = seen.kept.as_secs();
-                let words = format!(
-                    "lacks the record by {}, and may go on saying so for {seconds} s",
-                    seen.by
-                );
-                Err(Lack {
-                    kept: seen.kept,
-                    ..lacks(&words)
-                })
-            }
+        if has_all(&there, values) {
+            return Ok(seen);
         }
+        let Seen { by, kept, alias, .. } = seen;
+        // One that was written there stays, however long it is waited for. What tells them apart was asked for along with it
+        // before, and is kept as long.
+        if let Some(Alias { target, left }) = alias
+            && is_of_wildcard(inner, &question, &target).await.unwrap_or(true)
+        {
+            let seconds = left.as_secs();
+            let words = format!(
+                "lacks the record by {by}, and may go on saying so for {seconds} s: it has kept a wildcard's CNAME"
+            );
+            // How long it was kept altogether is not told. So it is waited for as long as it is answered.
+            return Err(Lack {
+                kept: MOST_KEPT,
+                ..lacks(&words)
+            });
+        }
+        Err(match kept.as_secs() {
+            0 => lacks(&format!("lacks the record by {by}")),
+            seconds => Lack {
+                kept,
+                ..lacks(&format!(
+                    "lacks the record by {by}, and may go on saying so for {seconds} s"
+                ))
+            },
+        })
     }
 
     /// Looks by TCP for what was seen at this server by UDP alone.
@@ -215,7 +239,7 @@ impl Servers {
     ) {
         let mut by_address: BTreeMap<SocketAddr, Vec<(&'n str, Name)>> = BTreeMap::new();
         for (name, look) in &*looks {
-            let Ok(Seen { address, by, kept: _ }) = look else {
+            let Ok(Seen { address, by, .. }) = look else {
                 continue;
             };
             let is_known = *by == Transport::Tcp || inner.seen_by_tcp(*address, name, &wanted[name]);
@@ -291,8 +315,13 @@ impl Servers {
             };
             match self.values(&answer, question) {
                 Ok(there) => {
-                    let (address, kept) = (*address, self.kept(&answer));
-                    return Ok((there, Seen { address, by, kept }));
+                    let seen = Seen {
+                        address: *address,
+                        by,
+                        kept: self.kept(&answer),
+                        alias: self.alias(&answer, question),
+                    };
+                    return Ok((there, seen));
                 }
                 Err(words) => last = words,
             }
@@ -323,6 +352,24 @@ impl Servers {
             true => Duration::ZERO,
             false => negative_ttl(answer),
         }
+    }
+
+    /// The CNAME that an answer has in place of what was asked for, if it may have been kept.
+    fn alias(&self, answer: &Message, question: &Name) -> Option<Alias> {
+        if self.are_own {
+            return None;
+        }
+        let aliases = answer.answers.iter().filter_map(|record| match &record.data {
+            RData::CNAME(target) if record.name == *question && record.ttl > 0 => {
+                Some((&target.0, record.ttl))
+            }
+            _ => None,
+        });
+        let (target, seconds) = aliases.min()?;
+        Some(Alias {
+            target: target.clone(),
+            left: Duration::from_secs(seconds.into()),
+        })
     }
 
     fn silent(&self) -> MutexGuard<'_, BTreeMap<SocketAddr, NoAnswer>> {

@@ -94,7 +94,7 @@ async fn end_of_chain(inner: &Inner, name: Name, cnames: Option<CnameStrategy>) 
 }
 
 /// Is it a wildcard that has the CNAME at `name` lead to `target`? Asks for a name beside it that nobody has.
-async fn is_of_wildcard(inner: &Inner, name: &Name, target: &Name) -> Result<bool, DnsFault> {
+pub(super) async fn is_of_wildcard(inner: &Inner, name: &Name, target: &Name) -> Result<bool, DnsFault> {
     let Some(unused) = unused_beside(name) else {
         return Ok(false);
     };

@@ -7,7 +7,7 @@ use hickory_proto::rr::rdata::{A, NS, SOA};
 
 use super::super::{Dns01Settings, Elsewhere};
 use super::*;
-use crate::dns_server::{By, DnsServer, Tcp, answer_to, name, txt};
+use crate::dns_server::{By, DnsServer, Tcp, answer_to, cname, name, txt};
 
 const ZONE: &str = "shop.example";
 const VALUE: &str = "LPsIwTo7o8BoG0-vjCyGQGBWSVIPxI-i_X336eUOQZo";
@@ -236,6 +236,38 @@ async fn what_a_recursive_server_may_have_kept_is_waited_for_within_bounds() {
                 server.address
             ),
         };
+        assert_eq!(lack.words, words);
+    }
+}
+
+#[tokio::test]
+async fn a_wildcards_cname_that_a_recursive_server_has_kept_is_waited_for_and_one_that_was_written_is_not() {
+    for (is_of_wildcard, ttl, kept, words) in [
+        (
+            true,
+            1700,
+            MOST_KEPT,
+            ", and may go on saying so for 1700 s: it has kept a wildcard's CNAME",
+        ),
+        // It is asked for anew each time.
+        (true, 0, Duration::ZERO, ""),
+        (false, 1700, Duration::ZERO, ""),
+    ] {
+        let answer = move |at: &str, _: RecordType| {
+            let mut alias = cname(at, "lb.shop.example.");
+            alias.ttl = ttl;
+            let is_there = is_of_wildcard || at.starts_with("_acme-challenge.");
+            is_there.then_some(alias).into_iter().collect()
+        };
+        let server = DnsServer::with(answer).await;
+        let inner = Inner::new(Dns01Settings {
+            recursive_only: true,
+            ..settings(&server)
+        });
+        let one = wanted(1);
+        let lack = unseen(&inner, &one).await.remove(&one[0].name).unwrap();
+        assert_eq!(lack.kept, kept, "{is_of_wildcard} {ttl}");
+        let words = format!("{} lacks the record by UDP{words}", server.address);
         assert_eq!(lack.words, words);
     }
 }
