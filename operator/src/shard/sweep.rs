@@ -2,7 +2,8 @@
 //! well, after one that failed, and after a crash.
 //!
 //! # Guarantees
-//! - What another shard is seen to need stays, and is looked at again: whoever is the last removes it.
+//! - What another shard is seen to need stays, and is looked at again: whoever is the last removes it. One that is seen to
+//!   need it only once it is gone has it written again, since a removal can wait long for its permits.
 //! - What cannot be removed is tried again for as long as a solver is left that may have written it.
 //!
 //! # Caveats
@@ -84,6 +85,12 @@ fn is_shared<'a>(
     })
 }
 
+/// The same of the shards that the watch shows.
+fn is_seen_to_be_shared(context: &Context, record: &PresentedRecord, uid: &str) -> bool {
+    let shards = context.seen.shards.find(&found_by::listing(record));
+    is_shared(record, uid, shards.iter().map(AsRef::as_ref))
+}
+
 /// Removes what is due of the shard in `recorder`.
 ///
 /// # Errors
@@ -101,10 +108,8 @@ pub(super) async fn sweep(context: &Context, mut recorder: Recorder) -> Result<(
     let due = leftover(&status).filter(is_due).cloned();
     let shard = recorder.shard().clone();
     let uid = shard.uid().unwrap_or_default();
-    let (shared, due): (Vec<PresentedRecord>, Vec<PresentedRecord>) = due.partition(|record| {
-        let shards = context.seen.shards.find(&found_by::listing(record));
-        is_shared(record, &uid, shards.iter().map(AsRef::as_ref))
-    });
+    let (shared, due): (Vec<PresentedRecord>, Vec<PresentedRecord>) =
+        due.partition(|record| is_seen_to_be_shared(context, record, &uid));
     let labels = known_labels(context, &shard);
     let removing = remove(context, &shard, due, labels.as_ref());
     let outcome = keep(&mut recorder, removing).await;
@@ -226,7 +231,9 @@ pub(super) async fn remove(
                     secrets: &secrets,
                     tenant: &tenant,
                 };
-                context.dns.remove(by, &texts).await
+                let came = context.dns.remove(by, &texts).await;
+                put_back(context, shard, by, &records).await;
+                came
             }
             None => {
                 let no_solver = |record: &PresentedRecord| Err(DnsFault::no_solver(&record.name));
@@ -236,6 +243,28 @@ pub(super) async fn remove(
         outcomes.extend(records.into_iter().zip(came));
     }
     outcomes
+}
+
+/// Writes those of `records` of `shard` again that another one is seen to need, now that they are removed. It recorded them
+/// before it wrote them: so whoever wrote one before it was removed is seen, as far as the watch has come.
+async fn put_back(context: &Context, shard: &CertificateShard, by: By<'_>, records: &[PresentedRecord]) {
+    let uid = shard.uid().unwrap_or_default();
+    let needed = records
+        .iter()
+        .filter(|record| is_seen_to_be_shared(context, record, &uid));
+    let needed: Vec<TxtRecord> = needed.map(txt).collect();
+    if needed.is_empty() {
+        return;
+    }
+    for (record, outcome) in needed.iter().zip(context.dns.write(by, &needed).await) {
+        let Err(fault) = outcome else { continue };
+        tracing::warn!(
+            shard = full_name(shard),
+            record = record.name,
+            words = fault.words,
+            "a TXT record was removed that another shard has come to need, and cannot be written again"
+        );
+    }
 }
 
 #[cfg(test)]
