@@ -92,10 +92,20 @@ impl Route53 {
         names: &[&str],
     ) -> Result<BTreeMap<String, DnsFault>, DnsFault> {
         let id = self.zone(zone).await?;
+        self.refused(&id, zone, names).await
+    }
+
+    /// Those of `names` that are not in the hosted zone, if the issuer gives its ID.
+    async fn refused(
+        &self,
+        id: &str,
+        zone: &str,
+        names: &[&str],
+    ) -> Result<BTreeMap<String, DnsFault>, DnsFault> {
         if self.hosted_zone_id.is_none() {
             return Ok(BTreeMap::new());
         }
-        let hosted = self.name_of(&id, zone).await?;
+        let hosted = self.name_of(id, zone).await?;
         Ok(outside(names, &hosted))
     }
 
@@ -107,6 +117,11 @@ impl Route53 {
         records: &[&TxtRecord],
     ) -> Result<(), DnsFault> {
         let id = self.zone(zone).await?;
+        let names: Vec<&str> = records.iter().map(|record| record.name.as_str()).collect();
+        // The issuer may have been edited since it was checked.
+        if let Some(fault) = self.refused(&id, zone, &names).await?.into_values().next() {
+            return Err(fault);
+        }
         let _turn = self.account.turn(zone).await?;
         bring_about(&HostedZone { of: self, zone, id }, wish, records).await
     }
@@ -395,6 +410,7 @@ mod tests {
         assert_eq!(told, ["_acme-challenge.workshop.example"]);
         let fault = &refused[names[1]];
         assert_eq!(fault.reason, ZONE_REFUSED);
+        assert!(fault.is_about_names, "the others are written without it");
         assert!(
             fault
                 .words
