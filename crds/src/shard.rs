@@ -385,6 +385,9 @@ pub struct ShardFailure {
     /// of the issuer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer_generation: Option<i64>,
+    /// When the issuer was created whose generation that is. One that was deleted and made anew begins with 1 again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer_created: Option<Time>,
     /// The profile that the CA does not offer; another one is tried at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<String>,
@@ -420,6 +423,9 @@ pub struct QuarantinedName {
     /// counted anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer_generation: Option<i64>,
+    /// When the issuer was created whose generation that is. One that was deleted and made anew begins with 1 again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer_created: Option<Time>,
     /// A hash of what else bore on it then: the issuer's name, the profile and `spec.retry`. The same after an edit of
     /// these.
     #[serde(default, skip_serializing_if = "Option::is_none")]

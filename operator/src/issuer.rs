@@ -8,6 +8,7 @@ pub mod allowed;
 mod any;
 mod ca_names;
 mod controller;
+mod edition;
 pub mod name_caps;
 mod roll_over;
 mod status;
@@ -20,6 +21,7 @@ use tokio::sync::watch;
 
 pub use self::any::AnyIssuer;
 pub use self::controller::run;
+pub use self::edition::Edition;
 use crate::acme::session::Session;
 use crate::budget::Budget;
 
@@ -82,15 +84,15 @@ pub struct IssuerTerms {
     pub allowed: Option<Allowed>,
     /// The names that its CA goes by in DNS, if they are known.
     pub issuer_domain_names: Option<Vec<String>>,
-    /// Its `metadata.generation`: after an edit what failed is tried anew.
-    pub generation: Option<i64>,
+    /// Which edition of it says this: after an edit what failed is tried anew.
+    pub edition: Edition,
 }
 
 impl IssuerTerms {
     fn of<K: AnyIssuer>(issuer: &K) -> Self {
         let (acme, status) = (issuer.acme(), issuer.status());
         Self {
-            generation: issuer.meta().generation,
+            edition: Edition::of(issuer.meta()),
             allowed: issuer.allowed().cloned(),
             profile: acme.profile.clone(),
             max_names: acme.max_names,

@@ -201,6 +201,7 @@ mod tests {
             retry_time: time(at(until)),
             generation: None,
             issuer_generation: None,
+            issuer_created: None,
             profile: None,
             most_names: None,
             quota: to_status(scope, ACCOUNT),

@@ -1,4 +1,4 @@
-//! What is made again by hand: a failed attempt, and one that comes to no end.
+//! What is made again by hand: a failed attempt, by an annotation or another issuer, and one that comes to no end.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -16,10 +16,31 @@ use crate::stories::{
 
 #[tokio::test]
 async fn the_annotation_retry_has_what_failed_tried_again_at_once() {
+    let world = refused_for_two_hours().await;
+    let annotate = ["annotate", "scert", "shop", "sancho.dev/retry=paid"];
+    world.cluster.kubectl(&annotate).await.unwrap();
+    ready(&world, "shop", Duration::from_secs(90)).await;
+    let status = shards(&world).await[0].status.clone().unwrap();
+    assert_eq!((status.failure, status.orders), (None, Some(1)));
+}
+
+#[tokio::test]
+async fn an_issuer_that_is_deleted_and_made_anew_has_what_failed_tried_again_at_once() {
+    let world = refused_for_two_hours().await;
+    let delete = ["delete", "clusterissuer", "ca"];
+    world.cluster.kubectl(&delete).await.unwrap();
+    // It begins with generation 1 again.
+    apply_issuer(&world, FAST).await;
+    ready(&world, "shop", Duration::from_secs(90)).await;
+    let status = shards(&world).await[0].status.clone().unwrap();
+    assert_eq!((status.failure, status.orders), (None, Some(1)));
+}
+
+/// A CA that has refused the order of a Certificate, for two hours, and would not any more.
+async fn refused_for_two_hours() -> World {
     let world = world(1, FAST, CaOptions::default()).await;
     apply_issuer(&world, FAST).await;
     issuer_ready(&world).await;
-    // For two hours, says the CA.
     world.front().unwrap().set_faults(|arrival| {
         (arrival.kind == RequestKind::NewOrder).then(|| Fault::Answer {
             status: 403,
@@ -37,12 +58,7 @@ async fn the_annotation_retry_has_what_failed_tried_again_at_once() {
     apply_certificate(&world, "shop", &names(2), 20).await;
     not_ready(&world, "shop", "Unauthorized", "the customer has not paid").await;
     world.front().unwrap().set_faults(|_| None);
-
-    let annotate = ["annotate", "scert", "shop", "sancho.dev/retry=paid"];
-    world.cluster.kubectl(&annotate).await.unwrap();
-    ready(&world, "shop", Duration::from_secs(90)).await;
-    let status = shards(&world).await[0].status.clone().unwrap();
-    assert_eq!((status.failure, status.orders), (None, Some(1)));
+    world
 }
 
 #[tokio::test]

@@ -92,6 +92,7 @@ mod tests {
         shard.status = Some(CertificateShardStatus {
             failure: Some(ShardFailure {
                 issuer_generation: None,
+                issuer_created: None,
                 reason: "RateLimited".into(),
                 message: "too many certificates".into(),
                 target: "t".into(),
@@ -155,6 +156,7 @@ mod tests {
     fn names_that_cannot_be_validated_hold_up_a_renewal_or_leave_nothing_to_order() {
         let entry = |place| QuarantinedName {
             issuer_generation: None,
+            issuer_created: None,
             asked: None,
             name: "a.example".into(),
             place,

@@ -10,8 +10,8 @@ use sancho_crds::{CertificateShard, CertificateShardSpec, IssuedStatus, OrderSta
 use sancho_limiter::Cost;
 
 use crate::certificate::most_names;
-use crate::issuer::IssuerTerms;
 use crate::issuer::allowed::outside;
+use crate::issuer::{Edition, IssuerTerms};
 use crate::queue::Priority;
 use crate::quotas::Quotas;
 use crate::shard::keep::busy_until;
@@ -196,7 +196,7 @@ fn open_work(shard: &CertificateShard, around: &Surroundings<'_>) -> Result<Prio
     let order = shard.status.as_ref().and_then(|status| status.order.as_ref());
     let waits = order.and_then(|order| order.not_before.as_ref().map(|until| until.0));
     let waits = waits.filter(|until| *until > around.now);
-    let next = next_try(shard, around.terms, around.now);
+    let next = next_try(shard, around.terms.edition, around.now);
     match next.map(|at| waits.map_or(at, |until| until.max(at))) {
         Some(at) if at <= around.now && !is_order_under_way(shard, around.server) => Ok(Priority::Retry),
         Some(at) => Err(Some(until.map_or(at, |until| until.min(at)))),
@@ -238,7 +238,7 @@ fn order_work(shard: &CertificateShard, around: &Surroundings<'_>) -> Result<Pri
     }
     if let Some(failure) = failure
         && failure.retry_time.0 > around.now
-        && !is_begun_anew(shard, failure, around.terms)
+        && !is_begun_anew(shard, failure, around.terms.edition)
         && failure
             .profile
             .as_deref()
@@ -296,19 +296,13 @@ fn order_work(shard: &CertificateShard, around: &Surroundings<'_>) -> Result<Pri
     }
 }
 
-/// Has the shard or its issuer been edited since it failed, or is it to be tried again by hand? That does not help against
-/// a quota.
-pub(super) fn is_begun_anew(shard: &CertificateShard, failure: &ShardFailure, terms: &IssuerTerms) -> bool {
+/// Has the shard or its issuer, now at this edition, been edited since it failed, or is it to be tried again by hand? That
+/// does not help against a quota.
+#[must_use]
+pub fn is_begun_anew(shard: &CertificateShard, failure: &ShardFailure, issuer: Edition) -> bool {
     let is_edited = failure.generation.is_some() && failure.generation != shard.metadata.generation;
-    let is_begun_anew = is_edited || is_older(failure.issuer_generation, terms.generation);
+    let is_begun_anew = is_edited || Edition::of_failure(failure).is_before(issuer);
     is_begun_anew && failure.reason != reason::RATE_LIMITED
-}
-
-/// Was what is recorded tried before the issuer's last edit? Not if it is this replica that has not seen that edit yet.
-pub(super) fn is_older(recorded: Option<i64>, of_issuer: Option<i64>) -> bool {
-    recorded
-        .zip(of_issuer)
-        .is_some_and(|(recorded, of_issuer)| recorded < of_issuer)
 }
 
 /// Does a certificate not come that the user has another attempt made for? Then it is not waited for as long as the CA says.

@@ -268,7 +268,7 @@ impl Driven<'_> {
             status.order = None;
         }
         if let Some(failure) = status.failure.as_mut()
-            && is_begun_anew(self.recorder.shard(), failure, &self.issuer.terms)
+            && is_begun_anew(self.recorder.shard(), failure, self.issuer.terms.edition)
         {
             // It still tells that its wait is over, until the attempt that begins now has come to something.
             failure.count = 0;

@@ -378,6 +378,7 @@ pub fn failed(
         retry_time: clock::time(clock::whole_second_after(retry_at)),
         generation: shard.metadata.generation,
         issuer_generation: None,
+        issuer_created: None,
         profile: None,
         most_names: None,
         quota: None,

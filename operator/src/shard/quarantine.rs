@@ -66,7 +66,7 @@ pub use self::trial::Trial;
 use super::decide::is_elsewhere;
 use super::renewal::renewal_of_issued;
 use crate::clock;
-use crate::issuer::IssuerTerms;
+use crate::issuer::Edition;
 use crate::target::target;
 
 /// The reason of `Degraded` while names are left out.
@@ -185,14 +185,14 @@ pub fn names_issued(shard: &CertificateShard, server: &str, issued: &str) -> Opt
         .find(|names| issued == target_of(shard, names.clone(), server))
 }
 
-/// When the next of the shard's names is to be tried again or comes back.
+/// When the next of the shard's names is to be tried again or comes back, while its issuer is at this edition.
 #[must_use]
-pub fn next_try(shard: &CertificateShard, terms: &IssuerTerms, now: Timestamp) -> Option<Timestamp> {
+pub fn next_try(shard: &CertificateShard, issuer: Edition, now: Timestamp) -> Option<Timestamp> {
     let entries = entries(shard);
     if entries.is_empty() {
         return None;
     }
-    let trial = Trial::of(shard, terms, now);
+    let trial = Trial::of(shard, issuer, now);
     entries.into_iter().filter_map(|entry| trial.time_of(entry)).min()
 }
 
@@ -360,6 +360,7 @@ pub fn put(quarantine: &mut Vec<QuarantinedName>, finding: &Finding, place: Quar
         count,
         next_try: clock::time(trial.now),
         issuer_generation: None,
+        issuer_created: None,
         asked: None,
     };
     trial.mark(

@@ -76,7 +76,7 @@ pub(super) async fn retry(
         .cloned()
         .collect();
     recorder.record(status).await?;
-    let trial = Trial::of(recorder.shard(), &issuer.terms, clock::now());
+    let trial = Trial::of(recorder.shard(), issuer.terms.edition, clock::now());
     let tried: Vec<QuarantinedName> = recorder
         .status()
         .quarantine
@@ -143,7 +143,7 @@ async fn try_names(
             }
             Answer::Waits => return give_back(recorder).await,
         };
-        let trial = Trial::of(recorder.shard(), &issuer.terms, clock::now());
+        let trial = Trial::of(recorder.shard(), issuer.terms.edition, clock::now());
         settle(context, recorder, &[Outcome { entry, failed }], None, &trial).await?;
     }
     give_back(recorder).await
@@ -269,7 +269,7 @@ async fn put_off(
     failure: &Failure,
 ) -> Result<(), Stop> {
     let shard = recorder.shard();
-    let trial = Trial::of(shard, &issuer.terms, clock::now());
+    let trial = Trial::of(shard, issuer.terms.edition, clock::now());
     let mut status = recorder.status();
     status.order = None;
     for entry in names {
@@ -317,6 +317,7 @@ fn noted(shard: &CertificateShard, failure: &Failure, target: &str, account: &st
         retry_time: clock::time(clock::whole_second_after(until)),
         generation: shard.metadata.generation,
         issuer_generation: None,
+        issuer_created: None,
         profile: None,
         most_names: None,
         quota: Some(quota),

@@ -263,6 +263,7 @@ fn a_quota_of_another_shard_is_told_and_for_how_long() {
     told.status = Some(CertificateShardStatus {
         failure: Some(ShardFailure {
             issuer_generation: None,
+            issuer_created: None,
             reason: "RateLimited".into(),
             message: "too many certificates".into(),
             target: "t".into(),
@@ -344,6 +345,7 @@ fn a_failure_says_when_it_is_tried_again() {
     shard.status = Some(CertificateShardStatus {
         failure: Some(ShardFailure {
             issuer_generation: None,
+            issuer_created: None,
             reason: "RejectedIdentifier".into(),
             message: "not this one".into(),
             target: "t".into(),
@@ -378,6 +380,7 @@ fn a_name_that_is_left_out_is_shown_with_its_reason_and_its_next_try() {
     let mut shard = issued_shard("shop-0", &["a.example", "b.example"], 90);
     shard.status.as_mut().unwrap().quarantine = vec![QuarantinedName {
         issuer_generation: None,
+        issuer_created: None,
         asked: None,
         name: "b.example".into(),
         place: QuarantinePlace::Out,

@@ -223,6 +223,7 @@ fn a_failure_is_shown_in_its_own_words() {
         retry_time: clock::time(at(200)),
         generation: None,
         issuer_generation: None,
+        issuer_created: None,
         profile: None,
         most_names: None,
         quota: None,
@@ -254,6 +255,7 @@ fn a_name_that_is_left_out_degrades_a_certificate_that_is_ready() {
         count: 1,
         next_try: clock::time(at(110)),
         issuer_generation: None,
+        issuer_created: None,
         asked: None,
     }];
     let ready = IssuerState::Ready {

@@ -69,7 +69,10 @@ static PLAIN: IssuerTerms = IssuerTerms {
     name_caps: Vec::new(),
     allowed: None,
     issuer_domain_names: None,
-    generation: None,
+    edition: Edition {
+        created: None,
+        generation: None,
+    },
 };
 
 fn around<'a>(holders: &'a BTreeSet<String>, quotas: &'a Quotas, now: i64) -> Surroundings<'a> {
@@ -347,6 +350,7 @@ fn a_failure_holds_back_only_what_failed() {
         retry_time: time(at(60)),
         generation: None,
         issuer_generation: None,
+        issuer_created: None,
         profile: None,
         most_names: None,
         quota: None,
@@ -377,6 +381,7 @@ fn a_profile_that_is_not_offered_holds_back_only_itself() {
             retry_time: time(at(60)),
             generation: None,
             issuer_generation: None,
+            issuer_created: None,
             profile: Some("gone".into()),
             most_names: None,
             quota: None,
@@ -419,6 +424,7 @@ fn an_edit_ends_the_wait_after_a_failure_and_not_that_for_a_quota() {
                 retry_time: time(at(60)),
                 generation,
                 issuer_generation: None,
+                issuer_created: None,
                 profile: None,
                 most_names: None,
                 quota: None,
@@ -437,8 +443,8 @@ fn an_edit_ends_the_wait_after_a_failure_and_not_that_for_a_quota() {
 }
 
 #[test]
-fn an_edit_of_the_issuer_ends_the_wait_after_a_failure_too() {
-    let failed = |reason: &str, recorded| {
+fn an_issuer_that_is_edited_or_made_anew_ends_the_wait_after_a_failure_too() {
+    let failed = |reason: &str, recorded: Option<(i64, i64)>| {
         let shard = shard(CertificateShardStatus {
             failure: Some(ShardFailure {
                 reason: reason.into(),
@@ -447,7 +453,8 @@ fn an_edit_of_the_issuer_ends_the_wait_after_a_failure_too() {
                 count: 7,
                 retry_time: time(at(60)),
                 generation: None,
-                issuer_generation: recorded,
+                issuer_generation: recorded.map(|(_, generation)| generation),
+                issuer_created: recorded.map(|(created, _)| time(at(created))),
                 profile: None,
                 most_names: None,
                 quota: None,
@@ -455,7 +462,10 @@ fn an_edit_of_the_issuer_ends_the_wait_after_a_failure_too() {
             ..Default::default()
         });
         let terms = IssuerTerms {
-            generation: Some(2),
+            edition: Edition {
+                created: Some(at(5)),
+                generation: Some(2),
+            },
             ..IssuerTerms::default()
         };
         let (holders, quotas) = Default::default();
@@ -466,11 +476,15 @@ fn an_edit_of_the_issuer_ends_the_wait_after_a_failure_too() {
         need(&shard, &around)
     };
     let waits = Need::Nothing { until: Some(at(60)) };
-    assert_eq!(failed("Unauthorized", Some(1)), Need::Work(Priority::New));
-    assert_eq!(failed("Unauthorized", Some(2)), waits);
-    assert_eq!(failed("RateLimited", Some(1)), waits);
+    for (created, generation) in [(5, 1), (1, 2), (1, 3)] {
+        let recorded = Some((created, generation));
+        assert_eq!(failed("Unauthorized", recorded), Need::Work(Priority::New));
+        assert_eq!(failed("RateLimited", recorded), waits);
+    }
+    assert_eq!(failed("Unauthorized", Some((5, 2))), waits);
     // This replica has not seen the edit yet, or the issuer has nothing to do with it.
-    assert_eq!(failed("Unauthorized", Some(3)), waits);
+    assert_eq!(failed("Unauthorized", Some((5, 3))), waits);
+    assert_eq!(failed("Unauthorized", Some((6, 1))), waits);
     assert_eq!(failed("SecretNotOurs", None), waits);
 }
 
@@ -486,7 +500,7 @@ fn names_that_are_left_out_are_tried_when_it_is_time_and_at_once_by_hand() {
         not_before: None,
     };
     let mut status = CertificateShardStatus::default();
-    let trial = Trial::of(&shard, &PLAIN, at(0));
+    let trial = Trial::of(&shard, PLAIN.edition, at(0));
     quarantine::put(&mut status.quarantine, &refused, QuarantinePlace::Out, &trial);
     let next = status.quarantine[0].next_try.0;
     shard.status = Some(status.clone());
@@ -589,6 +603,7 @@ fn more_names_than_the_ca_takes_are_asked_for_no_more() {
             retry_time: time(at(60)),
             generation: None,
             issuer_generation: None,
+            issuer_created: None,
             profile: None,
             most_names: Some(1),
             quota: None,
@@ -612,6 +627,7 @@ fn a_quota_that_another_was_told_of_holds_back_what_is_not_under_way() {
             retry_time: time(at(60)),
             generation: None,
             issuer_generation: None,
+            issuer_created: None,
             profile: None,
             most_names: None,
             quota: to_status(&Scope::RegisteredDomain("a.example".into()), ACCOUNT),

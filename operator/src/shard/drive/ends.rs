@@ -149,7 +149,8 @@ impl Driven<'_> {
     pub(super) fn failed(&self, reason: &str, message: &str, retry: Retry) -> CertificateShardStatus {
         let mut status = finish::failed(self.recorder.shard(), &self.target, reason, message, retry);
         if let Some(failure) = status.failure.as_mut() {
-            failure.issuer_generation = self.issuer.terms.generation;
+            let edition = self.issuer.terms.edition;
+            (failure.issuer_created, failure.issuer_generation) = edition.to_record();
         }
         status
     }

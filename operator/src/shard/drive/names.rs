@@ -202,7 +202,7 @@ impl Driven<'_> {
             .issued
             .as_ref()
             .is_some_and(|issued| quarantine::is_wanted(shard, &self.issuer.server, &issued.target));
-        let trial = Trial::of(shard, &self.issuer.terms, now);
+        let trial = Trial::of(shard, self.issuer.terms.edition, now);
         let quarantine = quarantine::after(shard, findings, &served, is_renewal, &trial);
         if quarantine == before.quarantine || findings.is_empty() {
             return Ok(false);
@@ -270,6 +270,7 @@ mod tests {
             retry_time: clock::time(Timestamp::UNIX_EPOCH),
             generation: None,
             issuer_generation: None,
+            issuer_created: None,
             profile: None,
             most_names: None,
             quota: None,

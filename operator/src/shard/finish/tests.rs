@@ -137,6 +137,7 @@ fn while_names_come_back_what_is_served_without_them_stays_ready() {
         count: 1,
         next_try: clock::time(at(0)),
         issuer_generation: None,
+        issuer_created: None,
         asked: None,
     }];
     assert!(serves(&status, TARGET, clock::now()));

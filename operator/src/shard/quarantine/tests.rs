@@ -42,20 +42,20 @@ fn shard(quarantine: Vec<QuarantinedName>) -> CertificateShard {
     shard
 }
 
-/// An issuer that was edited so often.
-fn terms(generation: i64) -> IssuerTerms {
-    IssuerTerms {
+/// An issuer that was created then, and edited so often.
+fn edition(created: i64, generation: i64) -> Edition {
+    Edition {
+        created: Some(at(created)),
         generation: Some(generation),
-        ..IssuerTerms::default()
     }
 }
 
 fn trial(shard: &CertificateShard, now: Timestamp) -> Trial {
-    Trial::of(shard, &terms(1), now)
+    Trial::of(shard, edition(-9, 1), now)
 }
 
 fn next_try(shard: &CertificateShard) -> Option<Timestamp> {
-    super::next_try(shard, &terms(1), at(0))
+    super::next_try(shard, edition(-9, 1), at(0))
 }
 
 fn after(
@@ -354,6 +354,7 @@ fn tried(by: FoundBy, count: u32) -> QuarantinedName {
         count,
         next_try: clock::time(at(0)),
         issuer_generation: None,
+        issuer_created: None,
         asked: None,
     }
 }
@@ -400,10 +401,12 @@ fn waits_begin_anew_by_hand_and_at_an_edit_of_the_issuer_and_not_when_other_name
     assert_eq!(quarantine[0].count, 8);
     let waits = Some(quarantine[0].next_try.0);
     let shard = shard(quarantine);
-    let next = |shard: &CertificateShard, generation| super::next_try(shard, &terms(generation), at(5));
+    let next = |shard: &CertificateShard, generation| super::next_try(shard, edition(-9, generation), at(5));
     assert_eq!(next(&shard, 1), waits);
     assert_eq!(next(&shard, 2), Some(at(5)), "the issuer was edited");
     assert_eq!(next(&shard, 0), waits, "this replica is behind");
+    let anew = super::next_try(&shard, edition(-1, 1), at(5));
+    assert_eq!(anew, Some(at(5)), "the issuer was made anew");
     let edited = |edit: fn(&mut CertificateShardSpec)| {
         let mut shard = shard.clone();
         edit(&mut shard.spec);

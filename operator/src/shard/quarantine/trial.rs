@@ -5,8 +5,8 @@ use sancho_core::order::reason;
 use sancho_crds::{CertificateShard, CertificateShardSpec, IssuerKind, QuarantinePlace, QuarantinedName};
 
 use crate::clock;
-use crate::issuer::IssuerTerms;
-use crate::shard::decide::{expiry, is_older};
+use crate::issuer::Edition;
+use crate::shard::decide::expiry;
 use crate::target::digest;
 
 /// A try of names: when, and what bears on what comes of it beside the names' own DNS.
@@ -16,14 +16,14 @@ pub struct Trial {
     pub now: Timestamp,
     /// The end of the certificate in use.
     pub(super) not_after: Option<Timestamp>,
-    issuer_generation: Option<i64>,
+    issuer: Edition,
     asked: String,
 }
 
 impl Trial {
-    /// A try of names of `shard`, whose issuer says this.
+    /// A try of names of `shard`, whose issuer is at this edition.
     #[must_use]
-    pub fn of(shard: &CertificateShard, terms: &IssuerTerms, now: Timestamp) -> Self {
+    pub fn of(shard: &CertificateShard, issuer: Edition, now: Timestamp) -> Self {
         let CertificateShardSpec {
             issuer_ref,
             profile,
@@ -38,7 +38,7 @@ impl Trial {
         Self {
             now,
             not_after: expiry(shard),
-            issuer_generation: terms.generation,
+            issuer,
             asked: digest([kind, issuer_ref.name.as_str()].into_iter().chain(optional)),
         }
     }
@@ -50,7 +50,8 @@ impl Trial {
     }
 
     /// When a name is tried again or comes back.
-    pub(super) fn time_of(&self, entry: &QuarantinedName) -> Option<Timestamp> {
+    #[must_use]
+    pub fn time_of(&self, entry: &QuarantinedName) -> Option<Timestamp> {
         match entry.place {
             QuarantinePlace::Joining => None,
             _ if self.is_begun_anew(entry) => Some(self.now),
@@ -63,14 +64,14 @@ impl Trial {
     pub(super) fn is_begun_anew(&self, entry: &QuarantinedName) -> bool {
         use QuarantinePlace::{Out, Served};
         let is_other = entry.asked.as_ref().is_some_and(|asked| *asked != self.asked)
-            || is_older(entry.issuer_generation, self.issuer_generation);
+            || Edition::of_name(entry).is_before(self.issuer);
         is_other && matches!(entry.place, Out | Served) && entry.reason != reason::RATE_LIMITED
     }
 
     /// Notes in `entry` that it was tried.
     pub(super) fn mark(&self, entry: &mut QuarantinedName, next: Timestamp) {
         entry.next_try = clock::time(clock::whole_second_after(next));
-        entry.issuer_generation = self.issuer_generation;
+        (entry.issuer_created, entry.issuer_generation) = self.issuer.to_record();
         entry.asked = Some(self.asked.clone());
     }
 }

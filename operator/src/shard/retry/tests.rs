@@ -3,7 +3,7 @@ use sancho_core::check::Fault;
 use sancho_crds::{CertificateShardSpec, CertificateShardStatus, IssuerRef, QuotaScope};
 
 use super::*;
-use crate::issuer::IssuerTerms;
+use crate::issuer::Edition;
 
 const ACCOUNT: &str = "https://ca/acct/1";
 
@@ -22,6 +22,7 @@ fn entry(name: &str, found_by: FoundBy, next_try: i64) -> QuarantinedName {
         count: 3,
         next_try: clock::time(at(next_try)),
         issuer_generation: None,
+        issuer_created: None,
         asked: None,
     }
 }
@@ -46,7 +47,7 @@ fn shard(quarantine: Vec<QuarantinedName>) -> CertificateShard {
 }
 
 fn trial(now: i64) -> Trial {
-    Trial::of(&shard(Vec::new()), &IssuerTerms::default(), at(now))
+    Trial::of(&shard(Vec::new()), Edition::default(), at(now))
 }
 
 fn refusal(reason: &'static str, quota: Option<Scope>) -> Failure {

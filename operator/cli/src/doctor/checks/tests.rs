@@ -354,6 +354,7 @@ fn a_name_in_quarantine_of_a_ready_certificate_is_told() {
         let mut shard = issued_shard("shop-0", &["a.example", "b.example"], 90);
         shard.status.as_mut().unwrap().quarantine = vec![QuarantinedName {
             issuer_generation: None,
+            issuer_created: None,
             asked: None,
             name: "b.example".into(),
             place,
@@ -400,6 +401,7 @@ fn of_many_names_in_quarantine_the_first_are_told_and_how_many_more() {
     let mut shard = issued_shard("shop-0", &names, 90);
     let entry = |name: &&str| QuarantinedName {
         issuer_generation: None,
+        issuer_created: None,
         asked: None,
         name: (*name).to_owned(),
         place: QuarantinePlace::Out,
@@ -426,6 +428,7 @@ fn a_quota_that_is_used_up_is_told_once_until_it_is_over() {
         shard.status = Some(CertificateShardStatus {
             failure: Some(ShardFailure {
                 issuer_generation: None,
+                issuer_created: None,
                 reason: "RateLimited".into(),
                 message: "too many certificates".into(),
                 target: "t".into(),
