@@ -17,6 +17,7 @@ use serde::Serialize;
 
 pub use self::ask::budgets;
 use crate::cluster::Scope;
+use crate::editions::Editions;
 use crate::quotas::{Told, issuer};
 use crate::stand::{Stand, stand};
 
@@ -149,7 +150,8 @@ fn of_budget(namespace: Option<String>, name: String, status: Option<&IssuerStat
 /// The budgets in `leases`: all of them, or those of the issuers that are `wanted`.
 pub fn views(leases: &[Lease], known: &Known, wanted: Option<Wanted<'_>>, now: Timestamp) -> Vec<BudgetView> {
     let issuers = known.of_budgets();
-    let mut demand = demand(&issuers, &known.shards, now);
+    let editions = Editions::of(&known.cluster_issuers, &known.issuers);
+    let mut demand = demand(&issuers, &editions, &known.shards, now);
     let mut views = Vec::new();
     for lease in leases {
         let name = lease.name_any();
@@ -171,6 +173,7 @@ pub fn views(leases: &[Lease], known: &Known, wanted: Option<Wanted<'_>>, now: T
 /// What each Lease is asked for, by its name.
 fn demand<'a>(
     issuers: &[OfBudget<'a>],
+    editions: &Editions,
     shards: &[CertificateShard],
     now: Timestamp,
 ) -> BTreeMap<&'a str, Vec<Demand>> {
@@ -182,7 +185,7 @@ fn demand<'a>(
             continue;
         };
         let Some(lease) = of.lease else { continue };
-        let (under_way, waiting) = match stand(shard, &told, now) {
+        let (under_way, waiting) = match stand(shard, &told, editions.for_shard(shard), now) {
             Stand::UnderWay => (1, 0),
             Stand::Turn if of.is_ready => (0, 1),
             Stand::Turn

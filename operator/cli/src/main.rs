@@ -11,6 +11,7 @@ mod by_hand;
 mod cluster;
 mod dns_records;
 mod doctor;
+mod editions;
 mod hosts;
 mod import;
 mod manual;
@@ -32,8 +33,9 @@ use jiff::Timestamp;
 
 use crate::args::{Cli, Command, Revoke, Which};
 use crate::by_hand::Change;
-use crate::cluster::{Cluster, Scope};
+use crate::cluster::{Cluster, Scope, if_allowed};
 use crate::doctor::Weight;
+use crate::editions::Editions;
 use crate::output::Answer;
 
 /// Everything that was asked for is ready, or there.
@@ -95,7 +97,8 @@ async fn answer(cli: &Cli, cluster: &Cluster, scope: &Scope) -> Result<Answer> {
         Command::Status { name, watch: _ } => {
             let certificates = cluster.certificates(scope, name.as_deref()).await?;
             let shards = cluster.shards(scope).await?;
-            let views = status::views(&certificates, &shards, now);
+            let editions = editions(cluster, scope).await?;
+            let views = status::views(&certificates, &shards, &editions, now);
             let as_tree = name.is_some();
             let is_ready = !views.is_empty() && views.iter().all(|view| view.ready);
             Answer::new(&views, is_ready, || status::text(&views, as_tree))?
@@ -159,6 +162,13 @@ async fn answer(cli: &Cli, cluster: &Cluster, scope: &Scope) -> Result<Answer> {
         }
         Command::Completions { .. } | Command::ManPages { .. } => Answer::new(&(), true, String::new)?,
     })
+}
+
+/// The editions of the issuers in `scope`, as far as they may be read.
+async fn editions(cluster: &Cluster, scope: &Scope) -> Result<Editions> {
+    let of_cluster = if_allowed(cluster.cluster_issuers().await)?.unwrap_or_default();
+    let issuers = if_allowed(cluster.issuers(scope).await)?.unwrap_or_default();
+    Ok(Editions::of(&of_cluster, &issuers))
 }
 
 /// What cert-manager's `objects` become.

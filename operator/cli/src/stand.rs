@@ -1,11 +1,11 @@
 //! Where a shard stands: done, under way, or what it waits for. Pure.
 
 use jiff::Timestamp;
+use sancho::issuer::Edition;
 use sancho::quotas::HeldBack;
-use sancho::shard::decide::is_renewed_by_hand;
-use sancho::shard::quarantine::{entries, held_up_until, order_names};
-use sancho_core::order::reason;
-use sancho_crds::{CertificateShard, CertificateShardStatus, ShardFailure, condition};
+use sancho::shard::decide::{is_begun_anew, is_renewed_by_hand};
+use sancho::shard::quarantine::{held_up_until, next_try, order_names};
+use sancho_crds::{CertificateShard, CertificateShardStatus, condition};
 
 use crate::quotas::{Told, issuer};
 
@@ -30,8 +30,8 @@ pub enum Stand {
     Turn,
 }
 
-/// Where `shard` stands, given what shards were `told` of quotas.
-pub fn stand(shard: &CertificateShard, told: &Told, now: Timestamp) -> Stand {
+/// Where `shard` stands, given what shards were `told` of quotas, and the `edition` of its issuer.
+pub fn stand(shard: &CertificateShard, told: &Told, edition: Edition, now: Timestamp) -> Stand {
     let none = CertificateShardStatus::default();
     let status = shard.status.as_ref().unwrap_or(&none);
     let is_ready = condition(&status.conditions, "Ready").is_some_and(|ready| ready.status == "True");
@@ -50,14 +50,13 @@ pub fn stand(shard: &CertificateShard, told: &Told, now: Timestamp) -> Stand {
     }
     if let Some(failure) = status.failure.as_ref()
         && failure.retry_time.0 > now
-        && !is_begun_anew(shard, failure)
+        && !is_begun_anew(shard, failure, edition)
     {
         return Stand::Failed(failure.retry_time.0);
     }
     let names = order_names(shard);
     if names.is_empty() {
-        let next = entries(shard).into_iter().map(|entry| entry.next_try.0).min();
-        return Stand::NoName(next);
+        return Stand::NoName(next_try(shard, edition, now));
     }
     let held_up = issued.and_then(|issued| held_up_until(shard, issued));
     if let Some(until) = held_up.filter(|until| is_ready && *until > now) {
@@ -70,16 +69,12 @@ pub fn stand(shard: &CertificateShard, told: &Told, now: Timestamp) -> Stand {
     }
 }
 
-/// Has the shard been edited since it failed? That does not help against a quota.
-fn is_begun_anew(shard: &CertificateShard, failure: &ShardFailure) -> bool {
-    let is_edited = failure.generation.is_some() && failure.generation != shard.metadata.generation;
-    is_edited && failure.reason != reason::RATE_LIMITED
-}
-
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-    use sancho_crds::{Claim, FoundBy, QuarantinePlace, QuarantinedName, QuotaScope, ShardQuota};
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+    use sancho_crds::{
+        Claim, FoundBy, QuarantinePlace, QuarantinedName, QuotaScope, ShardFailure, ShardQuota,
+    };
 
     use super::*;
     use crate::status::tests::{NOW, at, issued_shard, new_shard};
@@ -113,7 +108,7 @@ mod tests {
     }
 
     fn of(shard: &CertificateShard, others: &[CertificateShard]) -> Stand {
-        stand(shard, &Told::to(others), at(NOW))
+        stand(shard, &Told::to(others), Edition::default(), at(NOW))
     }
 
     #[test]
@@ -179,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_failed_waits_unless_it_was_edited() {
+    fn what_has_failed_waits_unless_it_or_its_issuer_was_edited() {
         let mut failed = told_of_quota("shop-0", 600);
         assert_eq!(of(&failed, &[]), Stand::Failed(at(NOW + 600)));
         let failure = failed.status.as_mut().unwrap().failure.as_mut().unwrap();
@@ -189,5 +184,16 @@ mod tests {
         let failure = failed.status.as_mut().unwrap().failure.as_mut().unwrap();
         failure.reason = "RejectedIdentifier".into();
         assert_eq!(of(&failed, &[]), Stand::Turn);
+        let failure = failed.status.as_mut().unwrap().failure.as_mut().unwrap();
+        (failure.generation, failure.issuer_generation) = (Some(2), Some(1));
+        let once_edited = |generation| {
+            let issuer = ObjectMeta {
+                generation: Some(generation),
+                ..ObjectMeta::default()
+            };
+            stand(&failed, &Told::default(), Edition::of(&issuer), at(NOW))
+        };
+        assert_eq!(once_edited(1), Stand::Failed(at(NOW + 600)));
+        assert_eq!(once_edited(2), Stand::Turn);
     }
 }

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use self::shard::{Owner, view as shard_view};
 pub use self::text::text;
+use crate::editions::Editions;
 use crate::quotas::Told;
 use crate::span;
 
@@ -80,6 +81,7 @@ pub struct ShardView {
 pub fn views(
     certificates: &[Certificate],
     shards: &[CertificateShard],
+    editions: &Editions,
     now: Timestamp,
 ) -> Vec<CertificateView> {
     let told = Told::to(shards);
@@ -98,7 +100,8 @@ pub fn views(
                 certificate.namespace().unwrap_or_default(),
                 certificate.name_any(),
             );
-            view(certificate, by_owner.remove(&key).unwrap_or_default(), &told, now)
+            let its = by_owner.remove(&key).unwrap_or_default();
+            view(certificate, its, &told, editions, now)
         })
         .collect();
     views.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
@@ -109,6 +112,7 @@ fn view(
     certificate: &Certificate,
     mut shards: Vec<&CertificateShard>,
     told: &Told,
+    editions: &Editions,
     now: Timestamp,
 ) -> CertificateView {
     shards.sort_by_key(|shard| (shard.spec.group.clone(), shard.spec.index));
@@ -155,7 +159,7 @@ fn view(
         not_after,
         shards: shards
             .into_iter()
-            .map(|shard| shard_view(shard, &owner, told, now))
+            .map(|shard| shard_view(shard, &owner, told, editions.for_shard(shard), now))
             .collect(),
     }
 }

@@ -18,6 +18,7 @@ use super::Weight::{Broken, Doubtful};
 use super::schema::fields;
 use super::survey::{Clocks, Facts};
 use super::{Finding, Weight};
+use crate::editions::Editions;
 use crate::span;
 
 /// Of a longer list only so many are told.
@@ -244,7 +245,11 @@ fn certificates(facts: &Facts, now: Timestamp) -> Vec<Finding> {
         (Ok(certificates), Ok(shards)) => (certificates, shards),
         (Err(error), _) | (_, Err(error)) => return vec![unseen("Certificates", error)],
     };
-    let views = crate::status::views(certificates, shards, now);
+    let editions = Editions::of(
+        facts.cluster_issuers.as_deref().unwrap_or_default(),
+        facts.issuers.as_deref().unwrap_or_default(),
+    );
+    let views = crate::status::views(certificates, shards, &editions, now);
     let waiting: Vec<_> = views.iter().filter(|view| !view.ready).collect();
     let mut found = vec![Finding::fine(
         "Certificates",
@@ -266,7 +271,7 @@ fn certificates(facts: &Facts, now: Timestamp) -> Vec<Finding> {
             "kubectl sancho status -A",
         ));
     }
-    found.extend(held_back::names(shards, now));
+    found.extend(held_back::names(shards, &editions, now));
     found.extend(held_back::quotas(shards, now));
     found
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
+use sancho::issuer::Edition;
+use sancho::shard::quarantine::Trial;
 use sancho_crds::{
     CertificateShard, CertificateShardStatus, OrderStatus, QuarantinePlace, QuarantinedName, condition,
 };
@@ -21,24 +23,32 @@ pub struct Owner {
     pub turn: &'static str,
 }
 
-/// The view of a shard, given what shards were `told` of quotas.
-pub fn view(shard: &CertificateShard, owner: &Owner, told: &Told, now: Timestamp) -> ShardView {
+/// The view of a shard, given what shards were `told` of quotas, and the `edition` of its issuer.
+pub fn view(
+    shard: &CertificateShard,
+    owner: &Owner,
+    told: &Told,
+    edition: Edition,
+    now: Timestamp,
+) -> ShardView {
     let status = shard.status.clone().unwrap_or_default();
     let ready = condition(&status.conditions, "Ready").is_some_and(|ready| ready.status == "True");
     let mut open_names = BTreeMap::new();
     if let Some(order) = &status.order {
         open_names.extend(validations(order));
     }
+    let trial = Trial::of(shard, edition, now);
     for entry in &status.quarantine {
-        open_names.insert(entry.name.clone(), quarantined(entry, now));
+        open_names.insert(entry.name.clone(), quarantined(entry, &trial));
     }
     let issued = status.issued.as_ref();
+    let stand = stand(shard, told, edition, now);
     ShardView {
         name: shard.name_any(),
         secret: shard.spec.secret_name.clone(),
         names: shard.spec.name_count(),
         ready,
-        state: state(shard, &status, ready, &stand(shard, told, now), owner, now).join("; "),
+        state: state(shard, &status, ready, &stand, owner, now).join("; "),
         not_after: issued.map(|issued| issued.not_after.0),
         renewal_time: issued.map(|issued| issued.renewal_time.0),
         holder: status.claim.map(|claim| claim.holder),
@@ -164,10 +174,11 @@ fn validations(order: &OrderStatus) -> BTreeMap<String, String> {
     words.collect()
 }
 
-/// What becomes of a name that cannot be validated.
-fn quarantined(entry: &QuarantinedName, now: Timestamp) -> String {
-    let since = span::text(now.duration_since(entry.since.0));
-    let next = span::text(entry.next_try.0.duration_since(now));
+/// What becomes of a name that cannot be validated, by what bears on it now.
+fn quarantined(entry: &QuarantinedName, trial: &Trial) -> String {
+    let since = span::text(trial.now.duration_since(entry.since.0));
+    let next = trial.time_of(entry).unwrap_or(entry.next_try.0);
+    let next = span::text(next.duration_since(trial.now));
     let (reason, message) = (&entry.reason, &entry.message);
     let failing = |words| format!("{words} for {since}: {reason}: {message}; tried again in {next}");
     match entry.place {

@@ -2,13 +2,15 @@
 
 use anstream::adapter::strip_str;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use sancho::issuer::Edition;
 use sancho_crds::{
-    AuthorizationStatus, CertificateShardSpec, CertificateShardStatus, CertificateSpec, Claim, FoundBy,
-    IssuedStatus, IssuerRef, OrderStatus, QuarantinePlace, QuarantinedName, QuotaScope, ShardFailure,
-    ShardQuota, set_condition,
+    AuthorizationStatus, CertificateShardSpec, CertificateShardStatus, CertificateSpec, Claim, ClusterIssuer,
+    FoundBy, IssuedStatus, IssuerRef, OrderStatus, QuarantinePlace, QuarantinedName, QuotaScope,
+    ShardFailure, ShardQuota, set_condition,
 };
 
 use super::*;
+use crate::editions::tests::edited;
 
 pub const NOW: i64 = 1_800_000_000;
 const DAY: i64 = 86_400;
@@ -26,6 +28,10 @@ fn issuer() -> IssuerRef {
         name: "ca".into(),
         kind: Some(IssuerKind::ClusterIssuer),
     }
+}
+
+fn views(certificates: &[Certificate], shards: &[CertificateShard]) -> Vec<CertificateView> {
+    super::views(certificates, shards, &Editions::default(), at(NOW))
 }
 
 /// A shard that nobody has looked at.
@@ -145,7 +151,7 @@ fn a_certificate_is_shown_with_all_that_it_waits_for() {
         ..Default::default()
     });
     let shards = [pending, issued_shard("shop-0", &["a.example"], 90)];
-    let views = views(&[certificate(Some(waiting(2)))], &shards, at(NOW));
+    let views = views(&[certificate(Some(waiting(2)))], &shards);
     assert_eq!(
         strip_str(&text(&views, true)).to_string(),
         "Certificate default/shop  not ready  1/2 names  ClusterIssuer ca\n\
@@ -165,7 +171,8 @@ fn state_of(shard: &CertificateShard, reason: &str, waiting_for: &str) -> String
         waiting_for: Some(waiting_for.to_owned()),
         ..Default::default()
     };
-    shard_view(shard, &owner(&status, reason, None), &Told::default(), at(NOW)).state
+    let owner = owner(&status, reason, None);
+    shard_view(shard, &owner, &Told::default(), Edition::default(), at(NOW)).state
 }
 
 /// The same, of one whose orders are being made.
@@ -281,7 +288,7 @@ fn a_quota_of_another_shard_is_told_and_for_how_long() {
         ..Default::default()
     });
     let shard = new_shard("shop-0", &["shop.example.com"]);
-    let views = views(&[certificate(Some(waiting(2)))], &[told, shard], at(NOW));
+    let views = views(&[certificate(Some(waiting(2)))], &[told, shard]);
     // Both are of the same Certificate here.
     let states: Vec<&str> = views[0].shards.iter().map(|shard| shard.state.as_str()).collect();
     assert_eq!(
@@ -302,7 +309,7 @@ fn how_long_the_budget_takes_is_told_once() {
         status
     };
     let text = |status, as_tree| {
-        let views = views(&[certificate(Some(status))], &[], at(NOW));
+        let views = views(&[certificate(Some(status))], &[]);
         strip_str(&text(&views, as_tree)).to_string()
     };
     let budget = limited("WaitsForBudget", "about 10 min until all are there");
@@ -321,7 +328,7 @@ fn how_long_the_budget_takes_is_told_once() {
     // What shards of other namespaces were told is not known.
     let limited = limited("QuotaUsedUp", "a quota of the CA for the issuer's account");
     let shard = new_shard("shop-0", &["a.example"]);
-    let views = views(&[certificate(Some(limited))], &[shard], at(NOW));
+    let views = views(&[certificate(Some(limited))], &[shard]);
     assert_eq!(
         views[0].shards[0].state,
         "waits for the budget, or for the quota that its Certificate tells"
@@ -379,7 +386,7 @@ fn a_failure_says_when_it_is_tried_again() {
 fn a_name_that_is_left_out_is_shown_with_its_reason_and_its_next_try() {
     let mut shard = issued_shard("shop-0", &["a.example", "b.example"], 90);
     shard.status.as_mut().unwrap().quarantine = vec![QuarantinedName {
-        issuer_generation: None,
+        issuer_generation: Some(1),
         issuer_created: None,
         asked: None,
         name: "b.example".into(),
@@ -392,11 +399,15 @@ fn a_name_that_is_left_out_is_shown_with_its_reason_and_its_next_try() {
         next_try: Time(at(NOW + 60)),
     }];
     let owner = owner(&CertificateStatus::default(), "Issued", None);
-    let view = shard_view(&shard, &owner, &Told::default(), at(NOW));
-    assert_eq!(
-        view.open_names["b.example"],
-        "left out for 2m: NameNotFound: make its record; tried again in 60s"
-    );
+    for (generation, next) in [(1, "60s"), (2, "0s")] {
+        let issuer: ClusterIssuer = edited("ca", generation);
+        let edition = Edition::of(&issuer.metadata);
+        let view = shard_view(&shard, &owner, &Told::default(), edition, at(NOW));
+        assert_eq!(
+            view.open_names["b.example"],
+            format!("left out for 2m: NameNotFound: make its record; tried again in {next}")
+        );
+    }
     let shards = [shard];
     let is_ready = |host| crate::hosts::which(host, &shards, at(NOW))[0].ready;
     assert!(is_ready("a.example") && !is_ready("b.example"));
@@ -404,7 +415,7 @@ fn a_name_that_is_left_out_is_shown_with_its_reason_and_its_next_try() {
 
 #[test]
 fn a_status_of_an_older_generation_says_nothing() {
-    let views = views(&[certificate(Some(waiting(1)))], &[], at(NOW));
+    let views = views(&[certificate(Some(waiting(1)))], &[]);
     assert_eq!((views[0].ready, views[0].reason.as_str()), (false, "Unseen"));
     assert_eq!(views[0].names, 2);
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
-use sancho::shard::quarantine::entries;
+use sancho::shard::quarantine::{Trial, entries};
 use sancho_crds::{
     CertificateShard, FoundBy, QuarantinePlace, QuarantinedName, QuotaScope, ShardFailure, ShardQuota,
 };
@@ -12,10 +12,11 @@ use sancho_crds::{
 use super::SHOWN;
 use crate::doctor::Finding;
 use crate::doctor::Weight::{self, Broken, Doubtful};
+use crate::editions::Editions;
 use crate::span;
 
 /// The names that cannot be validated, those first that nothing serves.
-pub fn names(shards: &[CertificateShard], now: Timestamp) -> Vec<Finding> {
+pub fn names(shards: &[CertificateShard], editions: &Editions, now: Timestamp) -> Vec<Finding> {
     let all = shards.iter();
     let mut names: Vec<(&CertificateShard, &QuarantinedName)> = all
         .flat_map(|shard| entries(shard).into_iter().map(move |entry| (shard, entry)))
@@ -24,7 +25,10 @@ pub fn names(shards: &[CertificateShard], now: Timestamp) -> Vec<Finding> {
     let mut found: Vec<Finding> = names
         .iter()
         .take(SHOWN)
-        .map(|(shard, entry)| name(shard, entry, now))
+        .map(|(shard, entry)| {
+            let trial = Trial::of(shard, editions.for_shard(shard), now);
+            name(shard, entry, &trial)
+        })
         .collect();
     if names.len() > SHOWN {
         found.push(Finding::trouble(
@@ -44,7 +48,7 @@ fn weight(place: QuarantinePlace) -> Weight {
     }
 }
 
-fn name(shard: &CertificateShard, entry: &QuarantinedName, now: Timestamp) -> Finding {
+fn name(shard: &CertificateShard, entry: &QuarantinedName, trial: &Trial) -> Finding {
     let QuarantinedName {
         name,
         place,
@@ -53,12 +57,12 @@ fn name(shard: &CertificateShard, entry: &QuarantinedName, now: Timestamp) -> Fi
         message,
         since,
         count: _,
-        next_try,
         ..
     } = entry;
     let (namespace, certificate) = (shard.namespace().unwrap_or_default(), &shard.spec.certificate);
-    let since = span::text(now.duration_since(since.0));
-    let next = span::text(next_try.0.duration_since(now));
+    let since = span::text(trial.now.duration_since(since.0));
+    let next = trial.time_of(entry).unwrap_or(entry.next_try.0);
+    let next = span::text(next.duration_since(trial.now));
     let by = match found_by {
         FoundBy::Check => "found by a look at its DNS and its path, before the CA is asked",
         FoundBy::Ca => "found by the CA",

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::*;
 use crate::doctor::rights::{Held, Place, Right};
 use crate::doctor::text;
+use crate::editions::tests::edited;
 use crate::status::tests::{NOW, at, certificate, issued_shard, new_shard};
 
 /// An installation where all is well, without issuers and Certificates.
@@ -353,7 +354,7 @@ fn a_name_in_quarantine_of_a_ready_certificate_is_told() {
     let with = |place, found_by| {
         let mut shard = issued_shard("shop-0", &["a.example", "b.example"], 90);
         shard.status.as_mut().unwrap().quarantine = vec![QuarantinedName {
-            issuer_generation: None,
+            issuer_generation: Some(1),
             issuer_created: None,
             asked: None,
             name: "b.example".into(),
@@ -376,6 +377,14 @@ fn a_name_in_quarantine_of_a_ready_certificate_is_told() {
             "tried again by itself in 5m; kubectl sancho status shop -n default",
         ],
     );
+    let edited = Facts {
+        cluster_issuers: Ok(vec![edited("ca", 2)]),
+        ..with(QuarantinePlace::Out, FoundBy::Check)
+    };
+    let found = findings(&edited, at(NOW));
+    let mut steps = found.into_iter().filter_map(|finding| finding.next_step);
+    let is_at_once = |step: String| step.contains("tried again by itself in 0s");
+    assert!(steps.any(is_at_once), "its issuer was edited");
     let served = with(QuarantinePlace::Served, FoundBy::Ca);
     only(
         &served,
