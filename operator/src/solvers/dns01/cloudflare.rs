@@ -304,7 +304,10 @@ impl Cloudflare {
             ),
             404 => DnsFault::new(
                 ZONE_REFUSED,
-                &format!("Cloudflare has no zone {zone} for these credentials any more ({words})"),
+                &format!(
+                    "Cloudflare has no zone {zone} for these credentials any more ({words}): add it there again, use \
+                     credentials of the account that has it, or choose another solver for its names by a selector"
+                ),
             ),
             status => DnsFault::new(
                 UPDATE_REFUSED,

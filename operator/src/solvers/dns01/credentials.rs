@@ -57,7 +57,7 @@ impl Credentials<'_> {
         let text = std::str::from_utf8(&field).map(|text| Zeroizing::new(text.trim().to_owned()));
         text.map_err(|_| {
             missing(&format!(
-                "field {} of Secret {} is not {what}: it is no text",
+                "field {} of Secret {} is not {what}: it is no text; write it there, or name another field in dns01.{path}.key",
                 reference.key, reference.name
             ))
         })
@@ -176,9 +176,17 @@ fn signer(name: &str, algorithm: TsigAlgorithm, key: &[u8]) -> Result<TSigner, D
         TsigAlgorithm::HmacSha512 => Algorithm::HmacSha512,
     };
     let name = Name::from_ascii(name)
-        .map_err(|error| missing(&format!("dns01.rfc2136.tsigKeyName is no name of a key: {error}")))?;
-    TSigner::new(key.to_vec(), algorithm, name, FUDGE)
-        .map_err(|error| missing(&format!("the TSIG key cannot be used: {error}")))
+        .map_err(|error| {
+            missing(&format!(
+                "dns01.rfc2136.tsigKeyName is no name of a key ({error}): write it as the server's configuration has it"
+            ))
+        })?;
+    TSigner::new(key.to_vec(), algorithm, name, FUDGE).map_err(|error| {
+        missing(&format!(
+            "the TSIG key cannot be used ({error}): make dns01.rfc2136.tsigAlgorithm and the Secret of \
+                 tsigSecretSecretRef those of the server's configuration"
+        ))
+    })
 }
 
 #[cfg(test)]

@@ -139,8 +139,9 @@ impl Updater {
             Some(Err(_)) => Err(DnsFault::new(
                 KEY_REFUSED,
                 &format!(
-                    "the answer of the DNS server {} is not signed with the TSIG key: somebody else answers in \
-                     its place, or it does not know the key",
+                    "the answer of the DNS server {} is not signed with the TSIG key: somebody else answers in its place, or \
+                     it has no such key: make dns01.rfc2136.nameserver the zone's primary itself, and tsigKeyName and the \
+                     Secret of tsigSecretSecretRef those of its configuration",
                     self.word
                 ),
             )),
@@ -166,16 +167,24 @@ impl Updater {
                 "says that the time is wrong (BADTIME)",
                 "its clock and that of this machine are more than 5 min apart; set both",
             ),
-            (_, ResponseCode::Refused) => DnsFault {
-                is_about_names: true,
-                ..DnsFault::new(
-                    UPDATE_REFUSED,
-                    &format!(
-                        "the DNS server {word} does not let this key write TXT records in the zone {zone} (REFUSED): \
-                         grant it in the zone's update-policy or allow-update"
+            (_, ResponseCode::Refused) => {
+                let (who, mend) = match self.key {
+                    Some(_) => ("this key", "grant it in the zone's update-policy or allow-update"),
+                    None => (
+                        "updates without a key",
+                        "name a TSIG key that may in dns01.rfc2136.tsigKeyName and tsigSecretSecretRef",
                     ),
-                )
-            },
+                };
+                DnsFault {
+                    is_about_names: true,
+                    ..DnsFault::new(
+                        UPDATE_REFUSED,
+                        &format!(
+                            "the DNS server {word} does not let {who} write TXT records in the zone {zone} (REFUSED): {mend}"
+                        ),
+                    )
+                }
+            }
             (_, ResponseCode::NotAuth | ResponseCode::NotZone | ResponseCode::NotImp) => DnsFault::new(
                 ZONE_REFUSED,
                 &format!(
@@ -268,6 +277,19 @@ mod tests {
         for text in [":53", "ns.example.com:port", "[2001:db8::53", "ns:99999"] {
             assert_eq!(parts(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_refused_update_without_a_key_is_told_to_name_one() {
+        let mut answer = Message::query();
+        answer.metadata.response_code = ResponseCode::Refused;
+        let refusal = Updater::at(([192, 0, 2, 53], 53).into()).refusal("shop.example", &answer);
+        assert_eq!(refusal.reason, UPDATE_REFUSED);
+        assert_eq!(
+            refusal.words,
+            "the DNS server 192.0.2.53:53 does not let updates without a key write TXT records in the zone shop.example \
+             (REFUSED): name a TSIG key that may in dns01.rfc2136.tsigKeyName and tsigSecretSecretRef"
+        );
     }
 
     #[test]
