@@ -106,6 +106,11 @@ pub fn registered_domain(name: &Name) -> &str {
     domain.unwrap_or(name.as_str())
 }
 
+/// The same of any name in DNS, such as that of a record or a zone, in lower case and without a final dot.
+pub fn domain_of(name: &str) -> &str {
+    psl::domain_str(name).unwrap_or(name)
+}
+
 /// Is `domain` one under which a registry lets others register theirs, by the public suffix list? Those of its private
 /// section (`github.io`) are not meant: they are zones of somebody who gets certificates for what is in them.
 pub fn is_of_registry(domain: &str) -> bool {
@@ -406,6 +411,20 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(is_of_registry(domain), is_it, "{domain}");
+        }
+    }
+
+    #[test]
+    fn any_name_in_dns_has_a_domain() {
+        for (name, domain) in [
+            ("_acme-challenge.www.shop.example.co.uk", "example.co.uk"),
+            ("example.com", "example.com"),
+            ("shop.internal", "shop.internal"),
+            ("com", "com"),
+            (".", "."),
+            ("", ""),
+        ] {
+            assert_eq!(domain_of(name), domain, "{name}");
         }
     }
 

@@ -33,6 +33,8 @@ mod fault;
 mod hostile;
 mod httpreq;
 mod other;
+mod places;
+mod recursive;
 mod rfc2136;
 mod route53;
 mod seen;
@@ -48,11 +50,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hickory_resolver::system_conf::read_system_conf;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use sancho_crds::{CnameStrategy, Dns01};
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 pub use self::api::{Elsewhere, Provider};
@@ -64,6 +64,8 @@ use self::api::Apis;
 use self::changes::carry_out;
 use self::credentials::Credentials;
 use self::fault::SERVER_FAILS;
+use self::places::Places;
+use self::recursive::Recursive;
 use self::seen::Servers;
 use self::sets::Wish;
 use self::writer::Writer;
@@ -73,8 +75,6 @@ use crate::proxy::Proxies;
 
 /// How long it may take to find out where a record is to be written, however slowly the servers on the way answer.
 const PLACE_WITHIN: Duration = Duration::from_secs(30);
-/// So many questions are asked at once by one process.
-const MOST_AT_ONCE: usize = 64;
 /// So much of what was seen by TCP is remembered; it can be looked for again.
 const MOST_SEEN: usize = 20_000;
 
@@ -115,9 +115,9 @@ pub struct Dns {
 
 struct Inner {
     settings: Dns01Settings,
-    /// Why there is none, if there is none.
-    recursive: Result<Vec<SocketAddr>, String>,
-    places: Semaphore,
+    recursive: Recursive,
+    /// For looks at the servers of zones.
+    places: Places,
     /// What a server was seen to have at a name by TCP.
     by_tcp: Mutex<HashMap<(SocketAddr, String), SeenByTcp>>,
 }
@@ -311,14 +311,10 @@ impl Dns {
 
 impl Inner {
     fn new(settings: Dns01Settings) -> Self {
-        let recursive = match settings.recursive.as_slice() {
-            [] => of_system(),
-            given => Ok(given.to_vec()),
-        };
         Self {
+            recursive: Recursive::new(&settings.recursive),
             settings,
-            recursive,
-            places: Semaphore::new(MOST_AT_ONCE),
+            places: Places::new(),
             by_tcp: Mutex::default(),
         }
     }
@@ -345,19 +341,4 @@ impl Inner {
         let until = now + self.settings.propagation_timeout;
         by_tcp.insert((server, name.to_owned()), SeenByTcp { values, until });
     }
-}
-
-/// The recursive servers of `/etc/resolv.conf`.
-fn of_system() -> Result<Vec<SocketAddr>, String> {
-    let (config, _) =
-        read_system_conf().map_err(|error| format!("no recursive DNS server is configured here: {error}"))?;
-    let servers: Vec<SocketAddr> = config
-        .name_servers()
-        .iter()
-        .map(|server| SocketAddr::new(server.ip, 53))
-        .collect();
-    if servers.is_empty() {
-        return Err("/etc/resolv.conf names no DNS server".into());
-    }
-    Ok(servers)
 }

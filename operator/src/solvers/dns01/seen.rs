@@ -18,7 +18,8 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::exchange::{NoAnswer, Transport, ask_any_way, ask_by_tcp};
 use super::fault::{DnsFault, SERVER_FAILS};
-use super::zone::{absolute, is_of_wildcard, recursive, text};
+use super::places::Share;
+use super::zone::{absolute, is_of_wildcard, text};
 use super::{Inner, TxtRecord};
 use crate::dns_answer::data_of;
 
@@ -35,6 +36,8 @@ pub(super) struct Servers {
     servers: Vec<Server>,
     /// Whether they are the zone's own.
     are_own: bool,
+    /// The places that the look takes.
+    share: Share,
     /// Those that did not answer one question are asked no other: a zone whose servers are silent is not to keep all places
     /// taken.
     silent: Mutex<BTreeMap<SocketAddr, NoAnswer>>,
@@ -125,19 +128,20 @@ impl Servers {
     /// Those of `zone`.
     pub(super) async fn of(inner: &Inner, zone: &str) -> Result<Self, DnsFault> {
         if inner.settings.recursive_only {
-            let recursive = inner.recursive.iter().flatten().map(|server| Server {
+            let recursive = inner.recursive.servers()?.iter().map(|server| Server {
                 word: server.to_string(),
                 addresses: vec![*server],
             });
             return Ok(Self {
                 servers: recursive.collect(),
                 are_own: false,
+                share: inner.places.share(zone),
                 silent: Mutex::default(),
             });
         }
         let no_servers = |words: String| DnsFault::new(SERVER_FAILS, &words);
         let name = absolute(zone).ok_or_else(|| no_servers(format!("{zone} is no zone")))?;
-        let answer = recursive(inner, &name, RecordType::NS).await?;
+        let answer = inner.recursive.ask(&name, RecordType::NS).await?;
         let names = servers_in(&answer.answers, &name);
         if names.is_empty() {
             return Err(no_servers(format!(
@@ -151,6 +155,7 @@ impl Servers {
                 .into_iter()
                 .collect::<Result<_, _>>()?,
             are_own: true,
+            share: inner.places.share(zone),
             silent: Mutex::default(),
         })
     }
@@ -250,7 +255,7 @@ impl Servers {
         for (address, asked) in by_address {
             let (names, questions): (Vec<&str>, Vec<Name>) = asked.into_iter().unzip();
             let answers = {
-                let _place = inner.places.acquire().await;
+                let _place = inner.places.take(&self.share).await;
                 let read = |name: &Name, answer: Message| self.values(&answer, name);
                 ask_by_tcp(address, &questions, RecordType::TXT, read).await
             };
@@ -296,7 +301,7 @@ impl Servers {
     ) -> Result<(BTreeSet<Vec<u8>>, Seen), String> {
         let mut last = "has no address".to_owned();
         for address in &server.addresses {
-            let _place = inner.places.acquire().await;
+            let _place = inner.places.take(&self.share).await;
             let known = self.silent().get(address).cloned();
             let answer = match known {
                 Some(no_answer) => Err(no_answer),
@@ -380,8 +385,8 @@ impl Servers {
 impl Server {
     async fn named(inner: &Inner, name: Name) -> Result<Self, DnsFault> {
         let (four, six) = tokio::join!(
-            recursive(inner, &name, RecordType::A),
-            recursive(inner, &name, RecordType::AAAA)
+            inner.recursive.ask(&name, RecordType::A),
+            inner.recursive.ask(&name, RecordType::AAAA)
         );
         let addresses = match (four, six) {
             (Ok(four), Ok(six)) => addresses_in(&name, [&four, &six], inner.settings.port),

@@ -4,16 +4,13 @@
 //! it leads to a load balancer, in a zone of somebody else's. The record can stand at the name itself, which is the wildcard's
 //! no more from then on (RFC 4592 §2.2.1). So a CNAME that a wildcard makes is not followed, unless that is wanted.
 
-use std::net::SocketAddr;
-
-use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::op::Message;
 use hickory_proto::rr::{Name, RData, RecordType};
 use sancho_core::names::is_of_registry;
 use sancho_crds::CnameStrategy;
 
 use super::Inner;
-use super::exchange::{NoAnswer, ask};
-use super::fault::{CNAME_LOOP, DnsFault, SERVER_FAILS, ZONE_NOT_FOUND};
+use super::fault::{CNAME_LOOP, DnsFault, ZONE_NOT_FOUND};
 use crate::dns_answer::cname_of;
 
 /// The most CNAMEs that are followed.
@@ -71,7 +68,7 @@ async fn end_of_chain(inner: &Inner, name: Name, cnames: Option<CnameStrategy>) 
     let mut chain = vec![name];
     loop {
         let at = &chain[chain.len() - 1];
-        let answer = recursive(inner, at, RecordType::CNAME).await?;
+        let answer = inner.recursive.ask(at, RecordType::CNAME).await?;
         let Some(target) = cname_of(&answer.answers, at).cloned() else {
             return Ok(at.clone());
         };
@@ -98,7 +95,7 @@ pub(super) async fn is_of_wildcard(inner: &Inner, name: &Name, target: &Name) ->
     let Some(unused) = unused_beside(name) else {
         return Ok(false);
     };
-    let answer = recursive(inner, &unused, RecordType::CNAME).await?;
+    let answer = inner.recursive.ask(&unused, RecordType::CNAME).await?;
     Ok(leads_to(&answer, &unused, target))
 }
 
@@ -116,7 +113,7 @@ fn leads_to(answer: &Message, unused: &Name, target: &Name) -> bool {
 async fn zone_of(inner: &Inner, name: &Name) -> Result<Name, DnsFault> {
     let mut at = name.clone();
     loop {
-        let answer = recursive(inner, &at, RecordType::SOA).await?;
+        let answer = inner.recursive.ask(&at, RecordType::SOA).await?;
         // Beside a CNAME that is not followed stands the SOA of where it leads.
         let is_elsewhere = cname_of(&answer.answers, &at).is_some();
         if let Some(zone) = zone_in(&answer, &at).filter(|_| !is_elsewhere) {
@@ -143,52 +140,6 @@ pub(super) fn zone_in(answer: &Message, at: &Name) -> Option<Name> {
 /// The root, or a domain of a registry: nobody has their records written there.
 fn is_public(zone: &Name) -> bool {
     zone.is_root() || is_of_registry(&text(zone))
-}
-
-/// Asks the recursive servers in turn until one has an answer.
-pub(super) async fn recursive(inner: &Inner, name: &Name, kind: RecordType) -> Result<Message, DnsFault> {
-    let servers = inner.recursive.as_ref().map_err(|words| {
-        DnsFault::new(
-            SERVER_FAILS,
-            &format!("{words}: name one with --dns01-recursive-nameservers"),
-        )
-    })?;
-    let mut last = None;
-    for server in servers {
-        let asked = {
-            let _place = inner.places.acquire().await;
-            ask(*server, name, kind, true).await
-        };
-        match asked {
-            Ok(answer)
-                if matches!(
-                    answer.response_code,
-                    ResponseCode::NoError | ResponseCode::NXDomain
-                ) =>
-            {
-                return Ok(answer);
-            }
-            Ok(answer) => last = Some(failed(*server, &format!("it answers {}", answer.response_code))),
-            Err(no_answer) => last = Some(silent(*server, &no_answer)),
-        }
-    }
-    let words = last.unwrap_or_else(|| "there is none".into());
-    Err(DnsFault::new(
-        SERVER_FAILS,
-        &format!(
-            "the recursive DNS server fails for {kind} {}: {words}: check the domain's delegation and servers, and \
-             --dns01-recursive-nameservers",
-            text(name)
-        ),
-    ))
-}
-
-fn silent(server: SocketAddr, no_answer: &NoAnswer) -> String {
-    failed(server, &no_answer.to_string())
-}
-
-fn failed(server: SocketAddr, words: &str) -> String {
-    format!("{server}: {words}")
 }
 
 /// The name with its root.
