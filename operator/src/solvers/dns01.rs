@@ -13,6 +13,8 @@
 //!   wildcard makes lead nowhere, unless an issuer wants it: the record itself takes their place.
 //! - What DNS servers answer is not believed further than it is needed: sizes, chains and numbers of servers are bounded,
 //!   and nothing of it is shown but names and response codes.
+//! - Servers that are silent or slow keep no other domain waiting: of what is asked at once each has a share (`places`), and a
+//!   look ends in time (`seen`).
 //! - A standing record (dns-persist-01) is read and never written.
 //! - A key or token stands in no log, status or event, and has no `Debug`.
 //!
@@ -21,6 +23,7 @@
 //! is not signed (RFC 8945 §5.2.1).
 
 mod acme_dns;
+mod answers;
 mod api;
 mod azure_dns;
 mod changes;
@@ -146,14 +149,14 @@ pub struct TxtRecord {
 pub struct Found {
     /// The name, CNAMEs followed.
     pub record: String,
-    /// What the servers of its zone have that answer: one at least.
+    /// What the servers of its zone have, at each address that answers: one at least.
     pub servers: Vec<Read>,
 }
 
 /// The TXT values that a server has at a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Read {
-    /// The server, as it is told.
+    /// The server and its address, as they are told.
     pub server: String,
     /// The values, each put together from its strings.
     pub values: Vec<Vec<u8>>,
@@ -248,7 +251,7 @@ impl Dns {
                 Ok(servers) => servers.unseen(&self.inner, &records).await,
                 Err(fault) => records
                     .into_iter()
-                    .map(|record| (record.name.clone(), Lack::of_all(&fault.words)))
+                    .map(|record| (record.name.clone(), Lack::new(&fault.words)))
                     .collect(),
             }
         });
@@ -259,7 +262,7 @@ impl Dns {
             .collect()
     }
 
-    /// The TXT values at `record`, CNAMEs followed, as each server of the zone there has them.
+    /// The TXT values at `record`, CNAMEs followed, as each address of each server of the zone there has them.
     ///
     /// # Errors
     /// [`DnsFault`] says what is wrong with the name's DNS, or that none of the servers tells.

@@ -1,6 +1,7 @@
 //! Messages to one DNS server and its answers: by UDP, and by TCP if that is too small or wanted (RFC 1035 §4.2, RFC 7766).
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -37,7 +38,7 @@ pub(super) enum NoAnswer {
     Silent,
     /// The network says so.
     #[error("it cannot be reached ({0})")]
-    Unreachable(String),
+    Unreachable(ErrorKind),
     /// What came is no DNS message, or not the answer.
     #[error("what it answers is no DNS message")]
     Garbled,
@@ -62,9 +63,16 @@ impl std::fmt::Display for Transport {
     }
 }
 
+impl NoAnswer {
+    /// Does no way lead there, as far as is known here? Where nobody listens, one does.
+    pub(super) fn has_no_way(&self) -> bool {
+        matches!(self, Self::Unreachable(kind) if *kind != ErrorKind::ConnectionRefused)
+    }
+}
+
 impl From<std::io::Error> for NoAnswer {
     fn from(error: std::io::Error) -> Self {
-        Self::Unreachable(error.kind().to_string())
+        Self::Unreachable(error.kind())
     }
 }
 

@@ -1,5 +1,10 @@
 //! Whether records are seen at all servers of their zone, by UDP and by TCP, or at the recursive ones alone.
 //!
+//! zone → servers and their addresses → one name at each → the others at those that answer → by TCP what was seen by UDP
+//!
+//! A server counts with each of its addresses: one that answers and lacks a record is told, whatever the others have. One that is
+//! silent, or cannot be reached from here, is passed over if another one of the same server answers, as it is by those who ask.
+//!
 //! CAs ask by UDP, by TCP after an answer that is too long or does not come, and some by TCP at once; a server has to take both
 //! (RFC 7766 §5). What a recursive server takes from here says nothing of what a CA gets: UDP does there.
 //!
@@ -8,154 +13,74 @@
 //! The same where a wildcard's CNAME was there, which is not followed: that is kept for as long as its TTL, of which an answer
 //! tells only what is left.
 
+mod lack;
+mod server;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hickory_proto::op::{Message, ResponseCode};
-use hickory_proto::rr::{Name, RData, Record, RecordType};
+use hickory_proto::rr::{Name, RecordType};
+use tokio::time::{Instant, timeout_at};
 
+pub use self::lack::Lack;
+
+use self::lack::few;
+use self::server::{NO_ADDRESS, Server, Told, silent};
+use super::answers::{Alias, MOST_KEPT, addresses_in, kept_alias, negative_ttl, servers_in, values_in};
 use super::exchange::{NoAnswer, Transport, ask_any_way, ask_by_tcp};
 use super::fault::{DnsFault, SERVER_FAILS};
-use super::places::Share;
+use super::places::{Held, Share};
 use super::zone::{absolute, is_of_wildcard, text};
 use super::{Inner, TxtRecord};
-use crate::dns_answer::data_of;
 
-/// The most servers of a zone that are asked; no registry takes more than 13.
-const MOST_SERVERS: usize = 13;
-/// The most addresses of one server that are tried.
-const MOST_ADDRESSES: usize = 4;
-/// The longest that a recursive server keeps that something is not there, whatever a zone says: three hours are advised to be the
-/// most (RFC 2308 §5), and are what BIND has. A CNAME may be kept for longer, and is not waited for any longer.
-const MOST_KEPT: Duration = Duration::from_secs(3 * 3600);
+/// After so long nothing more is asked in a look; what is under way ends within seconds.
+const LOOK_WITHIN: Duration = Duration::from_secs(30);
 
-/// The servers that a zone's records are looked for at.
+/// The servers that a zone's records are looked for at, for one look.
 pub(super) struct Servers {
     servers: Vec<Server>,
     /// Whether they are the zone's own.
     are_own: bool,
     /// The places that the look takes.
     share: Share,
-    /// Those that did not answer one question are asked no other: a zone whose servers are silent is not to keep all places
-    /// taken.
+    /// When nothing more is asked.
+    until: Instant,
+    /// Those that did not answer one question are asked no other.
     silent: Mutex<BTreeMap<SocketAddr, NoAnswer>>,
-}
-
-struct Server {
-    /// As it is told.
-    word: String,
-    /// One of these is to answer.
-    addresses: Vec<SocketAddr>,
-}
-
-/// Where something was seen, and how.
-struct Seen {
-    address: SocketAddr,
-    by: Transport,
-    /// How long the answer may have been kept there.
-    kept: Duration,
-    /// What was answered in place of what was asked for, and may have been kept there.
-    alias: Option<Alias>,
-}
-
-/// A CNAME.
-struct Alias {
-    target: Name,
-    /// For how long it is kept yet.
-    left: Duration,
-}
-
-/// Who is not seen to have a record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lack {
-    /// Which servers, and what each of them lacks, in words.
-    pub words: String,
-    /// Whether all of them have it by UDP.
-    pub is_of_tcp: bool,
-    /// How long one of them may say so although the record is there by now.
-    pub kept: Duration,
-}
-
-impl Lack {
-    fn new(server: &Server, words: &str, is_of_tcp: bool) -> Self {
-        Self {
-            words: format!("{} {words}", server.word),
-            is_of_tcp,
-            kept: Duration::ZERO,
-        }
-    }
-
-    /// Nobody knows the servers to ask.
-    pub(super) fn of_all(words: &str) -> Self {
-        Self {
-            words: words.to_owned(),
-            is_of_tcp: false,
-            kept: Duration::ZERO,
-        }
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.words = format!("{}, {}", self.words, other.words);
-        self.is_of_tcp &= other.is_of_tcp;
-        self.kept = self.kept.max(other.kept);
-    }
-
-    /// How long it is waited for, where servers that keep nothing get so long.
-    #[must_use]
-    pub fn wait(&self, timeout: Duration) -> Duration {
-        timeout + self.kept
-    }
-
-    /// What can be done about it, if it lasts.
-    #[must_use]
-    pub fn mend(&self) -> &'static str {
-        match self.is_of_tcp {
-            true => {
-                "CAs may ask by TCP, which every DNS server has to take (RFC 7766): let TCP in at port 53 there, and out of \
-                 the cluster, or have UDP do with --dns01-propagation-without-tcp"
-            }
-            false => {
-                "check that they get the zone from its primary, or look at recursive servers alone with \
-                 --dns01-recursive-nameservers-only"
-            }
-        }
-    }
 }
 
 impl Servers {
     /// Those of `zone`.
+    ///
+    /// # Errors
+    /// [`DnsFault`] if they are not found out.
     pub(super) async fn of(inner: &Inner, zone: &str) -> Result<Self, DnsFault> {
-        if inner.settings.recursive_only {
-            let recursive = inner.recursive.servers()?.iter().map(|server| Server {
-                word: server.to_string(),
-                addresses: vec![*server],
-            });
-            return Ok(Self {
-                servers: recursive.collect(),
-                are_own: false,
-                share: inner.places.share(zone),
-                silent: Mutex::default(),
-            });
-        }
-        let no_servers = |words: String| DnsFault::new(SERVER_FAILS, &words);
-        let name = absolute(zone).ok_or_else(|| no_servers(format!("{zone} is no zone")))?;
-        let answer = inner.recursive.ask(&name, RecordType::NS).await?;
-        let names = servers_in(&answer.answers, &name);
-        if names.is_empty() {
-            return Err(no_servers(format!(
-                "the zone {zone} has no NS records: check its delegation"
-            )));
-        }
-        let servers = names.into_iter().map(|name| Server::named(inner, name));
+        let until = Instant::now() + LOOK_WITHIN;
+        let are_own = !inner.settings.recursive_only;
+        let servers = match are_own {
+            true => match timeout_at(until, own(inner, zone)).await {
+                Ok(servers) => servers?,
+                Err(_) => {
+                    let words = format!(
+                        "the DNS servers of the zone {zone} were not found out within {} s: those on the way answer slowly",
+                        LOOK_WITHIN.as_secs()
+                    );
+                    return Err(DnsFault::new(SERVER_FAILS, &words));
+                }
+            },
+            false => vec![Server {
+                name: None,
+                addresses: inner.recursive.servers()?.to_vec(),
+            }],
+        };
         Ok(Self {
-            servers: futures::future::join_all(servers)
-                .await
-                .into_iter()
-                .collect::<Result<_, _>>()?,
-            are_own: true,
+            servers,
+            are_own,
             share: inner.places.share(zone),
+            until,
             silent: Mutex::default(),
         })
     }
@@ -169,169 +94,242 @@ impl Servers {
         }
         let wanted = &wanted;
         let looks = self.servers.iter().map(|server| async move {
-            let looks = wanted.iter().map(|(name, values)| async move {
-                let look = self.by_udp(inner, server, name, values).await;
-                (*name, look)
-            });
-            let mut looks: BTreeMap<&str, Result<Seen, Lack>> =
-                futures::future::join_all(looks).await.into_iter().collect();
-            if self.are_own && !inner.settings.without_tcp {
-                self.by_tcp(inner, server, wanted, &mut looks).await;
-            }
-            looks
+            let looks = server
+                .addresses
+                .iter()
+                .map(|address| self.look(inner, *address, wanted));
+            (server, futures::future::join_all(looks).await)
         });
-        let mut unseen: BTreeMap<String, Lack> = BTreeMap::new();
-        for (name, look) in futures::future::join_all(looks).await.into_iter().flatten() {
-            if let Err(lack) = look {
-                let told = unseen.entry(name.to_owned());
-                told.and_modify(|told| told.add(&lack)).or_insert(lack);
+        let looks = futures::future::join_all(looks).await;
+        let late = self.late();
+        let mut unseen = BTreeMap::new();
+        for name in wanted.keys() {
+            let mut lacks = Vec::new();
+            for (server, looks) in &looks {
+                let by_address = server.addresses.iter().zip(looks);
+                let told: Vec<(SocketAddr, &Told)> = by_address
+                    .filter_map(|(address, told)| Some((*address, told.get(name)?)))
+                    .collect();
+                lacks.extend(server.judged(&told, &late));
+            }
+            if let Some(lack) = Lack::together(&lacks) {
+                unseen.insert((*name).to_owned(), lack);
             }
         }
         unseen
     }
 
-    /// Where all these values are at this server by UDP, or why they are not seen there.
-    async fn by_udp(
+    /// What one address says of each of these names: it is asked for one, and for the others if it answers.
+    async fn look<'n>(
         &self,
         inner: &Inner,
-        server: &Server,
-        name: &str,
-        values: &BTreeSet<&str>,
-    ) -> Result<Seen, Lack> {
-        let lacks = |words: &str| Lack::new(server, words, false);
-        let question = absolute(name).ok_or_else(|| lacks("cannot be asked"))?;
-        let (there, seen) = self
-            .texts(inner, server, &question)
-            .await
-            .map_err(|words| lacks(&words))?;
-        if has_all(&there, values) {
-            return Ok(seen);
+        address: SocketAddr,
+        wanted: &'n BTreeMap<&'n str, BTreeSet<&'n str>>,
+    ) -> BTreeMap<&'n str, Told> {
+        let mut names = wanted.iter();
+        let Some((first, values)) = names.next() else {
+            return BTreeMap::new();
+        };
+        let told = self.by_udp(inner, address, first, values).await;
+        let others = names
+            .map(|(name, values)| async move { (*name, self.by_udp(inner, address, name, values).await) });
+        let mut looks: BTreeMap<&str, Told> = futures::future::join_all(others).await.into_iter().collect();
+        looks.insert(first, told);
+        if self.are_own && !inner.settings.without_tcp {
+            self.by_tcp(inner, address, wanted, &mut looks).await;
         }
-        let Seen { by, kept, alias, .. } = seen;
-        // One that was written there stays, however long it is waited for. What tells them apart was asked for along with it
-        // before, and is kept as long.
-        if let Some(Alias { target, left }) = alias
-            && is_of_wildcard(inner, &question, &target).await.unwrap_or(true)
-        {
-            let seconds = left.as_secs();
-            let words = format!(
-                "lacks the record by {by}, and may go on saying so for {seconds} s: it has kept a wildcard's CNAME"
-            );
-            // How long it was kept altogether is not told. So it is waited for as long as it is answered.
-            return Err(Lack {
-                kept: MOST_KEPT,
-                ..lacks(&words)
-            });
-        }
-        Err(match kept.as_secs() {
-            0 => lacks(&format!("lacks the record by {by}")),
-            seconds => Lack {
-                kept,
-                ..lacks(&format!(
-                    "lacks the record by {by}, and may go on saying so for {seconds} s"
-                ))
-            },
-        })
+        looks
     }
 
-    /// Looks by TCP for what was seen at this server by UDP alone.
+    /// Whether all these values are at this address by UDP.
+    async fn by_udp(&self, inner: &Inner, address: SocketAddr, name: &str, values: &BTreeSet<&str>) -> Told {
+        let Some(question) = absolute(name) else {
+            return Told::Lacks(Lack::new("cannot be asked"));
+        };
+        let (answer, by) = match self.ask(inner, address, &question).await {
+            Some(Ok(answered)) => answered,
+            // It answers. Of recursive servers another one does as well.
+            Some(Err(no_answer @ NoAnswer::Cut(_))) if self.are_own => {
+                return Told::Lacks(Lack::new(&silent(&no_answer)));
+            }
+            Some(Err(no_answer)) => return Told::silent(&no_answer),
+            None => return Told::Unasked,
+        };
+        match self.values(&answer, &question) {
+            Ok(there) if has_all(&there, values) => Told::Has(by),
+            Ok(_) => Told::Lacks(self.lack(inner, &answer, &question, by).await),
+            Err(words) if self.are_own => Told::Lacks(Lack::new(&words)),
+            Err(words) => Told::Nothing {
+                words,
+                is_reached: true,
+            },
+        }
+    }
+
+    /// What is said of who gave this answer, in which the record is not.
+    async fn lack(&self, inner: &Inner, answer: &Message, question: &Name, by: Transport) -> Lack {
+        let lacks = format!("lacks the record by {by}");
+        // A zone's own servers keep no answers.
+        if self.are_own {
+            return Lack::new(&lacks);
+        }
+        // One that was written there stays, however long it is waited for. What tells them apart was asked for along with it
+        // before, and is kept as long.
+        if let Some(Alias { target, left }) = kept_alias(answer, question) {
+            let is_of_wildcard = timeout_at(self.until, is_of_wildcard(inner, question, &target)).await;
+            if !matches!(is_of_wildcard, Ok(Ok(false))) {
+                let words = format!(
+                    "{lacks}, and may go on saying so for {} s: it has kept a wildcard's CNAME",
+                    left.as_secs()
+                );
+                // How long it was kept altogether is not told. So it is waited for as long as it is answered.
+                return Lack {
+                    kept: MOST_KEPT,
+                    ..Lack::new(&words)
+                };
+            }
+        }
+        let kept = negative_ttl(answer);
+        match kept.as_secs() {
+            0 => Lack::new(&lacks),
+            seconds => Lack {
+                kept,
+                ..Lack::new(&format!("{lacks}, and may go on saying so for {seconds} s"))
+            },
+        }
+    }
+
+    /// Looks by TCP for what was seen at this address by UDP alone.
     async fn by_tcp<'n>(
         &self,
         inner: &Inner,
-        server: &Server,
-        wanted: &BTreeMap<&'n str, BTreeSet<&str>>,
-        looks: &mut BTreeMap<&'n str, Result<Seen, Lack>>,
+        address: SocketAddr,
+        wanted: &BTreeMap<&'n str, BTreeSet<&'n str>>,
+        looks: &mut BTreeMap<&'n str, Told>,
     ) {
-        let mut by_address: BTreeMap<SocketAddr, Vec<(&'n str, Name)>> = BTreeMap::new();
-        for (name, look) in &*looks {
-            let Ok(Seen { address, by, .. }) = look else {
-                continue;
-            };
-            let is_known = *by == Transport::Tcp || inner.seen_by_tcp(*address, name, &wanted[name]);
-            if let Some(question) = absolute(name).filter(|_| !is_known) {
-                by_address.entry(*address).or_default().push((name, question));
-            }
+        let is_open = |name: &str, told: &Told| {
+            *told == Told::Has(Transport::Udp) && !inner.seen_by_tcp(address, name, &wanted[name])
+        };
+        let open = looks.iter().filter(|(name, told)| is_open(name, told));
+        let (names, questions): (Vec<&str>, Vec<Name>) = open
+            .filter_map(|(name, _)| Some((*name, absolute(name)?)))
+            .unzip();
+        if names.is_empty() {
+            return;
         }
-        for (address, asked) in by_address {
-            let (names, questions): (Vec<&str>, Vec<Name>) = asked.into_iter().unzip();
-            let answers = {
-                let _place = inner.places.take(&self.share).await;
-                let read = |name: &Name, answer: Message| self.values(&answer, name);
-                ask_by_tcp(address, &questions, RecordType::TXT, read).await
+        let place = self.place(inner).await;
+        if place.is_none() {
+            looks.extend(names.into_iter().map(|name| (name, Told::Unasked)));
+            return;
+        }
+        let read = |name: &Name, answer: Message| self.values(&answer, name);
+        let answers = ask_by_tcp(address, &questions, RecordType::TXT, read).await;
+        drop(place);
+        for (name, answer) in names.into_iter().zip(answers) {
+            let lack = match answer {
+                Ok(Ok(there)) if has_all(&there, &wanted[name]) => {
+                    inner.remember_by_tcp(address, name, &wanted[name]);
+                    continue;
+                }
+                Ok(Ok(_)) => "lacks it".to_owned(),
+                Ok(Err(words)) => words,
+                Err(no_answer) => no_answer.to_string(),
             };
-            for (name, answer) in names.into_iter().zip(answers) {
-                let lack = match answer {
-                    Ok(Ok(there)) if has_all(&there, &wanted[name]) => {
-                        inner.remember_by_tcp(address, name, &wanted[name]);
-                        continue;
-                    }
-                    Ok(Ok(_)) => "lacks it".to_owned(),
-                    Ok(Err(words)) => words,
-                    Err(no_answer) => no_answer.to_string(),
-                };
-                let words = format!("has the record by UDP, and by TCP {lack}");
-                looks.insert(name, Err(Lack::new(server, &words, true)));
-            }
+            let lack = Lack {
+                is_of_tcp: true,
+                ..Lack::new(&format!("has the record by UDP, and by TCP {lack}"))
+            };
+            looks.insert(name, Told::Lacks(lack));
         }
     }
 
-    /// The TXT values that each of these servers has at `name`, or why that cannot be told, with the server's word.
+    /// The TXT values that each address of these servers has at `name`, or why that cannot be told; with what is to be said of
+    /// whom.
     pub(super) async fn read(
         &self,
         inner: &Inner,
         name: &str,
     ) -> Vec<(String, Result<BTreeSet<Vec<u8>>, String>)> {
         let looks = self.servers.iter().map(|server| async move {
-            let there = match absolute(name) {
-                Some(question) => self.texts(inner, server, &question).await.map(|(there, _)| there),
-                None => Err("cannot be asked".into()),
-            };
-            (server.word.clone(), there)
+            if server.addresses.is_empty() {
+                return vec![(server.told().to_owned(), Err(NO_ADDRESS.to_owned()))];
+            }
+            let looks = server.addresses.iter().map(|address| async move {
+                let there = self.texts(inner, *address, name).await;
+                (server.word(*address), there)
+            });
+            futures::future::join_all(looks).await
         });
-        futures::future::join_all(looks).await
+        let looks = futures::future::join_all(looks).await;
+        looks.into_iter().flatten().collect()
     }
 
-    /// The TXT values that this server has at a name, each put together from its strings, and where; or why that cannot be
-    /// told.
+    /// The TXT values that this address has at a name, each put together from its strings; or why that cannot be told.
     async fn texts(
         &self,
         inner: &Inner,
-        server: &Server,
-        question: &Name,
-    ) -> Result<(BTreeSet<Vec<u8>>, Seen), String> {
-        let mut last = "has no address".to_owned();
-        for address in &server.addresses {
-            let _place = inner.places.take(&self.share).await;
-            let known = self.silent().get(address).cloned();
-            let answer = match known {
-                Some(no_answer) => Err(no_answer),
-                None => ask_any_way(*address, question, RecordType::TXT, !self.are_own).await,
-            };
-            let (answer, by) = match answer {
-                Ok(answer) => answer,
-                Err(no_answer) => {
-                    last = match &no_answer {
-                        NoAnswer::Cut(_) => format!("is silent: {no_answer}"),
-                        no_answer => format!("is silent by UDP: {no_answer}"),
-                    };
-                    self.silent().insert(*address, no_answer);
-                    continue;
-                }
-            };
-            match self.values(&answer, question) {
-                Ok(there) => {
-                    let seen = Seen {
-                        address: *address,
-                        by,
-                        kept: self.kept(&answer),
-                        alias: self.alias(&answer, question),
-                    };
-                    return Ok((there, seen));
-                }
-                Err(words) => last = words,
-            }
+        address: SocketAddr,
+        name: &str,
+    ) -> Result<BTreeSet<Vec<u8>>, String> {
+        let question = absolute(name).ok_or("cannot be asked")?;
+        match self.ask(inner, address, &question).await {
+            Some(Ok((answer, _))) => self.values(&answer, &question),
+            Some(Err(no_answer)) => Err(silent(&no_answer)),
+            None => Err(self.late()),
         }
-        Err(last)
+    }
+
+    /// What an address answers to a question, and by what; nothing if there was no time to ask.
+    async fn ask(
+        &self,
+        inner: &Inner,
+        address: SocketAddr,
+        question: &Name,
+    ) -> Option<Result<(Message, Transport), NoAnswer>> {
+        let known = self.silent().get(&address).cloned();
+        if let Some(no_answer) = known {
+            return Some(Err(no_answer));
+        }
+        let _place = self.place(inner).await?;
+        // It may have been found silent meanwhile.
+        let known = self.silent().get(&address).cloned();
+        if let Some(no_answer) = known {
+            return Some(Err(no_answer));
+        }
+        let answer = ask_any_way(address, question, RecordType::TXT, !self.are_own).await;
+        if let Err(no_answer) = &answer
+            && !matches!(no_answer, NoAnswer::Cut(_))
+        {
+            self.silent().insert(address, no_answer.clone());
+        }
+        Some(answer)
+    }
+
+    /// A place for a question, if there is one in time.
+    async fn place<'a>(&'a self, inner: &'a Inner) -> Option<Held<'a>> {
+        timeout_at(self.until, inner.places.take(&self.share)).await.ok()
+    }
+
+    /// What is said of an address that there was no time to ask.
+    fn late(&self) -> String {
+        let silent = self.silent();
+        let word = |address: &SocketAddr| {
+            let server = self
+                .servers
+                .iter()
+                .find(|server| server.addresses.contains(address))?;
+            Some(server.word(*address))
+        };
+        let silent: Vec<String> = silent.keys().filter_map(word).collect();
+        let silent: Vec<&str> = silent.iter().map(String::as_str).collect();
+        let seconds = LOOK_WITHIN.as_secs();
+        match silent.is_empty() {
+            true => format!("was not asked within {seconds} s, since too much is asked at once"),
+            false => format!(
+                "was not asked within {seconds} s, since others are silent: {}",
+                few(&silent)
+            ),
+        }
     }
 
     /// The TXT values in a server's answer, or why it tells nothing.
@@ -348,115 +346,53 @@ impl Servers {
             )),
         }
     }
-}
-
-impl Servers {
-    /// How long an answer may have been kept: a zone's own servers keep none.
-    fn kept(&self, answer: &Message) -> Duration {
-        match self.are_own {
-            true => Duration::ZERO,
-            false => negative_ttl(answer),
-        }
-    }
-
-    /// The CNAME that an answer has in place of what was asked for, if it may have been kept.
-    fn alias(&self, answer: &Message, question: &Name) -> Option<Alias> {
-        if self.are_own {
-            return None;
-        }
-        let aliases = answer.answers.iter().filter_map(|record| match &record.data {
-            RData::CNAME(target) if record.name == *question && record.ttl > 0 => {
-                Some((&target.0, record.ttl))
-            }
-            _ => None,
-        });
-        let (target, seconds) = aliases.min()?;
-        Some(Alias {
-            target: target.clone(),
-            left: Duration::from_secs(seconds.into()),
-        })
-    }
 
     fn silent(&self) -> MutexGuard<'_, BTreeMap<SocketAddr, NoAnswer>> {
         self.silent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Server {
-    async fn named(inner: &Inner, name: Name) -> Result<Self, DnsFault> {
-        let (four, six) = tokio::join!(
-            inner.recursive.ask(&name, RecordType::A),
-            inner.recursive.ask(&name, RecordType::AAAA)
-        );
-        let addresses = match (four, six) {
-            (Ok(four), Ok(six)) => addresses_in(&name, [&four, &six], inner.settings.port),
-            // A family that cannot be asked for does not matter if the other has an address.
-            (Ok(one), Err(fault)) | (Err(fault), Ok(one)) => {
-                let addresses = addresses_in(&name, [&one], inner.settings.port);
-                if addresses.is_empty() {
-                    return Err(fault);
-                }
-                addresses
-            }
-            (Err(fault), Err(_)) => return Err(fault),
-        };
-        let shown = addresses.first().map(|address| format!(" ({})", address.ip()));
-        Ok(Self {
-            word: format!("{}{}", text(&name), shown.unwrap_or_default()),
-            addresses,
-        })
+/// The servers that the NS records of `zone` name.
+async fn own(inner: &Inner, zone: &str) -> Result<Vec<Server>, DnsFault> {
+    let no_servers = |words: String| DnsFault::new(SERVER_FAILS, &words);
+    let name = absolute(zone).ok_or_else(|| no_servers(format!("{zone} is no zone")))?;
+    let answer = inner.recursive.ask(&name, RecordType::NS).await?;
+    let names = servers_in(&answer.answers, &name);
+    if names.is_empty() {
+        return Err(no_servers(format!(
+            "the zone {zone} has no NS records: check its delegation"
+        )));
     }
+    let servers = names.into_iter().map(|name| named(inner, name));
+    futures::future::join_all(servers).await.into_iter().collect()
+}
+
+/// The server of this name.
+async fn named(inner: &Inner, name: Name) -> Result<Server, DnsFault> {
+    let (four, six) = tokio::join!(
+        inner.recursive.ask(&name, RecordType::A),
+        inner.recursive.ask(&name, RecordType::AAAA)
+    );
+    let addresses = match (four, six) {
+        (Ok(four), Ok(six)) => addresses_in(&name, [&four, &six], inner.settings.port),
+        // A family that cannot be asked for does not matter if the other has an address.
+        (Ok(one), Err(fault)) | (Err(fault), Ok(one)) => {
+            let addresses = addresses_in(&name, [&one], inner.settings.port);
+            if addresses.is_empty() {
+                return Err(fault);
+            }
+            addresses
+        }
+        (Err(fault), Err(_)) => return Err(fault),
+    };
+    Ok(Server {
+        name: Some(text(&name)),
+        addresses,
+    })
 }
 
 fn has_all(there: &BTreeSet<Vec<u8>>, values: &BTreeSet<&str>) -> bool {
     values.iter().all(|value| there.contains(value.as_bytes()))
-}
-
-/// How long it may be kept that something is not there, as the zone's SOA beside such an answer has it. What is left of that, by
-/// the record's own TTL, is cut by each server on the way.
-fn negative_ttl(answer: &Message) -> Duration {
-    let minimums = answer.authorities.iter().filter_map(|record| match &record.data {
-        RData::SOA(soa) => Some(soa.minimum),
-        _ => None,
-    });
-    let seconds = minimums.max().unwrap_or_default();
-    Duration::from_secs(seconds.into()).min(MOST_KEPT)
-}
-
-/// The servers of `zone` that these records name.
-pub(super) fn servers_in(records: &[Record], zone: &Name) -> BTreeSet<Name> {
-    let servers = records.iter().filter_map(|record| match &record.data {
-        RData::NS(server) if record.name == *zone => Some(&server.0),
-        _ => None,
-    });
-    let all: BTreeSet<&Name> = servers.collect();
-    all.into_iter().take(MOST_SERVERS).cloned().collect()
-}
-
-/// The addresses that these answers have for `name`.
-pub(super) fn addresses_in<'a>(
-    name: &Name,
-    answers: impl IntoIterator<Item = &'a Message>,
-    port: u16,
-) -> Vec<SocketAddr> {
-    let mut all = BTreeSet::new();
-    for answer in answers {
-        all.extend(data_of(&answer.answers, name).filter_map(|data| match data {
-            RData::A(address) => Some(SocketAddr::from((address.0, port))),
-            RData::AAAA(address) => Some(SocketAddr::from((address.0, port))),
-            _ => None,
-        }));
-    }
-    all.into_iter().take(MOST_ADDRESSES).collect()
-}
-
-/// The values of the TXT records at `name`, each put together from its strings.
-pub(super) fn values_in(records: &[Record], name: &Name) -> BTreeSet<Vec<u8>> {
-    let values = records.iter().filter_map(|record| match &record.data {
-        RData::TXT(text) if record.name == *name => Some(text.txt_data.concat()),
-        _ => None,
-    });
-    values.collect()
 }
 
 #[cfg(test)]

@@ -1,9 +1,12 @@
 //! A zone has two servers, at 127.0.0.1 and 127.0.0.2, which are asked for their addresses as well.
 
+mod addresses;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hickory_proto::rr::rdata::{A, NS, SOA};
+use hickory_proto::rr::{RData, Record};
 
 use super::super::{Dns01Settings, Elsewhere};
 use super::*;
