@@ -338,13 +338,14 @@ impl Servers {
             answer.response_code,
             ResponseCode::NoError | ResponseCode::NXDomain
         );
-        match is_told && (answer.authoritative || !self.are_own) {
-            true => Ok(values_in(&answer.answers, question)),
-            false => Err(format!(
-                "does not serve the zone (it answers {})",
-                answer.response_code
-            )),
+        if is_told && (answer.authoritative || !self.are_own) {
+            return Ok(values_in(&answer.answers, question));
         }
+        let words = match self.are_own {
+            true => "does not serve the zone",
+            false => "fails",
+        };
+        Err(format!("{words} (it answers {})", answer.response_code))
     }
 
     fn silent(&self) -> MutexGuard<'_, BTreeMap<SocketAddr, NoAnswer>> {

@@ -311,3 +311,39 @@ async fn recursive_servers_alone_are_asked_by_udp() {
     assert_eq!(unseen(&inner, &wanted(3)).await, BTreeMap::new());
     assert_eq!(asked(&first), (3, 0));
 }
+
+#[tokio::test]
+async fn of_recursive_servers_one_that_says_nothing_is_passed_over() {
+    let silent = DnsServer::start(|_, _| Vec::new()).await;
+    let failing = DnsServer::start(|question, _| {
+        let mut answer = answer_to(question);
+        answer.metadata.response_code = ResponseCode::ServFail;
+        vec![answer.to_vec().unwrap()]
+    })
+    .await;
+    let lacking = DnsServer::with(|_, _| Vec::new()).await;
+    let having = DnsServer::with(|at, _| vec![txt(at, VALUE)]).await;
+    let one = wanted(1);
+    let lacks = format!("{} lacks the record by UDP", lacking.address);
+    let say_nothing = format!(
+        "{} is silent by UDP: it does not answer, {} fails (it answers ",
+        silent.address, failing.address
+    );
+    for (servers, words) in [
+        ([&silent, &having], None),
+        ([&failing, &having], None),
+        ([&having, &lacking], Some(lacks)),
+        ([&silent, &failing], Some(say_nothing)),
+    ] {
+        let inner = Inner::new(Dns01Settings {
+            recursive: servers.map(|server| server.address).to_vec(),
+            recursive_only: true,
+            ..settings(&having)
+        });
+        let lack = unseen(&inner, &one).await.remove(&one[0].name);
+        match words {
+            None => assert_eq!(lack, None),
+            Some(words) => assert!(lack.unwrap().words.starts_with(&words), "it is not: {words}"),
+        }
+    }
+}
