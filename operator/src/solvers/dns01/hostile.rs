@@ -139,7 +139,7 @@ const KEY: &[u8] = b"a key of the tests";
 const RESERVED: usize = 3 * 8 + 6;
 
 fn updater() -> Updater {
-    Updater::at((Ipv4Addr::LOCALHOST, 53).into())
+    Updater::at(vec![(Ipv4Addr::LOCALHOST, 53).into()])
 }
 
 fn signer() -> TSigner {

@@ -1,20 +1,28 @@
 //! Dynamic updates (RFC 2136), signed by TSIG (RFC 8945).
 
-use std::net::{IpAddr, SocketAddr};
+mod nameserver;
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use hickory_proto::op::{Message, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::TXT;
 use hickory_proto::rr::rdata::tsig::TsigError;
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType, TSigVerifier, TSigner};
 use sancho_crds::{Rfc2136, UpdateProtocol};
+use tokio::time::timeout;
 
+use self::nameserver::addresses;
 use super::TxtRecord;
-use super::exchange::send;
+use super::exchange::{NoAnswer, send};
 use super::fault::{DnsFault, KEY_REFUSED, SERVER_FAILS, UPDATE_REFUSED, ZONE_REFUSED};
 use super::sets::TTL;
 use super::zone::absolute;
 use crate::clock;
 
+/// How long the server's addresses are tried, one after the other.
+const SEND_WITHIN: Duration = Duration::from_secs(5);
 /// A value that no challenge has.
 const NOTHING: &str = "sancho-look";
 
@@ -64,7 +72,10 @@ fn txt(name: &str, value: &str, ttl: u32) -> Option<Record> {
 
 /// Sends updates to one server.
 pub(super) struct Updater {
-    server: SocketAddr,
+    /// Its addresses: one at least.
+    addresses: Vec<SocketAddr>,
+    /// The number of the one that is tried first: the last that answered.
+    first: AtomicUsize,
     /// As the issuer has it.
     word: String,
     tcp: bool,
@@ -77,15 +88,16 @@ impl Updater {
     /// # Errors
     /// [`DnsFault`] if the server's name has no address.
     pub(super) async fn new(settings: &Rfc2136, key: Option<TSigner>) -> Result<Self, DnsFault> {
-        let server = address(&settings.nameserver).await.ok_or_else(|| {
+        let nameserver = &settings.nameserver;
+        let addresses = addresses(nameserver).await.map_err(|words| {
             let words = format!(
-                "dns01.rfc2136.nameserver {} has no address: write one that can be looked up, or an IP address",
-                settings.nameserver
+                "dns01.rfc2136.nameserver {nameserver} {words}: write one that can be looked up, or an IP address"
             );
             DnsFault::new(SERVER_FAILS, &words)
         })?;
         Ok(Self {
-            server,
+            addresses,
+            first: AtomicUsize::new(0),
             word: settings.nameserver.clone(),
             tcp: settings.protocol == Some(UpdateProtocol::Tcp),
             key,
@@ -112,15 +124,35 @@ impl Updater {
         let bytes = message
             .to_vec()
             .map_err(|error| fails(format!("an update could not be written: {error}")))?;
-        let (answer, bytes) = send(self.server, &message, &bytes, self.tcp)
-            .await
-            .map_err(|no_answer| {
-                fails(format!(
-                    "the DNS server {word}, which is to be updated, fails: {no_answer}. Check \
-                         dns01.rfc2136.nameserver, and that it can be reached from here"
-                ))
-            })?;
+        let (answer, bytes) = self.send(&message, &bytes).await.map_err(|failed| {
+            fails(format!(
+                "the DNS server {word}, which is to be updated, fails: {failed}. Check dns01.rfc2136.nameserver, and that \
+                 it can be reached from here"
+            ))
+        })?;
         self.judged(zone, &answer, &bytes, verifier)
+    }
+
+    /// The answer to `message`, of which these are the bytes, from the first address that answers; or what is said of those
+    /// that do not. An update that two of them get is as one.
+    async fn send(&self, message: &Message, bytes: &[u8]) -> Result<(Message, Vec<u8>), String> {
+        let mut silent = Vec::new();
+        let trying = async {
+            let first = self.first.load(Ordering::Relaxed);
+            for number in (first..self.addresses.len()).chain(0..first) {
+                let address = self.addresses[number];
+                match send(address, message, bytes, self.tcp).await {
+                    Ok(answer) => {
+                        self.first.store(number, Ordering::Relaxed);
+                        return Some(answer);
+                    }
+                    Err(no_answer) => silent.push((address, no_answer)),
+                }
+            }
+            None
+        };
+        let answer = timeout(SEND_WITHIN, trying).await.ok().flatten();
+        answer.ok_or_else(|| failed(&silent))
     }
 
     /// Was the update carried out? `bytes` are those of `answer`.
@@ -218,39 +250,27 @@ pub(super) fn update(zone: Name, change: &Change) -> Message {
     message
 }
 
-/// The address that a nameserver stands for.
-async fn address(nameserver: &str) -> Option<SocketAddr> {
-    let (host, port) = parts(nameserver)?;
-    match host.parse::<IpAddr>() {
-        Ok(address) => Some((address, port).into()),
-        Err(_) => tokio::net::lookup_host((host, port)).await.ok()?.next(),
+/// What is said of addresses that do not answer. A single one is not told: it is the server's.
+fn failed(silent: &[(SocketAddr, NoAnswer)]) -> String {
+    match silent {
+        [(_, no_answer)] => no_answer.to_string(),
+        all => {
+            let all = all
+                .iter()
+                .map(|(address, no_answer)| format!("{}: {no_answer}", address.ip()));
+            all.collect::<Vec<_>>().join(", ")
+        }
     }
-}
-
-/// Host and port of `HOST`, `HOST:PORT`, `[ADDRESS]:PORT` or a bare IPv6 address.
-fn parts(nameserver: &str) -> Option<(&str, u16)> {
-    const PORT: u16 = 53;
-    if nameserver.parse::<IpAddr>().is_ok() {
-        return Some((nameserver, PORT));
-    }
-    let (host, port) = match nameserver.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
-        _ => (nameserver, PORT),
-    };
-    let host = match host.strip_prefix('[') {
-        Some(inner) => inner.strip_suffix(']')?,
-        None => host,
-    };
-    (!host.is_empty()).then_some((host, port))
 }
 
 #[cfg(test)]
 impl Updater {
-    /// To this server, signed with nothing.
-    pub(super) fn at(server: SocketAddr) -> Self {
+    /// To the server at these addresses, signed with nothing.
+    pub(super) fn at(addresses: Vec<SocketAddr>) -> Self {
         Self {
-            server,
-            word: server.to_string(),
+            addresses,
+            first: AtomicUsize::new(0),
+            word: "ns.shop.example".into(),
             tcp: false,
             key: None,
         }
@@ -259,25 +279,10 @@ impl Updater {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use tokio::time::Instant;
 
-    #[test]
-    fn a_nameserver_has_port_53_unless_it_says_otherwise() {
-        for (text, host, port) in [
-            ("192.0.2.53", "192.0.2.53", 53),
-            ("192.0.2.53:5353", "192.0.2.53", 5353),
-            ("2001:db8::53", "2001:db8::53", 53),
-            ("[2001:db8::53]", "2001:db8::53", 53),
-            ("[2001:db8::53]:5353", "2001:db8::53", 5353),
-            ("ns.example.com", "ns.example.com", 53),
-            ("ns.example.com:5353", "ns.example.com", 5353),
-        ] {
-            assert_eq!(parts(text), Some((host, port)), "{text}");
-        }
-        for text in [":53", "ns.example.com:port", "[2001:db8::53", "ns:99999"] {
-            assert_eq!(parts(text), None, "{text}");
-        }
-    }
+    use super::*;
+    use crate::dns_server::{DnsServer, answer_to};
 
     #[test]
     fn a_refused_update_without_a_key_is_told_to_name_one() {
@@ -314,5 +319,39 @@ mod tests {
             assert_eq!(change.name.to_ascii(), "_acme-challenge.example.com.");
             assert_eq!(change.data, RData::TXT(TXT::new(vec!["v".into()])));
         }
+    }
+
+    #[tokio::test]
+    async fn each_address_of_a_server_is_tried_until_one_answers() {
+        let silent = DnsServer::start(|_, _| Vec::new()).await;
+        let good = DnsServer::start(|update, _| vec![answer_to(update).to_vec().unwrap()]).await;
+        let updater = Updater::at(vec![silent.address, good.address]);
+        let change = Change::nothing(&["_acme-challenge.shop.example"]);
+        for _ in 0..5 {
+            assert_eq!(updater.update("shop.example", &change).await, Ok(()));
+        }
+        // The first one was waited for once, in two attempts.
+        assert_eq!((silent.asked().len(), good.asked().len()), (2, 5));
+    }
+
+    #[tokio::test]
+    async fn addresses_that_do_not_answer_are_told_in_time() {
+        let silent = DnsServer::start(|_, _| Vec::new()).await;
+        let change = Change::nothing(&["_acme-challenge.shop.example"]);
+        let all = Updater::at(vec![silent.address; 4]);
+        let begun = Instant::now();
+        let fault = all.update("shop.example", &change).await.unwrap_err();
+        assert!(begun.elapsed() < SEND_WITHIN + Duration::from_secs(2));
+        assert_eq!(fault.reason, SERVER_FAILS);
+        let words = "the DNS server ns.shop.example, which is to be updated, fails: 127.0.0.1: it does not answer, 127.0.0.1: \
+                     it does not answer. Check";
+        assert!(fault.words.starts_with(words), "{fault}");
+
+        let one = Updater::at(vec![silent.address]);
+        let fault = one.update("shop.example", &change).await.unwrap_err();
+        assert!(
+            fault.words.contains("fails: it does not answer. Check"),
+            "{fault}"
+        );
     }
 }
