@@ -125,15 +125,11 @@ fn judged(
     if asked.until.is_some_and(|until| until <= now) {
         words.push_str("; and give the solver a later persistUntil: its own is over");
     }
-    let due = place(asked.name);
-    if *record != due {
-        words = format!("the CNAME at {due} leads there; {words}");
-    }
     let wanted = StandingRecord {
         name: record.clone(),
         ..standing.record(asked.name, is_wide, asked.until)
     };
-    Err(DnsFault::standing(reason, &wanted.to_string(), &words))
+    Err(DnsFault::standing(reason, &wanted, &place(asked.name), &words))
 }
 
 #[cfg(test)]
@@ -262,7 +258,8 @@ mod tests {
         let words = of_nothing_at("_validation-persist.shop.example", &account).words;
         assert_eq!(
             words,
-            "create the TXT record that `kubectl sancho dns-records` prints (there is none of this CA)"
+            "create the TXT record at _validation-persist.shop.example, as `kubectl sancho dns-records` prints it (there is \
+             none of this CA)"
         );
     }
 }

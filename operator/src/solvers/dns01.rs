@@ -44,6 +44,7 @@ mod seen;
 mod session;
 mod sets;
 mod signing;
+mod standing;
 mod webhook;
 mod writer;
 mod zone;
@@ -61,6 +62,7 @@ use tokio::time::{Instant, timeout};
 pub use self::api::{Elsewhere, Provider};
 pub use self::fault::{DnsFault, STANDING_RECORD_MISSING, STANDING_RECORD_WRONG};
 pub use self::seen::Lack;
+pub use self::standing::standing_place;
 pub use self::zone::Place;
 
 use self::api::Apis;

@@ -2,6 +2,9 @@
 
 use sancho_core::check::Fault;
 use sancho_core::shown::shown_within;
+use sancho_core::standing::StandingRecord;
+
+use super::standing;
 
 /// The Secret with the key is not there, or holds none.
 pub(super) const CREDENTIALS_MISSING: &str = "DNSCredentialsMissing";
@@ -37,8 +40,6 @@ pub const STANDING_RECORD_WRONG: &str = "StandingRecordWrong";
 
 /// The most characters that are said of a fault.
 const MOST_WORDS: usize = 384;
-/// The same, where a record that is to be created is told: that is not to be cut.
-const MOST_WORDS_WITH_RECORD: usize = 640;
 
 /// Why a TXT record cannot be written or does not do, or a name's place in DNS not be found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -116,18 +117,13 @@ impl DnsFault {
         )
     }
 
-    /// A standing record is missing, or does not do. `wanted`: the record to create, as a line of a zone file; `why`: what
-    /// is wrong.
+    /// A standing record is missing, or does not do, since `why`. `wanted`: the record to create, which would stand at `due` if
+    /// no CNAME led elsewhere.
     #[must_use]
-    pub fn standing(reason: &'static str, wanted: &str, why: &str) -> Self {
-        let whole = format!("create the TXT record {wanted} ({why})");
-        let words = match whole.chars().count() <= MOST_WORDS_WITH_RECORD {
-            true => whole,
-            false => format!("create the TXT record that `kubectl sancho dns-records` prints ({why})"),
-        };
+    pub fn standing(reason: &'static str, wanted: &StandingRecord, due: &str, why: &str) -> Self {
         Self {
             reason,
-            words: shown_within(&words, MOST_WORDS_WITH_RECORD),
+            words: standing::words(wanted, due, why),
             is_about_names: false,
         }
     }
