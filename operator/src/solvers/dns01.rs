@@ -71,7 +71,7 @@ use self::credentials::Credentials;
 use self::fault::SERVER_FAILS;
 use self::places::Places;
 use self::recursive::Recursive;
-use self::seen::Servers;
+use self::seen::{Servers, few};
 use self::sets::Wish;
 use self::writer::Writer;
 use crate::budget::Budgets;
@@ -284,7 +284,7 @@ impl Dns {
             }
         }
         if found.is_empty() {
-            return Err(DnsFault::unread(&record, &silent.join(", ")));
+            return Err(DnsFault::unread(&record, &few(&silent)));
         }
         Ok(Found {
             record,

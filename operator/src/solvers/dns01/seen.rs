@@ -26,8 +26,8 @@ use hickory_proto::rr::{Name, RecordType};
 use tokio::time::{Instant, timeout_at};
 
 pub use self::lack::Lack;
+pub(super) use self::lack::few;
 
-use self::lack::few;
 use self::server::{NO_ADDRESS, Server, Told, silent};
 use super::answers::{Alias, MOST_KEPT, addresses_in, kept_alias, negative_ttl, servers_in, values_in};
 use super::exchange::{NoAnswer, Transport, ask_any_way, ask_by_tcp};
@@ -321,7 +321,6 @@ impl Servers {
             Some(server.word(*address))
         };
         let silent: Vec<String> = silent.keys().filter_map(word).collect();
-        let silent: Vec<&str> = silent.iter().map(String::as_str).collect();
         let seconds = LOOK_WITHIN.as_secs();
         match silent.is_empty() {
             true => format!("was not asked within {seconds} s, since too much is asked at once"),

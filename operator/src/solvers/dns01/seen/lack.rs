@@ -37,7 +37,7 @@ impl Lack {
     /// What all of these together come to, of whom the first few are told; nothing if there is none.
     pub(super) fn together(lacks: &[Self]) -> Option<Self> {
         let kept = lacks.iter().map(|lack| lack.kept).max()?;
-        let words: Vec<&str> = lacks.iter().map(|lack| lack.words.as_str()).collect();
+        let words: Vec<String> = lacks.iter().map(|lack| lack.words.clone()).collect();
         Some(Self {
             words: few(&words),
             is_of_tcp: lacks.iter().all(|lack| lack.is_of_tcp),
@@ -68,7 +68,7 @@ impl Lack {
 }
 
 /// The first of these, and how many more there are.
-pub(super) fn few(words: &[&str]) -> String {
+pub(in crate::solvers::dns01) fn few(words: &[String]) -> String {
     let told = words[..words.len().min(TOLD)].join(", ");
     match words.len().saturating_sub(TOLD) {
         0 => told,
