@@ -14,7 +14,7 @@ use rustix::time::{ClockId, clock_gettime};
 use sancho_limiter::Moment;
 
 /// A machine's clock that is so far from that of others is wrong; less does no harm to what lives for hours.
-const FAR: SignedDuration = SignedDuration::from_mins(5);
+pub const FAR: SignedDuration = SignedDuration::from_mins(5);
 
 /// Whose clock is heard of besides this machine's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +59,12 @@ pub fn heard(witness: Witness, date: &str) {
 pub fn precise() -> Timestamp {
     let said = *SAID.lock().unwrap_or_else(PoisonError::into_inner);
     agreed(Timestamp::now(), said, boot())
+}
+
+/// What this machine's clock says, be it right or wrong: Leases have it, so that people can see how far it is off.
+#[must_use]
+pub fn own() -> Timestamp {
+    Timestamp::now()
 }
 
 /// What this machine's clock says, unless it is far from the middle of all three.

@@ -62,11 +62,22 @@ pub enum Outcome {
     Unreachable(Unreachable),
 }
 
+/// Why a request got no answer, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unanswered {
+    /// A CamelCase word, one of a fixed few.
+    pub reason: &'static str,
+    /// What went wrong, and what to do about it.
+    pub message: String,
+}
+
 /// What a permit tells its budget.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Report {
     /// The request's first byte is about to leave, to this endpoint.
     Begun(Endpoint),
+    /// Its end is near, and why there is no answer.
+    Unanswered(Unanswered),
     /// What became of it. The last word.
     Ended(Outcome),
 }
@@ -210,6 +221,13 @@ impl Permit {
     #[must_use]
     pub fn is_late(&self, now: Instant) -> bool {
         self.state == State::Begun && *self.validity.borrow() + PROMPT < now
+    }
+
+    /// To be called before the outcome is reported of a request that the CA, or the way to it, left without an answer.
+    pub fn unanswered(&self, reason: &'static str, message: String) {
+        let unanswered = Unanswered { reason, message };
+        // A budget that has ended wants no reports.
+        let _ = self.reports.send((self.id, Report::Unanswered(unanswered)));
     }
 
     /// Reports what became of the request.

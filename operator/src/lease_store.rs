@@ -8,9 +8,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client, ResourceExt};
-use sancho_limiter::{LEASE_LABEL, ORIGIN_ANNOTATION, Read, Record, WriteOutcome};
+use sancho_limiter::{LEASE_LABEL, ORIGIN_ANNOTATION, Read, Record, WRITER_ANNOTATION, WriteOutcome};
+
+use crate::clock;
 
 /// No answer for this long is an unknown outcome.
 const TIMEOUT: Duration = Duration::from_millis(2500);
@@ -21,16 +24,19 @@ pub struct LeaseStore {
     api: Api<Lease>,
     name: String,
     origin: String,
+    replica: String,
 }
 
 impl LeaseStore {
-    /// The Lease `name` for the budget of `origin`. `client` must not send anything again by itself.
+    /// The Lease `name` for the budget of `origin`, to be written by `replica`. `client` must not send anything again by
+    /// itself.
     #[must_use]
-    pub fn new(client: Client, namespace: &str, name: String, origin: String) -> Self {
+    pub fn new(client: Client, namespace: &str, name: String, origin: String, replica: String) -> Self {
         Self {
             api: Api::namespaced(client, namespace),
             name,
             origin,
+            replica,
         }
     }
 
@@ -84,6 +90,7 @@ impl LeaseStore {
     fn lease(&self, record: &Record, version: Option<String>) -> Lease {
         let mut annotations = record.to_annotations();
         annotations.insert(ORIGIN_ANNOTATION.into(), self.origin.clone());
+        annotations.insert(WRITER_ANNOTATION.into(), self.replica.clone());
         let (key, value) = LEASE_LABEL;
         let (uid, version) = version
             .as_deref()
@@ -100,6 +107,8 @@ impl LeaseStore {
             },
             spec: Some(LeaseSpec {
                 holder_identity: Some(record.holder_identity()).filter(|holders| !holders.is_empty()),
+                // For people: what the API server notes beside it is by its own clock.
+                renew_time: Some(MicroTime(clock::own())),
                 ..Default::default()
             }),
         }

@@ -31,7 +31,8 @@
 //!    over. A later process of the same container takes it at once: the earlier one is known to be dead.
 //!
 //! Nothing compares the clocks of two machines. What passes through the Lease are durations, counted by each
-//! reader from the moment it first sees them.
+//! reader from the moment it first sees them. Whether the CA is reached stands there with times of day ([`Contact`]), for
+//! people alone: it goes along with writes that are made anyway.
 //!
 //! # Invariants
 //!
@@ -111,6 +112,7 @@
 #![warn(missing_docs)]
 
 mod budget;
+mod contact;
 mod discovery;
 mod durations;
 mod endpoint;
@@ -127,6 +129,7 @@ mod record;
 mod rules;
 
 pub use self::budget::{Budget, PerSecond, Source, SubRate};
+pub use self::contact::{Contact, Failing};
 pub use self::discovery::{
     Before, Cause, Discovery, EndpointSearch, LastThrottle, Outage, Stage, Suspect, published,
 };
@@ -138,4 +141,6 @@ pub use self::fair::FairQueue;
 pub use self::holder::{Holder, Waiter};
 pub use self::limiter::{Blocked, Limiter};
 pub use self::moment::Moment;
-pub use self::record::{LEASE_LABEL, ORIGIN_ANNOTATION, PREFIX, Pause, Record, Row, Unreadable, VERSION};
+pub use self::record::{
+    LEASE_LABEL, ORIGIN_ANNOTATION, PREFIX, Pause, Record, Row, Unreadable, VERSION, WRITER_ANNOTATION,
+};

@@ -10,8 +10,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use self::annotations::{LEASE_LABEL, ORIGIN_ANNOTATION, PREFIX};
+pub use self::annotations::{LEASE_LABEL, ORIGIN_ANNOTATION, PREFIX, WRITER_ANNOTATION};
 use crate::budget::{Budget, Source};
+use crate::contact::Contact;
 use crate::discovery::Discovery;
 use crate::durations::{Durations, millis};
 use crate::endpoint::Endpoint;
@@ -48,6 +49,8 @@ pub struct Record {
     pub waiting: Vec<Waiter>,
     /// Set while nobody may send.
     pub pause: Option<Pause>,
+    /// Whether the CA is reached. For people alone.
+    pub contact: Contact,
     /// Annotations under [`PREFIX`] that a later minor format added.
     pub unknown: BTreeMap<String, String>,
     /// Fields that a later minor format added to annotation `table`.
@@ -140,6 +143,7 @@ impl Record {
             slots,
             waiting: Vec::new(),
             pause: None,
+            contact: Contact::default(),
             unknown: BTreeMap::new(),
             unknown_fields: BTreeMap::new(),
         }

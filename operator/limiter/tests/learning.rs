@@ -7,9 +7,10 @@ mod bench;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use sancho_limiter::{
-    Action, Budget, Cause, Durations, Endpoint, EndpointSearch, Event, Moment, PerSecond, PermitId, Read,
-    Record, Source, Stage, SubRate, Throttle, Unreachable, WriteOutcome,
+    Action, Budget, Cause, Contact, Durations, Endpoint, EndpointSearch, Event, Moment, PerSecond, PermitId,
+    Read, Record, Source, Stage, SubRate, Throttle, Unreachable, WriteOutcome,
 };
 
 use self::bench::{Bench, SECOND, free_table};
@@ -131,6 +132,44 @@ fn two_requests_without_an_answer_are_an_outage_and_one_is_not() {
     assert_eq!(record.discovery.outage.unwrap().cause, Cause::Refused);
     assert_eq!(record.budget, budget);
     assert_eq!(bench.limiter.paused_until(bench.now), Some(bench.now + SECOND));
+}
+
+#[test]
+fn whether_the_ca_is_reached_goes_along_with_writes_and_brings_none_about() {
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let mut bench = Bench::holding(&Budget::new(10.0, 5, 1));
+    let renewed = |bench: &mut Bench| {
+        bench.pass(3 * SECOND);
+        bench.found_unchanged();
+        bench.written().1.contact
+    };
+    bench.limiter.note_answer(at(100));
+    bench.step(Event::Tick);
+    let is_write = |action: &Action| matches!(action, Action::Write { .. });
+    assert!(!bench.actions.iter().any(is_write));
+    assert_eq!(renewed(&mut bench).answered, Some(at(100)));
+
+    // What comes while a write is under way is told by the next one.
+    bench.limiter.note_failure(at(101), "CaUnreachable", "no route");
+    bench.acknowledge("3");
+    let contact = renewed(&mut bench);
+    let failing = contact.failing.unwrap();
+    assert_eq!((contact.answered, failing.since), (Some(at(100)), at(101)));
+    assert_eq!(
+        (failing.replica.as_str(), failing.message.as_str()),
+        ("me", "no route")
+    );
+    bench.acknowledge("4");
+
+    // What was told once is not told again over what another replica has seen since.
+    let mut record = bench.limiter.record().unwrap().clone();
+    record.revision += 1;
+    record.contact = Contact {
+        answered: Some(at(105)),
+        ..Contact::default()
+    };
+    bench.found(&record, "5");
+    assert_eq!(renewed(&mut bench), record.contact);
 }
 
 #[test]

@@ -308,7 +308,17 @@ impl Budget {
         std::iter::from_fn(|| self.outcomes.try_recv().ok())
             .filter_map(|(_, report)| match report {
                 Report::Begun(endpoint) => Some(endpoint),
-                Report::Ended(_) => None,
+                Report::Unanswered(_) | Report::Ended(_) => None,
+            })
+            .collect()
+    }
+
+    /// Why requests got no answer up to now. What was reported besides is lost.
+    pub fn unanswered(&mut self) -> Vec<&'static str> {
+        std::iter::from_fn(|| self.outcomes.try_recv().ok())
+            .filter_map(|(_, report)| match report {
+                Report::Unanswered(unanswered) => Some(unanswered.reason),
+                Report::Begun(_) | Report::Ended(_) => None,
             })
             .collect()
     }
@@ -326,7 +336,7 @@ impl Budget {
 
 fn ended(report: Report) -> Option<Outcome> {
     match report {
-        Report::Begun(_) => None,
+        Report::Begun(_) | Report::Unanswered(_) => None,
         Report::Ended(outcome) => Some(outcome),
     }
 }

@@ -388,6 +388,9 @@ async fn sent(
             shared.metrics.requested(&ca, kind, reason, took);
             Span::current().record("error.type", reason);
             Span::current().record("otel.status_code", "ERROR");
+            if error.is_about_the_ca() {
+                permit.unanswered(reason, error.to_string());
+            }
         }
     }
     if permit.is_late(Instant::now()) {

@@ -210,6 +210,7 @@ impl Budgets {
             &self.inner.namespace,
             lease,
             origin.to_owned(),
+            self.inner.holder.process.clone(),
         );
         let task = Task::new(
             budget.clone(),

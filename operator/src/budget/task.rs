@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use super::permits::Permits;
 use super::{Budget, BudgetView, Command};
 use crate::clock;
-use crate::gate::{GateReceiver, Outcome, Report};
+use crate::gate::{GateReceiver, Outcome, Report, Unanswered};
 use crate::lease_store::LeaseStore;
 use crate::metrics::Metrics;
 
@@ -134,11 +134,16 @@ impl Task {
                 let permit = self.permits.begin(number, Instant::now())?;
                 return Some(Event::Begun { permit, endpoint });
             }
+            Report::Unanswered(Unanswered { reason, message }) => {
+                self.limiter.note_failure(clock::now(), reason, &message);
+                return None;
+            }
             Report::Ended(outcome) => outcome,
         };
         let (permit, begun) = self.permits.settle(number)?;
         if let (Outcome::Answered | Outcome::Throttled { .. }, Some(begun)) = (outcome, begun) {
             self.budget.answered_in(begun.elapsed());
+            self.limiter.note_answer(clock::now());
         }
         Some(match outcome {
             Outcome::Answered => Event::Answered {

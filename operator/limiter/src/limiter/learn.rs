@@ -5,9 +5,12 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::Limiter;
 use super::pause::Refusal;
 use super::slot::Sent;
+use crate::contact::Contact;
 use crate::discovery::{Cause, Evidence, Finding, SOON, Stage};
 use crate::event::{PermitId, Throttle, Unreachable};
 use crate::moment::Moment;
@@ -29,6 +32,8 @@ pub(super) struct Learning {
     try_at: Moment,
     pair: Pair,
     lost_in_a_row: u32,
+    /// Whether the CA is reached. Nothing follows from it, so it waits for a write that is made anyway.
+    pub(super) contact: Contact,
 }
 
 /// How far the test with two requests in a row is.
@@ -42,6 +47,17 @@ enum Pair {
 }
 
 impl Limiter {
+    /// The CA answered just now, at this time of day, as the next write of the Lease is to tell. Nothing is to be done.
+    pub fn note_answer(&mut self, at: Timestamp) {
+        self.learning.contact = self.learning.contact.then(&Contact::answer(at));
+    }
+
+    /// A request of this process got no answer. The same.
+    pub fn note_failure(&mut self, at: Timestamp, reason: &str, message: &str) {
+        let failure = Contact::failure(at, &self.me.process, reason, message);
+        self.learning.contact = self.learning.contact.then(&failure);
+    }
+
     /// The permit's request was answered.
     pub(super) fn learn_answer(
         &mut self,

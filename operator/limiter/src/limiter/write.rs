@@ -8,6 +8,7 @@ use super::sync::{Full, Plan};
 use super::view::Adoption;
 use super::{Limiter, Turn};
 use crate::budget::{Budget, Source};
+use crate::contact::Contact;
 use crate::discovery::{Discovery, Evidence};
 use crate::endpoint::Apart;
 use crate::event::{Action, WriteId, WriteOutcome};
@@ -33,6 +34,8 @@ pub(super) struct Write {
     brings_budget: bool,
     /// What was learned that it tells of.
     evidence: Evidence,
+    /// What was seen of the CA that it tells of.
+    contact: Contact,
 }
 
 impl Write {
@@ -87,6 +90,9 @@ impl Limiter {
                         self.configured.is_some() && !self.follows_configuration(&write.record);
                 }
                 self.learning.evidence.written(&write.evidence);
+                if self.learning.contact == write.contact {
+                    self.learning.contact = Contact::default();
+                }
                 self.follow_epoch(&write.record, now);
                 self.grant(&write, &write.record, now);
                 // A watch may have told of a later write already.
@@ -162,6 +168,7 @@ impl Limiter {
         }
         record.waiting.push(self.as_waiter());
         record.pause = self.paused.to_write(None, record.revision, now);
+        record.contact = self.learning.contact.clone();
         Write {
             brings_budget: true,
             ..self.write(record, self.last_stamp + 1, now)
@@ -235,6 +242,7 @@ impl Limiter {
             now,
         );
         record.pause = self.paused.to_write(base.pause.as_ref(), record.revision, now);
+        record.contact = base.contact.then(&self.learning.contact);
         Write {
             takes,
             brings_budget,
@@ -338,6 +346,7 @@ impl Limiter {
             paused_until: self.paused.latest(),
             brings_budget: false,
             evidence: Evidence::about(self.learning.evidence.epoch),
+            contact: self.learning.contact.clone(),
         }
     }
 }

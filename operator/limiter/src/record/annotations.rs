@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{Pause, Record, Row, Unreadable, VERSION};
 use crate::budget::{Budget, Source};
+use crate::contact::Contact;
 use crate::discovery::Discovery;
 use crate::durations::Durations;
 use crate::holder::Waiter;
@@ -18,6 +19,8 @@ pub const PREFIX: &str = "budget.sancho.dev/";
 pub const LEASE_LABEL: (&str, &str) = ("app.kubernetes.io/part-of", "sancho-budget");
 /// The annotation that names the CA whose budget a Lease holds, by its origin. Not part of the record.
 pub const ORIGIN_ANNOTATION: &str = "sancho.dev/origin";
+/// The annotation that names the replica that wrote a Lease last; `spec.renewTime` is by its clock. Not part of the record.
+pub const WRITER_ANNOTATION: &str = "sancho.dev/written-by";
 
 const VERSION_KEY: &str = "version";
 const TABLE: &str = "table";
@@ -29,6 +32,7 @@ const SUMMARY: &str = "summary";
 const DURATIONS: &str = "durations";
 const WAITING: &str = "waiting";
 const PAUSE: &str = "pause";
+const CONTACT: &str = "contact";
 const SLOT: &str = "slot-";
 /// A table is at most 4 rows long; anything beyond is no table of ours.
 const MOST_ROWS: usize = 64;
@@ -64,6 +68,7 @@ impl Record {
             slots,
             waiting,
             pause,
+            contact,
             unknown,
             unknown_fields,
         } = self;
@@ -92,6 +97,9 @@ impl Record {
         }
         if let Some(pause) = pause {
             put(PAUSE, json(pause));
+        }
+        if *contact != Contact::default() {
+            put(CONTACT, json(contact));
         }
         annotations
     }
@@ -147,6 +155,8 @@ impl Record {
         }
         let waiting: Vec<Waiter> = parse(&mut own, WAITING)?.unwrap_or_default();
         let pause: Option<Pause> = parse(&mut own, PAUSE)?;
+        // Nothing is decided by it, so damage in it stops nothing.
+        let contact: Option<Contact> = parse(&mut own, CONTACT).unwrap_or_default();
         // Rows beyond the table would come back to life when it grows again.
         let unknown = own
             .into_iter()
@@ -165,6 +175,7 @@ impl Record {
             slots,
             waiting,
             pause,
+            contact: contact.unwrap_or_default(),
             unknown,
             unknown_fields,
         })
@@ -192,6 +203,8 @@ fn damaged(key: &str, problem: &str) -> Unreadable {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use jiff::Timestamp;
 
     use super::*;
     use crate::budget::SubRate;
@@ -234,6 +247,9 @@ mod tests {
             asked_seconds: Some(30),
             unknown: BTreeMap::new(),
         });
+        let at = |second| Timestamp::from_second(second).unwrap();
+        record.contact =
+            Contact::answer(at(0)).then(&Contact::failure(at(60), "a", "CaUnreachable", "no route"));
         record
     }
 
@@ -253,6 +269,10 @@ mod tests {
             annotations["budget.sancho.dev/budget"],
             r#"{"requestsPerSecond":60.0,"burst":10,"maxInFlight":20}"#
         );
+        assert_eq!(
+            annotations["budget.sancho.dev/contact"],
+            r#"{"answered":"1970-01-01T00:00:00Z","failing":{"since":"1970-01-01T00:01:00Z","last":"1970-01-01T00:01:00Z","replica":"a","reason":"CaUnreachable","message":"no route"}}"#
+        );
         assert_eq!(record().holder_identity(), "a 1/3");
     }
 
@@ -267,6 +287,7 @@ mod tests {
             "slot-0",
             "slot-1",
             "pause",
+            "contact",
         ] {
             let text = annotations.get_mut(&format!("{PREFIX}{key}")).unwrap();
             *text = text.replacen('{', r#"{"later":[1,{"x":null}],"#, 1);
@@ -337,6 +358,14 @@ mod tests {
             assert_eq!(annotation, format!("{PREFIX}{key}"));
         }
         assert!(Record::from_annotations(&BTreeMap::new()).is_err());
+    }
+
+    #[test]
+    fn damage_in_what_nothing_is_decided_by_is_passed_over() {
+        let mut annotations = record().to_annotations();
+        annotations.insert(format!("{PREFIX}contact"), "{".into());
+        let read = Record::from_annotations(&annotations).unwrap();
+        assert_eq!(read.contact, Contact::default());
     }
 
     #[test]

@@ -444,6 +444,11 @@ impl Account {
                 milliseconds = took.as_millis(),
                 "the DNS provider answered"
             );
+            if let Err(error) = &answer
+                && error.is_about_the_ca()
+            {
+                permit.unanswered(error.reason(), no_answer(name, error));
+            }
             permit.answered(outcome(&answer, is_throttle, Timestamp::now()));
             answer
         });

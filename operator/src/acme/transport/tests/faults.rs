@@ -30,6 +30,28 @@ async fn a_connection_lost_before_the_answer_is_whole_is_told_from_a_refusal() {
 }
 
 #[tokio::test]
+async fn why_the_ca_gave_no_answer_is_told_to_the_budget_and_why_this_process_took_none_is_not() {
+    let server = Loopback::start(|request| match request.path.as_str() {
+        "/nothing" => Answer::Last(Vec::new()),
+        "/fine" => fine(request),
+        _ => Answer::Hang(Vec::new()),
+    })
+    .await;
+    let (gate, mut budget) = Budget::open(LONG);
+    let transport = server.transport(1, gate);
+    let error = transport.get("directory", &server.url("/nothing")).await;
+    assert!(error.is_err());
+    transport.get("directory", &server.url("/fine")).await.unwrap();
+    assert_eq!(budget.unanswered(), ["CaConnectionLost"]);
+
+    let (gate, mut budget) = Budget::open(Duration::from_millis(2_300));
+    let transport = server.transport(1, gate);
+    let error = transport.get("directory", &server.url("/hang")).await;
+    assert!(error.is_err());
+    assert_eq!(budget.unanswered(), [""; 0]);
+}
+
+#[tokio::test]
 async fn a_body_without_end_is_cut_off() {
     let endless = "x".repeat(1024 * 1024 + 1);
     let server = Loopback::start(move |_| Answer::Bytes(answer(200, &[], &endless))).await;
