@@ -1,11 +1,14 @@
 //! Facts → findings. Pure.
 
 mod access;
+mod clocks;
 mod held_back;
+mod reach;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -16,15 +19,12 @@ use sancho_limiter::Record;
 
 use super::Weight::{Broken, Doubtful};
 use super::schema::fields;
-use super::survey::{Clocks, Facts};
+use super::survey::Facts;
 use super::{Finding, Weight};
 use crate::editions::Editions;
-use crate::span;
 
 /// Of a longer list only so many are told.
 const SHOWN: usize = 20;
-/// A difference of clocks that is worth a word.
-const MOST_SKEW: SignedDuration = SignedDuration::from_secs(30);
 
 /// All findings at `now`, what matters most first.
 pub fn findings(facts: &Facts, now: Timestamp) -> Vec<Finding> {
@@ -35,11 +35,13 @@ pub fn findings(facts: &Facts, now: Timestamp) -> Vec<Finding> {
         found.extend(access::of_operator(facts));
         found.extend(access::to_routes(facts));
         found.extend(deployments(facts));
-        found.extend(leases(facts));
+        found.extend(leases(facts, now));
+        found.extend(reach::of_each(facts, now));
         found.extend(issuers(facts));
         found.extend(certificates(facts, now));
+        found.extend(clocks::of_replicas(facts, now));
     }
-    found.extend(facts.clocks.map(clocks));
+    found.extend(facts.clocks.map(clocks::of_this_machine));
     found.sort_by_key(|finding| finding.weight);
     found
 }
@@ -173,10 +175,10 @@ fn replicas(about: &str, deployment: &Deployment) -> Finding {
     }
 }
 
-fn leases(facts: &Facts) -> Vec<Finding> {
+fn leases(facts: &Facts, now: Timestamp) -> Vec<Finding> {
     let leases = match &facts.leases {
         Ok(leases) => leases,
-        Err(error) => return vec![unseen("budgets", error)],
+        Err(error) => return vec![unseen("budgets, and whether CAs are reached", error)],
     };
     let check = |lease: &Lease| {
         let about = format!("budget, Lease {}", lease.name_any());
@@ -187,16 +189,32 @@ fn leases(facts: &Facts) -> Vec<Finding> {
                 format!("nothing is sent: {unreadable}"),
                 "delete the Lease: it is written anew, and the rate is found out again",
             ),
-            Ok(record) if record.pause.is_some() => Finding::trouble(
-                Doubtful,
-                about,
-                "all sending is paused: the CA has asked for it, or does not answer",
-                "wait; if it lasts, look at the CA, and whether the operator's Pods reach it",
-            ),
-            Ok(record) => Finding::fine(about, record.summary()),
+            Ok(record) => match paused(lease, &record, now) {
+                Some(why) => Finding::trouble(
+                    Doubtful,
+                    about,
+                    format!("all sending is paused: {why}"),
+                    "wait; if it lasts, see what is found of the CA itself",
+                ),
+                None => Finding::fine(about, record.summary()),
+            },
         }
     };
     leases.iter().map(check).collect()
+}
+
+/// Why nothing is sent for now. What a Lease has of a pause stays there when it is over, until somebody has work.
+fn paused(lease: &Lease, record: &Record, now: Timestamp) -> Option<String> {
+    let pause = record.pause.as_ref()?;
+    let since = clocks::renewed_at(lease).and_then(|at| Duration::try_from(now.duration_since(at)).ok());
+    if since.is_some_and(|since| since > pause.remaining) {
+        return None;
+    }
+    Some(match (pause.asked_seconds, &record.discovery.outage) {
+        (Some(seconds), _) => format!("the CA asks to be left alone for {seconds} s"),
+        (None, Some(outage)) => outage.cause.to_string(),
+        (None, None) => "the CA refused a request".to_owned(),
+    })
 }
 
 fn issuers(facts: &Facts) -> Vec<Finding> {
@@ -307,28 +325,6 @@ fn next_step(reason: &str, namespace: &str, name: &str) -> String {
             "kubectl sancho status {name} -n {namespace} tells which names, and when they are tried again"
         ),
     }
-}
-
-fn clocks(clocks: Clocks) -> Finding {
-    let about = "clock";
-    let second = SignedDuration::from_secs(1);
-    // The Date is cut to the second.
-    let behind = clocks.server.duration_since(clocks.after);
-    let ahead = clocks.before.duration_since(clocks.server) - second;
-    let (skew, word) = if behind > ahead {
-        (behind, "behind")
-    } else {
-        (ahead, "ahead of")
-    };
-    if skew <= MOST_SKEW {
-        return Finding::fine(about, "that of this machine and the API server's agree");
-    }
-    Finding::trouble(
-        Doubtful,
-        about,
-        format!("this machine is {} {word} the API server", span::text(skew)),
-        "have both keep time by NTP, and the nodes too: replicas judge by their own clocks when a certificate expires",
-    )
 }
 
 #[cfg(test)]

@@ -1,18 +1,26 @@
 //! Asks the API server for all that the checks look at. What may not be read is told as such.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::ListParams;
 use kube::client::Body;
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt};
 use sancho_crds::{Certificate, CertificateShard, ClusterIssuer, GROUP, Issuer, VERSION};
 
 use super::deployed;
 use super::rights::{Held, Namespaces, OF_OPERATOR, OF_ROUTES, OF_USER, Who, held};
 use crate::cluster::{Cluster, Scope};
+
+/// What the chart marks the operator's Deployment and its Pods with.
+const OPERATOR: &str = "app.kubernetes.io/name=sancho,app.kubernetes.io/component=operator";
+/// Where each kubelet renews a Lease of its node's name.
+const NODE_LEASES: &str = "kube-node-lease";
 
 /// The API server's clock, read between two looks at one's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +31,16 @@ pub struct Clocks {
     pub server: Timestamp,
     /// Once it had answered.
     pub after: Timestamp,
+}
+
+/// A node with replicas.
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// The replicas' Pods there.
+    pub pods: Vec<String>,
+    /// The Lease that its kubelet renews, if there is one.
+    pub lease: Option<Lease>,
 }
 
 /// What is known of an installation. `Err` holds the API server's words where it did not let itself be asked.
@@ -43,6 +61,8 @@ pub struct Facts {
     pub has_http_routes: Result<bool>,
     /// The operator's Deployments.
     pub deployments: Result<Vec<Deployment>>,
+    /// The nodes that the replicas run on.
+    pub nodes: Result<Vec<Node>>,
     /// The budgets.
     pub leases: Result<Vec<Lease>>,
     /// ClusterIssuers.
@@ -90,6 +110,7 @@ pub async fn survey(cluster: &Cluster, scope: &Scope, operator_namespace: &str) 
         routes: held(client, &OF_ROUTES, account, of_operator).await,
         has_http_routes: of_gateways.map(|kinds| kinds.iter().any(|kind| kind == "HTTPRoute")),
         deployments,
+        nodes: nodes(client, operator_namespace).await,
         leases: cluster.budget_leases(operator_namespace).await,
         cluster_issuers: cluster.cluster_issuers().await,
         issuers: cluster.issuers(scope).await,
@@ -137,6 +158,24 @@ async fn crds(client: &Client) -> Result<Vec<CustomResourceDefinition>> {
 
 async fn deployments(client: &Client, namespace: &str) -> Result<Vec<Deployment>> {
     let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
-    let label = "app.kubernetes.io/name=sancho,app.kubernetes.io/component=operator";
-    Ok(api.list(&ListParams::default().labels(label)).await?.items)
+    Ok(api.list(&ListParams::default().labels(OPERATOR)).await?.items)
+}
+
+async fn nodes(client: &Client, namespace: &str) -> Result<Vec<Node>> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let leases: Api<Lease> = Api::namespaced(client.clone(), NODE_LEASES);
+    let mut pods_of: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for pod in pods.list(&ListParams::default().labels(OPERATOR)).await? {
+        let name = pod.name_any();
+        // One that waits for a node has none.
+        if let Some(node) = pod.spec.and_then(|spec| spec.node_name) {
+            pods_of.entry(node).or_default().push(name);
+        }
+    }
+    let mut nodes = Vec::new();
+    for (name, pods) in pods_of {
+        let lease = leases.get_opt(&name).await?;
+        nodes.push(Node { name, pods, lease });
+    }
+    Ok(nodes)
 }

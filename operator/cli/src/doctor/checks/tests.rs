@@ -1,18 +1,76 @@
 //! Facts as the API server tells them, and what is found in them.
 
+use std::collections::BTreeMap;
+
 use anyhow::anyhow;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use sancho_crds::{
     CertificateShardStatus, CertificateStatus, FoundBy, QuarantinePlace, QuarantinedName, QuotaScope,
     ShardFailure, ShardQuota, set_condition,
 };
+use sancho_limiter::{
+    Budget, Cause, Durations, Failing, ORIGIN_ANNOTATION, Outage, Pause, Source, WRITER_ANNOTATION,
+};
 use serde_json::json;
 
 use super::*;
 use crate::doctor::rights::{Held, Place, Right};
+use crate::doctor::survey::{Clocks, Node};
 use crate::doctor::text;
 use crate::editions::tests::edited;
 use crate::status::tests::{NOW, at, certificate, issued_shard, new_shard};
+
+const DAY: i64 = 86_400;
+
+/// A Lease that was renewed a minute ago, by a clock that is so many seconds ahead of the API server's.
+fn renewed(name: &str, annotations: &BTreeMap<String, String>, ahead: i64) -> Lease {
+    let entry = |manager: &str, time: i64, fields: serde_json::Value| {
+        let time = at(time).to_string();
+        json!({ "manager": manager, "operation": "Update", "time": time, "fieldsV1": fields })
+    };
+    let lease = json!({
+        "metadata": { "name": name, "annotations": annotations, "managedFields": [
+            entry("kubectl", NOW, json!({ "f:metadata": { "f:labels": {} } })),
+            entry("somebody", NOW - 60, json!({ "f:spec": { "f:renewTime": {} } })),
+        ] },
+        "spec": { "renewTime": at(NOW - 60 + ahead).to_string() },
+    });
+    serde_json::from_value(lease).unwrap()
+}
+
+/// A budget's Lease, the same.
+fn budget_by(ahead: i64, edit: impl FnOnce(&mut Record)) -> Lease {
+    let budget = Budget::new(10.0, 5, 2);
+    let mut record = Record::new("t".into(), budget, Source::Given, Durations::default());
+    record.contact.answered = Some(at(NOW - 900));
+    edit(&mut record);
+    let mut annotations = record.to_annotations();
+    annotations.insert(ORIGIN_ANNOTATION.into(), "https://ca.example:443".into());
+    annotations.insert(WRITER_ANNOTATION.into(), "sancho-0-1c9c570d".into());
+    renewed("sancho-budget-ca", &annotations, ahead)
+}
+
+/// One by a clock that is right.
+fn budget(edit: impl FnOnce(&mut Record)) -> Lease {
+    budget_by(0, edit)
+}
+
+/// The ClusterIssuer `ca`, which is ready.
+fn issuer(solvers: serde_json::Value) -> ClusterIssuer {
+    let manifest = json!({
+        "metadata": { "name": "ca" },
+        "spec": { "acme": {
+            "server": "https://ca.example",
+            "privateKeySecretRef": { "name": "a" },
+            "solvers": solvers,
+        } },
+        "status": { "conditions": [{
+            "type": "Ready", "status": "True", "reason": "Registered", "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }] },
+    });
+    serde_json::from_value(manifest).unwrap()
+}
 
 /// An installation where all is well, without issuers and Certificates.
 fn sound() -> Facts {
@@ -41,7 +99,8 @@ fn sound() -> Facts {
         routes: Ok(Vec::new()),
         has_http_routes: Ok(false),
         deployments: Ok(vec![serde_json::from_value(deployment).unwrap()]),
-        leases: Ok(Vec::new()),
+        nodes: Ok(Vec::new()),
+        leases: Ok(vec![budget(|_| {})]),
         cluster_issuers: Ok(Vec::new()),
         issuers: Ok(Vec::new()),
         certificates: Ok(Vec::new()),
@@ -104,21 +163,6 @@ fn without_crds_only_that_is_told() {
 
 #[test]
 fn routes_that_cannot_be_written_are_told_if_an_issuer_asks_for_them() {
-    let issuer = |solvers: serde_json::Value| -> ClusterIssuer {
-        let manifest = json!({
-            "metadata": { "name": "ca" },
-            "spec": { "acme": {
-                "server": "https://ca.example",
-                "privateKeySecretRef": { "name": "a" },
-                "solvers": solvers,
-            } },
-            "status": { "conditions": [{
-                "type": "Ready", "status": "True", "reason": "Registered", "message": "",
-                "lastTransitionTime": "2026-01-01T00:00:00Z",
-            }] },
-        });
-        serde_json::from_value(manifest).unwrap()
-    };
     let route = |resource, is_allowed| {
         let right = Right {
             verb: "create",
@@ -334,6 +378,99 @@ fn a_damaged_lease_and_an_unseen_certificate_are_told() {
     );
 }
 
+#[test]
+fn a_ca_that_is_not_reached_is_told_with_why_and_since_when() {
+    let failing = |since: i64, reason: &str| Facts {
+        leases: Ok(vec![budget(|record| {
+            record.contact.failing = Some(Failing {
+                since: at(NOW - since),
+                last: at(NOW - 5),
+                replica: "sancho-0-1c9c570d".into(),
+                reason: reason.into(),
+                message: "it refuses connections".into(),
+                unknown: BTreeMap::new(),
+            });
+        })]),
+        ..sound()
+    };
+    only(
+        &failing(600, "CaUnreachable"),
+        Broken,
+        &[
+            "CA https://ca.example:443: not reached from the cluster since 2027-01-15T07:50:00Z, 10m ago: CaUnreachable: it \
+             refuses connections",
+            "tried last 5s ago, by sancho-0-1c9c570d; it answered last at 2027-01-15T07:45:00Z",
+            "let the Pods in sancho-system out to it",
+        ],
+    );
+    only(&failing(600, "CaRootUnknown"), Broken, &["spec.acme.caBundle"]);
+    // One request alone.
+    only(
+        &failing(5, "CaTimedOut"),
+        Doubtful,
+        &["since 2027-01-15T07:59:55Z"],
+    );
+}
+
+#[test]
+fn a_ca_that_is_reached_is_told_with_its_issuers_and_one_that_nobody_has_asked_is_not_taken_for_reached() {
+    let with = |leases| Facts {
+        leases: Ok(leases),
+        cluster_issuers: Ok(vec![issuer(json!([]))]),
+        ..sound()
+    };
+    let reached = Finding::fine(
+        "CA https://ca.example:443 of ClusterIssuer ca",
+        "reached from the cluster: it answered last 15m ago",
+    );
+    let found = findings(&with(vec![budget(|_| {})]), at(NOW));
+    assert!(found.contains(&reached), "{found:?}");
+
+    let unknown = [
+        "CA https://ca.example:443 of ClusterIssuer ca: whether it is reached",
+        "kubectl sancho renew",
+    ];
+    only(&with(Vec::new()), Doubtful, &unknown);
+    let silent = budget(|record| record.contact.answered = None);
+    only(&with(vec![silent]), Doubtful, &unknown);
+}
+
+#[test]
+fn a_pause_is_told_with_its_cause_until_it_is_over() {
+    let paused = |remaining, asked_seconds, cause: Option<Cause>| Facts {
+        leases: Ok(vec![budget(|record| {
+            record.pause = Some(Pause {
+                serial: 1,
+                remaining: Duration::from_secs(remaining),
+                bare_throttles: 0,
+                asked_seconds,
+                unknown: BTreeMap::new(),
+            });
+            record.discovery.outage = cause.map(|cause| Outage {
+                cause,
+                failed_probes: 0,
+                suspected: false,
+                endpoint: Default::default(),
+                before: None,
+                unknown: BTreeMap::new(),
+            });
+        })]),
+        ..sound()
+    };
+    only(
+        &paused(120, Some(120), Some(Cause::Throttled)),
+        Doubtful,
+        &["all sending is paused: the CA asks to be left alone for 120 s"],
+    );
+    only(
+        &paused(120, None, Some(Cause::Refused)),
+        Doubtful,
+        &["all sending is paused: the CA refuses connections"],
+    );
+    // It was written a minute ago.
+    assert_eq!(troubles(&paused(30, None, None)), []);
+}
+
 /// All is ready: one Certificate, with this shard.
 fn ready_with(shard: CertificateShard) -> Facts {
     let mut status = CertificateStatus {
@@ -485,6 +622,50 @@ fn a_clock_is_wrong_in_both_directions() {
     assert_eq!(troubles(&with(-25)), []);
     only(&with(3600), Doubtful, &["behind the API server", "NTP"]);
     only(&with(-3600), Doubtful, &["ahead of the API server"]);
+}
+
+#[test]
+fn a_replicas_clock_is_told_by_its_node_or_else_by_what_it_wrote_last() {
+    let with = |ahead, nodes| Facts {
+        leases: Ok(vec![budget_by(ahead, |_| {})]),
+        nodes: Ok(nodes),
+        ..sound()
+    };
+    let of_replica = "clock of replica sancho-0-1c9c570d: 75d ahead of the API server's when it wrote Lease \
+                      sancho-budget-ca 60s ago";
+    only(&with(75 * DAY, Vec::new()), Broken, &[of_replica, "NTP"]);
+    only(&with(-90, Vec::new()), Doubtful, &["90s behind the API server's"]);
+    assert_eq!(troubles(&with(-25, Vec::new())), []);
+
+    let node = |pod: &str, ahead: Option<i64>| Node {
+        name: "node-a".into(),
+        pods: vec![pod.into()],
+        lease: ahead.map(|ahead| renewed("node-a", &BTreeMap::new(), ahead)),
+    };
+    let of_node = "clock of node node-a: 75d ahead of the API server's (sancho-0)";
+    only(
+        &with(75 * DAY, vec![node("sancho-0", Some(75 * DAY))]),
+        Broken,
+        &[of_node],
+    );
+    only(
+        &with(75 * DAY, vec![node("sancho-0", None)]),
+        Broken,
+        &[of_replica],
+    );
+    // It was mended since, or the replica is gone.
+    for pod in ["sancho-0", "sancho-1"] {
+        assert_eq!(troubles(&with(75 * DAY, vec![node(pod, Some(0))])), [], "{pod}");
+    }
+    let unseen = Facts {
+        nodes: Err(anyhow!("forbidden")),
+        ..sound()
+    };
+    only(
+        &unseen,
+        Doubtful,
+        &["clocks of the nodes with replicas: not looked at"],
+    );
 }
 
 #[test]
