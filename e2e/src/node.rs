@@ -1,5 +1,5 @@
 //! A node that runs Pods, from the parts that real ones have:
-//! `containerd -> images -> kubelet, kube-scheduler, kube-proxy -> Ready`.
+//! `containerd -> images -> kubelet, kube-scheduler, kube-proxy, kube-router -> Ready`.
 //!
 //! Linux and root alone, and only inside a [`sandbox`]: its network, mounts and processes are its own.
 //!
@@ -7,8 +7,9 @@
 //!
 //! - Tried on cgroup version 1, without CAP_SYS_RESOURCE, on x86-64 alone. On version 2 runc has the root pass on all its
 //!   controllers, and that stays so.
-//! - All Pods are on one node, and no NetworkPolicy is enforced: the pod network (CNI's ptp) knows none. So nothing here
-//!   proves the chart's.
+//! - All Pods are on one node.
+//! - NetworkPolicies are enforced by kube-router, between Pods and from Pods to elsewhere. What the node itself sends to a
+//!   Pod it lets in whatever they say, as most networks do for the sake of probes.
 //! - There is no DNS of the cluster. Pods ask whatever listens at port 53 of the node.
 
 mod cgroups;
@@ -48,6 +49,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A running node. Its servers end when it is dropped, its Pods with the sandbox.
 pub struct Node {
+    _policies: Process,
     _proxy: Process,
     _scheduler: Process,
     _kubelet: Process,
@@ -90,7 +92,7 @@ impl Node {
         fs::create_dir_all(&dir)?;
         let containerd = start_containerd(&dir, log_dir).await?;
         let pause = tools::path_async(Tool::Pause).await?;
-        let pause = Image::of_pause(config::PAUSE_IMAGE, &pause);
+        let pause = Image::of_static(config::PAUSE_IMAGE, "/pause", &pause);
         for image in [&pause].into_iter().chain(images) {
             import(&dir, image).await?;
         }
@@ -103,7 +105,10 @@ impl Node {
             Ok(takes_pods(&nodes.get(NODE).await?).then_some(()))
         })
         .await?;
+        // It looks for its Node, and ends if there is none yet.
+        let policies = start_policies(&dir, cluster, log_dir).await?;
         Ok(Node {
+            _policies: policies,
             _proxy: proxy,
             _scheduler: scheduler,
             _kubelet: kubelet,
@@ -202,6 +207,25 @@ async fn start_proxy(dir: &Path, cluster: &Cluster, log_dir: &Path) -> Result<Pr
         .arg(format!("--config={}", file.display()))
         .env("PATH", path_with(&[folder(&nft)])?);
     Process::spawn("kube-proxy", &launch, log_dir)
+}
+
+/// kube-router with nothing but its NetworkPolicies. There is no role for it in a new cluster.
+async fn start_policies(dir: &Path, cluster: &Cluster, log_dir: &Path) -> Result<Process> {
+    let program = tools::path_async(Tool::KubeRouter).await?;
+    let (ipset, iptables) = (
+        programs::find("ipset", "ipset")?,
+        programs::find("iptables", "iptables")?,
+    );
+    let kubeconfig = dir.join("policies.kubeconfig");
+    fs::write(
+        &kubeconfig,
+        cluster.user_kubeconfig("kube-router", Some("system:masters"))?,
+    )?;
+    let launch = Launch::new(program)
+        .args(config::kube_router(&kubeconfig))
+        .env("PATH", path_with(&[folder(&ipset), folder(&iptables)])?)
+        .env("NODE_NAME", NODE);
+    Process::spawn("kube-router", &launch, log_dir)
 }
 
 /// Makes an image and gives it to containerd.

@@ -45,6 +45,8 @@ pub enum Tool {
     ContainerdShim,
     /// Speaks to containerd.
     Ctr,
+    /// Enforces NetworkPolicies.
+    KubeRouter,
     /// Starts a container.
     Runc,
     /// Gives a Pod its network (CNI).
@@ -68,10 +70,11 @@ impl Tool {
     ];
 
     /// What a node needs besides. These run on Linux alone.
-    pub const NODE: [Tool; 10] = [
+    pub const NODE: [Tool; 11] = [
         Tool::Kubelet,
         Tool::KubeScheduler,
         Tool::KubeProxy,
+        Tool::KubeRouter,
         Tool::Containerd,
         Tool::ContainerdShim,
         Tool::Ctr,
@@ -99,6 +102,7 @@ impl Tool {
             Tool::Kubelet => "kubelet",
             Tool::KubeScheduler => "kube-scheduler",
             Tool::KubeProxy => "kube-proxy",
+            Tool::KubeRouter => "kube-router",
             Tool::Containerd => "containerd",
             Tool::ContainerdShim => "containerd-shim-runc-v2",
             Tool::Ctr => "ctr",
@@ -122,6 +126,7 @@ impl Tool {
             Tool::Pebble | Tool::PebbleChalltestsrv => "pebble",
             Tool::Helm => "helm",
             Tool::Containerd | Tool::ContainerdShim | Tool::Ctr => "containerd",
+            Tool::KubeRouter => "kube-router",
             Tool::Runc => "runc",
             Tool::Ptp | Tool::HostLocal => "cni",
             Tool::Pause => "pause",
@@ -141,6 +146,7 @@ impl Tool {
             Tool::Kubelet => "k8s.io/kubernetes/cmd/kubelet",
             Tool::KubeScheduler => "k8s.io/kubernetes/cmd/kube-scheduler",
             Tool::KubeProxy => "k8s.io/kubernetes/cmd/kube-proxy",
+            Tool::KubeRouter => "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router",
             Tool::Containerd => "github.com/containerd/containerd/v2/cmd/containerd",
             Tool::ContainerdShim => "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
             Tool::Ctr => "github.com/containerd/containerd/v2/cmd/ctr",

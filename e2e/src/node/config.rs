@@ -1,4 +1,4 @@
-//! What a node's parts are told: containerd, the pod network, kubelet and kube-proxy. Pure.
+//! What a node's parts are told: containerd, the pod network, kubelet, kube-proxy and kube-router. Pure.
 //!
 //! What their defaults write to (`/run`, `/var/lib`, `/var/log`) is the sandbox's own; what they would write elsewhere is
 //! led there.
@@ -124,6 +124,21 @@ pub(super) fn kube_proxy(kubeconfig: &Path, health_port: u16, metrics_port: u16)
         // Figures of the whole machine, which are left as they are.
         "conntrack": { "maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s" },
     })
+}
+
+/// kube-router's arguments: of all that it does, NetworkPolicies alone.
+pub(super) fn kube_router(kubeconfig: &Path) -> Vec<String> {
+    vec![
+        format!("--kubeconfig={}", kubeconfig.display()),
+        format!("--hostname-override={NODE}"),
+        "--run-firewall=true".to_owned(),
+        "--run-router=false".to_owned(),
+        "--run-service-proxy=false".to_owned(),
+        "--run-loadbalancer=false".to_owned(),
+        "--enable-cni=false".to_owned(),
+        "--health-port=0".to_owned(),
+        "--metrics-port=0".to_owned(),
+    ]
 }
 
 /// What the kubelet asks of the whole machine, by the path below /proc/sys, and would write there.

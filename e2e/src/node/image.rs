@@ -61,14 +61,14 @@ impl Image {
         })
     }
 
-    /// That of Pods' sandboxes, of a static `pause`.
-    pub fn of_pause(name: &str, program: &Path) -> Self {
+    /// One of nothing but a static program, at this path.
+    pub fn of_static(name: &str, entrypoint: &'static str, program: &Path) -> Self {
         Image {
             name: name.to_owned(),
             user: "65535:65535",
-            entrypoint: "/pause",
+            entrypoint,
             is_static: true,
-            files: vec![("/pause".into(), program.to_owned())],
+            files: vec![(entrypoint.into(), program.to_owned())],
         }
     }
 
@@ -212,7 +212,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (program, archive) = (dir.path().join("pause"), dir.path().join("pause.tar"));
         fs::write(&program, "a program").unwrap();
-        let image = Image::of_pause("docker.io/library/pause:dev", &program);
+        let image = Image::of_static("docker.io/library/pause:dev", "/pause", &program);
         assert_eq!(image.bytes().unwrap(), 9);
         image.write(&archive).unwrap();
 

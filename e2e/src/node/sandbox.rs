@@ -39,12 +39,14 @@ const CGROUP: &str = "SANCHO_NODE_CGROUP";
 const OUTSIDE: &str = "SANCHO_NODE_OUTSIDE";
 
 /// The programs that it needs, and Debian's packages.
-const PROGRAMS: [(&str, &str); 6] = [
+const PROGRAMS: [(&str, &str); 8] = [
     ("unshare", "util-linux"),
     ("setpriv", "util-linux"),
     ("mount", "mount"),
     ("ip", "iproute2"),
     ("nft", "nftables"),
+    ("iptables", "iptables"),
+    ("ipset", "ipset"),
     ("ldd", "libc-bin"),
 ];
 

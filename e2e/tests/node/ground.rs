@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,9 @@ use sancho_e2e::node::image::Image;
 use sancho_e2e::node::sandbox::Inside;
 use sancho_e2e::node::{self, NODE_ADDRESS, Node};
 use sancho_e2e::process::{free_port, wait_for};
+use sancho_e2e::prometheus::Prometheus;
 use sancho_e2e::replica::{NAMESPACE, RESPONDER_SERVICE};
+use sancho_e2e::test_router::{TestRouter, edge};
 use sancho_e2e::world::repository;
 use serde_json::{Value, json};
 
@@ -36,20 +38,40 @@ pub const BORNE: Budget = Budget {
     in_flight: 4,
 };
 
+/// The issuers, and how each leads challenges to Sancho. All are of one CA, and share its budget.
+pub const BY_SERVICE: &str = "by-service";
+pub const BY_INGRESS: &str = "by-ingress";
+pub const BY_GATEWAY: &str = "by-gateway";
+
+/// The namespace from which the chart's NetworkPolicies let challenges and Prometheus in.
+pub const LET_IN: &str = "edge";
+/// One that they do not name.
+pub const NOT_LET_IN: &str = "elsewhere";
+
+/// The image of what asks a Pod by HTTP: kubectl, a static program.
+pub const ASKER_IMAGE: &str = "docker.io/library/kubectl:dev";
+
+/// The port of a replica's probes and metrics.
+pub const HEALTH_PORT: u16 = 8081;
+
 /// What an image of a static program, as `Containerfile` makes one, may have at most.
 const IMAGE_BYTES: u64 = 40_000_000;
 
 /// Where Pods ask for names, and where the CA asks for answers: the usual ports.
-const DNS_PORT: u16 = 53;
+pub const DNS_PORT: u16 = 53;
 const HTTP_PORT: u16 = 80;
 
 /// Everything. It ends with the sandbox.
 pub struct Ground {
     pub cluster: Cluster,
     pub front: Front,
+    /// The same CA at another port, where no NetworkPolicy leads at first.
+    pub other_front: Front,
     pebble: Pebble,
+    _router: TestRouter,
     _node: Node,
     dir: PathBuf,
+    logs: PathBuf,
     started: Instant,
 }
 
@@ -68,13 +90,12 @@ impl Ground {
             Pebble::start(&dir_of_ca, &logs, HTTP_PORT, &pebble),
         )
         .unwrap();
-        let front = Front::start(
-            (NODE_ADDRESS, free_port().unwrap()).into(),
-            &pebble.upstream(),
-            FrontOptions::limited(BORNE.rate, BORNE.burst, Some(BORNE.in_flight)),
-        )
-        .await
-        .unwrap();
+        let front = async || {
+            let options = FrontOptions::limited(BORNE.rate, BORNE.burst, Some(BORNE.in_flight));
+            let address = (NODE_ADDRESS, free_port()?).into();
+            Front::start(address, &pebble.upstream(), options).await
+        };
+        let (front, other_front) = (front().await.unwrap(), front().await.unwrap());
         let operator = binaries::operator().await.unwrap();
         let image = Image::of_sancho("docker.io/library/sancho:dev", &operator).unwrap();
         let (bytes, is_static) = (image.bytes().unwrap(), image.is_static);
@@ -83,13 +104,20 @@ impl Ground {
             "{} has {bytes} bytes: was it built with --release?",
             image.name
         );
-        let node = Node::start(inside, &cluster, &logs, &[image]).await.unwrap();
+        let kubectl = Image::of_static(ASKER_IMAGE, "/kubectl", cluster.kubectl_path());
+        let node = Node::start(inside, &cluster, &logs, &[image, kubectl])
+            .await
+            .unwrap();
+        let router = with_edge(&cluster).await.unwrap();
         let ground = Ground {
             cluster,
             front,
+            other_front,
             pebble,
+            _router: router,
             _node: node,
             dir: dir.to_owned(),
+            logs,
             started,
         };
         ground.say(&format!(
@@ -105,22 +133,58 @@ impl Ground {
         println!("{:5.1} s  {what}", self.started.elapsed().as_secs_f64());
     }
 
-    /// `helm VERB sancho charts/sancho` as a user who has the image on the node, with `revision` as an annotation of all
-    /// Pods; waits until everything is ready.
-    pub async fn helm(&self, verb: &str, revision: &str) -> Result<String> {
-        let issuer = cluster_issuer("ca", &self.front.directory_url(), self.front.ca_pem(), BORNE);
+    /// `helm VERB sancho charts/sancho` as a user who has the image on the node, with these values besides; waits until
+    /// everything is ready.
+    pub async fn helm(&self, verb: &str, besides: &Value) -> Result<String> {
+        let issuer = |solver: Value| {
+            let mut issuer = cluster_issuer("ca", &self.front.directory_url(), self.front.ca_pem(), BORNE);
+            issuer["spec"]["acme"]["solvers"] = json!([{ "http01": solver }]);
+            issuer["spec"].clone()
+        };
+        let gateway = json!({ "name": edge::GATEWAY, "namespace": edge::GATEWAY_NAMESPACE });
         let values = json!({
             "image": { "repository": "sancho", "tag": "dev", "pullPolicy": "Never" },
             "responder": { "enabled": true },
-            "clusterIssuers": { "ca": issuer["spec"] },
-            "podAnnotations": { "example.com/revision": revision },
+            "clusterIssuers": {
+                BY_SERVICE: issuer(json!({ "external": {} })),
+                BY_INGRESS: issuer(json!({ "ingress": { "ingressClassName": edge::CLASS } })),
+                BY_GATEWAY: issuer(json!({ "gatewayHTTPRoute": { "parentRefs": [gateway] } })),
+            },
         });
-        let file = self.dir.join("values.json");
-        fs::write(&file, values.to_string())?;
-        let (file, chart) = (text(&file)?, repository().join("charts/sancho"));
-        let mut command = vec![verb, "sancho", text(&chart)?, "--namespace", NAMESPACE];
-        command.extend(["--values", file, "--wait", "--timeout", "110s"]);
+        let files = [("values.json", &values), ("besides.json", besides)];
+        let chart = repository().join("charts/sancho");
+        let mut command = vec![verb.to_owned(), "sancho".to_owned(), text(&chart)?.to_owned()];
+        for (name, content) in files {
+            let file = self.dir.join(name);
+            fs::write(&file, content.to_string())?;
+            command.push(format!("--values={}", text(&file)?));
+        }
+        command.extend(["--namespace", NAMESPACE, "--wait", "--timeout", "110s"].map(String::from));
+        let command: Vec<&str> = command.iter().map(String::as_str).collect();
         self.cluster.helm(&command).await
+    }
+
+    /// `kubectl sancho` as admin: its exit status, and what it prints.
+    pub async fn sancho(&self, args: &[&str]) -> (Option<i32>, String) {
+        let kubeconfig = self.cluster.kubeconfig_path();
+        let ended = self.cluster.plugin(&kubeconfig, &[], args).await.unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let said = format!("{}{}", text(&ended.stdout), text(&ended.stderr));
+        (ended.status.code(), said)
+    }
+
+    /// Starts a Prometheus that asks the replicas that there are now.
+    pub async fn prometheus(&self) -> Result<Prometheus> {
+        let pods = self.pods("operator").await?;
+        let addresses: Vec<(String, SocketAddr)> = pods
+            .iter()
+            .map(|pod| Ok((pod.name_any(), (address(pod)?, HEALTH_PORT).into())))
+            .collect::<Result<_>>()?;
+        let targets: Vec<(&str, SocketAddr)> = addresses
+            .iter()
+            .map(|(name, address)| (name.as_str(), *address))
+            .collect();
+        Prometheus::start(&self.dir, &self.logs, &targets).await
     }
 
     /// Has every name lead to the responder's Service, by its own address.
@@ -130,6 +194,11 @@ impl Ground {
         let address: Ipv4Addr = service.spec.unwrap().cluster_ip.unwrap().parse().unwrap();
         self.pebble.lead_names_to(address).await.unwrap();
         address
+    }
+
+    /// Has every name lead to the test router, at the node's own address.
+    pub async fn lead_names_to_the_edge(&self) {
+        self.pebble.lead_names_to(NODE_ADDRESS).await.unwrap();
     }
 
     /// The Pods of a component that are not on their way out.
@@ -185,13 +254,19 @@ impl Ground {
     }
 
     /// Applies a Certificate of `count` names of its own, in shards of 20, and gives the names.
-    pub async fn apply(&self, name: &str, count: u32) -> BTreeSet<String> {
-        let names: Vec<String> = (1..=count)
-            .map(|number| format!("{name}-{number:04}.demo.example"))
-            .collect();
-        let manifest = certificate(name, "ca", &names, 20);
+    pub async fn apply(&self, name: &str, issuer: &str, count: u32) -> BTreeSet<String> {
+        let names = names_of(name, count);
+        let manifest = certificate(name, issuer, &names, 20);
         self.cluster.apply_yaml(&manifest.to_string()).await.unwrap();
         names.into_iter().collect()
+    }
+
+    /// Writes that Certificate to a file, as one that is still to be applied.
+    pub fn manifest(&self, name: &str, issuer: &str, count: u32) -> PathBuf {
+        let file = self.dir.join(format!("{name}.json"));
+        let manifest = certificate(name, issuer, &names_of(name, count), 20);
+        fs::write(&file, manifest.to_string()).unwrap();
+        file
     }
 
     /// Waits until a Certificate has a recorded order.
@@ -260,12 +335,30 @@ impl Ground {
         let leases: Api<Lease> = Api::namespaced(self.cluster.client(), NAMESPACE);
         let budgets = ListParams::default().labels("app.kubernetes.io/part-of=sancho-budget");
         let leases = leases.list(&budgets).await?;
-        let holder = leases
+        let origin = self.front.origin();
+        let of_front = leases
             .iter()
+            .filter(|lease| lease.annotations().get("sancho.dev/origin") == Some(&origin));
+        let holder = of_front
+            .into_iter()
             .find_map(|lease| lease.spec.as_ref()?.holder_identity.clone());
         // `PROCESS 1/1`
         Ok(holder.and_then(|holder| Some(holder.split(' ').next()?.to_owned())))
     }
+}
+
+fn names_of(certificate: &str, count: u32) -> Vec<String> {
+    let name = |number| format!("{certificate}-{number:04}.demo.example");
+    (1..=count).map(name).collect()
+}
+
+/// What leads into the cluster: a test router at the node's own address, its classes, and a Gateway for all namespaces.
+async fn with_edge(cluster: &Cluster) -> Result<TestRouter> {
+    edge::with_ingress_class(cluster).await?;
+    edge::with_gateway(cluster, "All").await?;
+    let mut router = TestRouter::start_at((NODE_ADDRESS, HTTP_PORT).into()).await?;
+    router.follow(cluster.client());
+    Ok(router)
 }
 
 /// What the API server shows. It closes idle connections, now and then just as one is used again.
@@ -277,6 +370,12 @@ async fn seen<T>(look: impl AsyncFn() -> Result<T>) -> Result<T> {
         async || look().await.map(Some),
     )
     .await
+}
+
+/// A Pod's address.
+pub fn address(pod: &Pod) -> Result<Ipv4Addr> {
+    let address = pod.status.as_ref().and_then(|status| status.pod_ip.as_ref());
+    Ok(address.context("a Pod without an address")?.parse()?)
 }
 
 /// Ready in the eyes of the kubelet.
@@ -321,7 +420,7 @@ pub fn process_of(pod: &str) -> Option<Pid> {
     Pid::from_raw(process.file_name()?.to_str()?.parse().ok()?)
 }
 
-fn text(path: &Path) -> Result<&str> {
+pub fn text(path: &Path) -> Result<&str> {
     path.to_str().context("a path that is not UTF-8")
 }
 

@@ -10,7 +10,10 @@ use sancho_e2e::process::wait_for;
 use sancho_e2e::replica::NAMESPACE;
 use serde_json::json;
 
-use super::ground::{Ground, is_ready, process_of, restarts, unrestricted_pod};
+use super::ground::{
+    BY_GATEWAY, BY_INGRESS, BY_SERVICE, Ground, is_ready, process_of, restarts, unrestricted_pod,
+};
+use super::{network, people};
 
 /// How soon a container that was started anew must hold what its predecessor held.
 const BACK: Duration = Duration::from_secs(3);
@@ -24,16 +27,16 @@ pub async fn three_replicas_and_the_responder_become_ready(ground: &Ground) {
         "metadata": { "name": NAMESPACE, "labels": { "pod-security.kubernetes.io/enforce": "restricted" } },
     });
     ground.cluster.apply_yaml(&namespace.to_string()).await.unwrap();
-    ground.helm("install", "1").await.unwrap();
+    ground.helm("install", &json!({})).await.unwrap();
     let replicas = ground.three_replicas(Duration::from_secs(5)).await;
     let responders = ground.pods("responder").await.unwrap();
     assert_eq!(responders.len(), 2);
     assert!(responders.iter().all(is_ready), "{responders:?}");
-    ground
-        .cluster
-        .kubectl(&["get", "clusterissuer", "ca"])
-        .await
-        .unwrap();
+    for issuer in [BY_SERVICE, BY_INGRESS, BY_GATEWAY] {
+        let issuer = format!("clusterissuer/{issuer}");
+        let ready = ["wait", "--for=condition=Ready", "--timeout=60s", &issuer];
+        ground.cluster.kubectl(&ready).await.unwrap();
+    }
     ground.say(&format!(
         "helm install: {} replicas and 2 responders are ready",
         replicas.len()
@@ -50,23 +53,27 @@ pub async fn what_is_not_restricted_is_refused(ground: &Ground) {
 /// Every name has the Service's address: what answers is what kube-proxy leads to, and the CA asks no other way.
 pub async fn the_ca_reaches_the_responder_through_its_service(ground: &Ground) {
     let service = ground.lead_names_to_the_responder().await;
-    let names = ground.apply("first", 42).await;
+    let names = ground.apply("first", BY_SERVICE, 20).await;
     ground.ready("first", Duration::from_secs(120)).await;
     let (issued, secrets) = ground.issued().await;
     assert_eq!(issued, names);
-    assert_eq!(secrets, ["first-tls", "first-tls-1", "first-tls-2"]);
-    ground.say(&format!("42 names are issued through the Service at {service}"));
+    assert_eq!(secrets, ["first-tls"]);
+    ground.say(&format!("20 names are issued through the Service at {service}"));
     ground.judged(0).await;
 }
 
-/// In the middle of an issuance.
-pub async fn an_upgrade_loses_no_order(ground: &Ground) {
+/// 42 names, in the middle of whose issuance `helm upgrade` replaces all replicas, and has NetworkPolicies from then on.
+pub async fn an_upgrade_loses_no_order_of_names_behind_an_ingress(ground: &Ground) {
     let before = ground.three_replicas(Duration::from_secs(30)).await;
-    ground.apply("second", 60).await;
+    ground.lead_names_to_the_edge().await;
+    people::plan(ground, "second", BY_INGRESS, 42, 3).await;
+    let names = ground.apply("second", BY_INGRESS, 42).await;
     ground.first_order("second").await;
+    people::status_of_what_is_under_way(ground, "second").await;
+    people::budget(ground).await;
     let begin = Instant::now();
     let upgrade = async {
-        ground.helm("upgrade", "2").await.unwrap();
+        ground.helm("upgrade", &network::policies(ground)).await.unwrap();
         begin.elapsed()
     };
     let issuance = async {
@@ -75,20 +82,21 @@ pub async fn an_upgrade_loses_no_order(ground: &Ground) {
     };
     let (upgraded, issued) = tokio::join!(upgrade, issuance);
     ground.say(&format!(
-        "helm upgrade took {:.0} s, 60 names that were under way {:.0} s",
+        "helm upgrade took {:.0} s, 42 names behind an Ingress that were under way {:.0} s",
         upgraded.as_secs_f64(),
         issued.as_secs_f64()
     ));
     let after = ground.three_replicas(Duration::from_secs(30)).await;
     let stayed: BTreeSet<_> = before.intersection(&after).collect();
     assert!(stayed.is_empty(), "{stayed:?} are of the old revision");
+    people::which(ground, names.last().unwrap(), "second-tls-2").await;
     ground.judged(0).await;
 }
 
 /// A replica's process is stopped, one without a slot, and the kubelet finds it not ready. No other one can be evicted
 /// then. Gives its Pod's name.
 pub async fn a_replica_falls_silent(ground: &Ground) -> String {
-    ground.apply("third", 120).await;
+    ground.apply("third", BY_GATEWAY, 120).await;
     ground.first_order("third").await;
     let holder = holder(ground).await;
     let replicas = ground.three_replicas(Duration::from_secs(30)).await;
@@ -157,7 +165,7 @@ pub async fn a_killed_container_takes_its_slots_back_and_a_deleted_pod_is_replac
     ground.ready("third", Duration::from_secs(120)).await;
     let pods = ground.pods("operator").await.unwrap();
     assert!(pods.iter().all(|other| other.name_any() != pod));
-    ground.say("120 names are issued although its Pod was deleted then");
+    ground.say("120 names behind a Gateway are issued although its Pod was deleted then");
     // Between the CA's receipt of a newOrder and the record of its answer a kill costs an order.
     ground.judged(1).await;
 }
