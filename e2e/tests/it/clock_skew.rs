@@ -3,18 +3,22 @@
 use std::time::Duration;
 
 use anyhow::ensure;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use sancho_crds::Certificate;
 use sancho_e2e::ca::PebbleOptions;
 use sancho_e2e::certificates::Leaf;
 use sancho_e2e::manifests::names;
 use sancho_e2e::process::wait_for;
 use sancho_e2e::programs;
-use sancho_e2e::replica::ReplicaOptions;
-use sancho_e2e::world::CaOptions;
+use sancho_e2e::replica::{NAMESPACE, ReplicaOptions, SERVICE_ACCOUNT};
+use sancho_e2e::world::{CaOptions, World};
 use serde_json::json;
 
+use crate::plugin::doctor_says;
 use crate::stories::{FAST, apply_certificate, apply_issuer, judged, orders, ready, secrets, world};
 
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -120,4 +124,61 @@ async fn a_clock_that_is_months_ahead_has_nothing_renewed_and_new_certificates_m
     }
     ready(&world, "shop", PATIENCE).await;
     judged(&world, FAST);
+
+    // What it has written last has its own clock's time beside the API server's.
+    let replica = world.replicas[1].name();
+    let clock = format!("broken    clock of replica {replica}-");
+    let next_step = "-> have that node keep time by NTP";
+    let when = "d ahead of the API server's when it wrote Lease sancho-budget-";
+    doctor_says(&world, &[&clock, when, next_step]).await;
+    // Once a kubelet tells of its node, that is told in its place.
+    runs_on_a_node_ahead_by(&world, replica, SignedDuration::from_hours(75 * 24)).await;
+    let clock = format!("d ahead of the API server's ({replica})");
+    doctor_says(
+        &world,
+        &["broken    clock of node far-ahead: 7", &clock, next_step],
+    )
+    .await;
+}
+
+/// A replica's Pod, and the Lease of its node as the kubelet there renews it. No kubelet runs here.
+async fn runs_on_a_node_ahead_by(world: &World, replica: &str, ahead: SignedDuration) {
+    let node = "far-ahead";
+    let pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": replica,
+            "namespace": NAMESPACE,
+            "labels": { "app.kubernetes.io/name": "sancho", "app.kubernetes.io/component": "operator" },
+        },
+        "spec": {
+            "nodeName": node,
+            "serviceAccountName": SERVICE_ACCOUNT,
+            "automountServiceAccountToken": false,
+            "securityContext": { "runAsNonRoot": true, "seccompProfile": { "type": "RuntimeDefault" } },
+            "containers": [{
+                "name": "operator",
+                "image": "sancho:dev",
+                "securityContext": {
+                    "allowPrivilegeEscalation": false,
+                    "capabilities": { "drop": ["ALL"] },
+                },
+            }],
+        },
+    });
+    world.cluster.apply_yaml(&pod.to_string()).await.unwrap();
+    let leases: Api<Lease> = Api::namespaced(world.cluster.client(), "kube-node-lease");
+    let lease = Lease {
+        metadata: ObjectMeta {
+            name: Some(node.into()),
+            ..ObjectMeta::default()
+        },
+        spec: Some(LeaseSpec {
+            holder_identity: Some(node.into()),
+            renew_time: Some(MicroTime(Timestamp::now() + ahead)),
+            ..LeaseSpec::default()
+        }),
+    };
+    leases.create(&PostParams::default(), &lease).await.unwrap();
 }

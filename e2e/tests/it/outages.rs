@@ -10,6 +10,7 @@ use sancho_e2e::manifests::names;
 use sancho_e2e::process::wait_for;
 use sancho_e2e::world::{CaOptions, World};
 
+use crate::plugin::doctor_says;
 use crate::stories::{
     FAST, apply_certificate, apply_issuer, issuer_not_ready, issuer_ready, not_ready, orders, ready, shards,
     world,
@@ -29,10 +30,23 @@ async fn a_ca_that_refuses_connections_fails_no_order_and_all_comes_right_once_i
     apply_certificate(&world, "shop", &names(3), 2).await;
     issuer_not_ready(&world, "CaUnreachable", advice).await;
     not_ready(&world, "shop", "IssuerNotReady", advice).await;
+    let ca = format!("CA {} of ClusterIssuer ca", world.front().unwrap().origin());
+    let not_reached = format!("broken    {ca}: not reached from the cluster since ");
+    let next_step = "-> see whether the CA runs; then let the Pods in sancho-system out to it";
+    let seen = [
+        not_reached.as_str(),
+        "CaUnreachable: ",
+        advice,
+        "no answer of it is known",
+        next_step,
+    ];
+    doctor_says(&world, &seen).await;
     world.ca.as_mut().unwrap().front.open().await.unwrap();
     issuer_ready(&world).await;
     ready(&world, "shop", RECOVERY).await;
     assert_eq!(orders(&world).await, 2);
+    let reached = format!("fine      {ca}: reached from the cluster: it answered last ");
+    doctor_says(&world, &[&reached]).await;
 
     // In the middle of an order.
     let finalizes = hold_up_finalize(&world, 500, "");
@@ -41,6 +55,7 @@ async fn a_ca_that_refuses_connections_fails_no_order_and_all_comes_right_once_i
     world.ca.as_mut().unwrap().front.close();
     not_ready(&world, "more", "CaUnreachable", advice).await;
     no_failure(&world).await;
+    doctor_says(&world, &[&not_reached, "it answered last at ", advice]).await;
     world.front().unwrap().set_faults(|_| None);
     world.ca.as_mut().unwrap().front.open().await.unwrap();
     ready(&world, "more", RECOVERY).await;

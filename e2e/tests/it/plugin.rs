@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Output;
 use std::time::Duration;
 
+use anyhow::ensure;
 use sancho_crds::CertificateShard;
 use sancho_e2e::ca::PebbleOptions;
 use sancho_e2e::cluster::ClusterOptions;
@@ -59,6 +60,19 @@ pub fn said(output: &Output, code: i32) -> String {
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(code), "{out}\n{err}");
     format!("{out}{err}")
+}
+
+/// Waits until `kubectl sancho doctor` says all of this. Replicas that are no Pods are a finding, so that all is never fine.
+pub async fn doctor_says(world: &World, parts: &[&str]) {
+    let what = format!("kubectl sancho doctor to say {parts:?}");
+    wait_for(&what, Duration::from_secs(90), &[], async || {
+        let doctor = said(&sancho(world, &["doctor"]).await, 1);
+        let missing = parts.iter().find(|part| !doctor.contains(**part));
+        ensure!(missing.is_none(), "no {missing:?} in:\n{doctor}");
+        Ok(Some(()))
+    })
+    .await
+    .unwrap();
 }
 
 fn has(text: &str, parts: &[&str]) {
@@ -158,6 +172,12 @@ async fn the_plugin_tells_what_is_ready_what_is_not_and_who_serves_a_host() {
             "fine      ClusterIssuer ca: ready",
         ],
     );
+    // That is told along with the next renewal of its slot.
+    let origin = world.front().unwrap().origin();
+    let reached =
+        format!("fine      CA {origin} of ClusterIssuer ca: reached from the cluster: it answered last ");
+    let clock = format!("fine      clock of replica {}-", world.replicas[0].name());
+    doctor_says(&world, &[&reached, &clock]).await;
 
     // There is no cert-manager here; a file has what it would serve.
     let absent = said(&sancho(&world, &["import-from-cert-manager"]).await, 2);

@@ -10,7 +10,7 @@ use sancho_e2e::replica::ReplicaOptions;
 use sancho_e2e::world::{CaOptions, World, WorldOptions};
 use serde_json::{Value, json};
 
-use crate::plugin::{said, sancho_with};
+use crate::plugin::{doctor_says, said, sancho_with};
 use crate::stories::{
     FAST, apply_certificate, apply_issuer, issuer_not_ready, issuer_ready, judged, orders, ready, world_of,
 };
@@ -34,6 +34,16 @@ async fn an_operator_behind_a_proxy_asks_its_ca_through_it_alone() {
     apply_certificate(&world, "shop", &names(4), 2).await;
     issuer_not_ready(&world, "ProxyRefused", "(HTTPS_PROXY), which does not get there").await;
     assert!(log().connections.is_empty());
+    let next_step = "-> mend HTTPS_PROXY or NO_PROXY of the Pods in sancho-system, or the proxy";
+    doctor_says(
+        &world,
+        &[
+            "ProxyRefused: ",
+            "(HTTPS_PROXY), which does not get there",
+            next_step,
+        ],
+    )
+    .await;
 
     proxy.refuse(None);
     issuer_ready(&world).await;

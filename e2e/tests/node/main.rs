@@ -52,6 +52,7 @@ async fn story(inside: &Inside) {
     steps::three_replicas_and_the_responder_become_ready(&ground).await;
     people::doctor_finds_nothing(&ground).await;
     steps::what_is_not_restricted_is_refused(&ground).await;
+    steps::the_kubelets_lease_has_its_clock_beside_the_api_servers(&ground).await;
     network::anybody_gets_in_without_a_policy(&ground).await;
     steps::the_ca_reaches_the_responder_through_its_service(&ground).await;
     steps::an_upgrade_loses_no_order_of_names_behind_an_ingress(&ground).await;

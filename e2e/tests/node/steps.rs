@@ -3,6 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{Api, ResourceExt};
 use rustix::process::{Signal, kill_process};
@@ -48,6 +51,40 @@ pub async fn what_is_not_restricted_is_refused(ground: &Ground) {
     let told = format!("{:#}", refused.unwrap_err());
     assert!(told.contains(r#"violates PodSecurity "restricted"#), "{told}");
     ground.say("a Pod that is not restricted is refused");
+}
+
+/// By that `kubectl sancho doctor` tells how far a node's clock is off.
+pub async fn the_kubelets_lease_has_its_clock_beside_the_api_servers(ground: &Ground) {
+    let leases: Api<Lease> = Api::namespaced(ground.cluster.client(), "kube-node-lease");
+    let mut first = None;
+    let (renewed, noted) = wait_for(
+        "the kubelet to renew its Lease",
+        Duration::from_secs(60),
+        &[],
+        async || {
+            let lease = leases.list(&Default::default()).await?.items.pop();
+            let lease = lease.context("there is no Lease")?;
+            let (renewed, noted) = clocks(&lease).context("it has not both times")?;
+            let first = *first.get_or_insert(noted);
+            Ok((noted > first).then_some((renewed, noted)))
+        },
+    )
+    .await
+    .unwrap();
+    let ahead = renewed.duration_since(noted);
+    assert!(ahead.abs() < SignedDuration::from_secs(10), "{ahead:?}");
+    ground.say("the kubelet's Lease has the times of both clocks");
+}
+
+/// When a Lease was renewed last: by who did it, and by the API server.
+fn clocks(lease: &Lease) -> Option<(Timestamp, Timestamp)> {
+    let renewed = lease.spec.as_ref()?.renew_time.as_ref()?.0;
+    let mut entries = lease.managed_fields().iter();
+    let entry = entries.find(|entry| {
+        let fields = entry.fields_v1.as_ref();
+        fields.is_some_and(|fields| fields.0.pointer("/f:spec/f:renewTime").is_some())
+    })?;
+    Some((renewed, entry.time.as_ref()?.0))
 }
 
 /// Every name has the Service's address: what answers is what kube-proxy leads to, and the CA asks no other way.
