@@ -17,7 +17,7 @@ use crate::span;
 /// Such a budget is that of an account at a DNS provider.
 const OF_PROVIDER: &str = "dns:";
 
-/// A finding for each CA that an issuer names or a budget is for. Nothing, if budgets may not be read.
+/// A finding for each CA that an issuer names, and for each account at a DNS provider. Nothing, if budgets may not be read.
 pub fn of_each(facts: &Facts, now: Timestamp) -> Vec<Finding> {
     let Ok(leases) = &facts.leases else {
         return Vec::new();
@@ -35,6 +35,11 @@ pub fn of_each(facts: &Facts, now: Timestamp) -> Vec<Finding> {
             known.entry(origin.to_string()).or_default().1.push(issuer);
         }
     }
+    // The Lease of a CA stays when its last issuer is gone.
+    let are_all_known = facts.cluster_issuers.is_ok() && facts.issuers.is_ok();
+    known.retain(|origin, (_, issuers)| {
+        !are_all_known || !issuers.is_empty() || origin.starts_with(OF_PROVIDER)
+    });
     known
         .iter()
         .map(|(origin, (contact, issuers))| reach(about(origin, issuers), contact, facts, now))

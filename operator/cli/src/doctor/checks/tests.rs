@@ -391,14 +391,15 @@ fn a_ca_that_is_not_reached_is_told_with_why_and_since_when() {
                 unknown: BTreeMap::new(),
             });
         })]),
+        cluster_issuers: Ok(vec![issuer(json!([]))]),
         ..sound()
     };
     only(
         &failing(600, "CaUnreachable"),
         Broken,
         &[
-            "CA https://ca.example:443: not reached from the cluster since 2027-01-15T07:50:00Z, 10m ago: CaUnreachable: it \
-             refuses connections",
+            "CA https://ca.example:443 of ClusterIssuer ca: not reached from the cluster since 2027-01-15T07:50:00Z, 10m \
+             ago: CaUnreachable: it refuses connections",
             "tried last 5s ago, by sancho-0-1c9c570d; it answered last at 2027-01-15T07:45:00Z",
             "let the Pods in sancho-system out to it",
         ],
@@ -410,6 +411,11 @@ fn a_ca_that_is_not_reached_is_told_with_why_and_since_when() {
         Doubtful,
         &["since 2027-01-15T07:59:55Z"],
     );
+    let of_no_issuer = Facts {
+        cluster_issuers: Ok(Vec::new()),
+        ..failing(600, "CaUnreachable")
+    };
+    assert_eq!(troubles(&of_no_issuer), []);
 }
 
 #[test]
