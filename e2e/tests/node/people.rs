@@ -67,7 +67,7 @@ pub async fn budget(ground: &Ground) {
 pub async fn which(ground: &Ground, host: &str, secret: &str) {
     let (code, said) = ground.sancho(&["which", host]).await;
     assert_eq!(code, Some(0), "{said}");
-    has(&said, &[secret, "expires in"]);
+    has(&said, &[secret, "True"]);
 }
 
 /// All Certificates are ready, and Prometheus has it from each replica.

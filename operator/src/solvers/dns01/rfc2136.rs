@@ -288,11 +288,11 @@ mod tests {
     fn a_refused_update_without_a_key_is_told_to_name_one() {
         let mut answer = Message::query();
         answer.metadata.response_code = ResponseCode::Refused;
-        let refusal = Updater::at(([192, 0, 2, 53], 53).into()).refusal("shop.example", &answer);
+        let refusal = Updater::at(vec![([192, 0, 2, 53], 53).into()]).refusal("shop.example", &answer);
         assert_eq!(refusal.reason, UPDATE_REFUSED);
         assert_eq!(
             refusal.words,
-            "the DNS server 192.0.2.53:53 does not let updates without a key write TXT records in the zone shop.example \
+            "the DNS server ns.shop.example does not let updates without a key write TXT records in the zone shop.example \
              (REFUSED): name a TSIG key that may in dns01.rfc2136.tsigKeyName and tsigSecretSecretRef"
         );
     }

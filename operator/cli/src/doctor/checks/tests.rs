@@ -45,7 +45,7 @@ fn budget_by(ahead: i64, edit: impl FnOnce(&mut Record)) -> Lease {
     record.contact.answered = Some(at(NOW - 900));
     edit(&mut record);
     let mut annotations = record.to_annotations();
-    annotations.insert(ORIGIN_ANNOTATION.into(), "https://ca.example:443".into());
+    annotations.insert(ORIGIN_ANNOTATION.into(), "https://ca.example".into());
     annotations.insert(WRITER_ANNOTATION.into(), "sancho-0-1c9c570d".into());
     renewed("sancho-budget-ca", &annotations, ahead)
 }
@@ -398,7 +398,7 @@ fn a_ca_that_is_not_reached_is_told_with_why_and_since_when() {
         &failing(600, "CaUnreachable"),
         Broken,
         &[
-            "CA https://ca.example:443 of ClusterIssuer ca: not reached from the cluster since 2027-01-15T07:50:00Z, 10m \
+            "CA https://ca.example of ClusterIssuer ca: not reached from the cluster since 2027-01-15T07:50:00Z, 10m \
              ago: CaUnreachable: it refuses connections",
             "tried last 5s ago, by sancho-0-1c9c570d; it answered last at 2027-01-15T07:45:00Z",
             "let the Pods in sancho-system out to it",
@@ -426,14 +426,14 @@ fn a_ca_that_is_reached_is_told_with_its_issuers_and_one_that_nobody_has_asked_i
         ..sound()
     };
     let reached = Finding::fine(
-        "CA https://ca.example:443 of ClusterIssuer ca",
+        "CA https://ca.example of ClusterIssuer ca",
         "reached from the cluster: it answered last 15m ago",
     );
     let found = findings(&with(vec![budget(|_| {})]), at(NOW));
     assert!(found.contains(&reached), "{found:?}");
 
     let unknown = [
-        "CA https://ca.example:443 of ClusterIssuer ca: whether it is reached",
+        "CA https://ca.example of ClusterIssuer ca: whether it is reached",
         "kubectl sancho renew",
     ];
     only(&with(Vec::new()), Doubtful, &unknown);
