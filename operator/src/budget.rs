@@ -15,14 +15,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sancho_limiter::{AnswerTime, Cost, Moment, Read, Source, SubRate};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 pub use self::registry::{Budgets, Figures};
 pub use self::unrecorded::{Unrecorded, UnrecordedGuard};
 use crate::acme::transport::Transport;
 use crate::clock;
 use crate::gate::Gate;
-use crate::queue::WorkQueue;
+use crate::queue::{ShardKey, WorkQueue};
 
 /// One CA's budget, as the rest of the process sees it. Cheap to clone.
 #[derive(Clone)]
@@ -38,6 +38,8 @@ struct Shared {
     view: watch::Receiver<BudgetView>,
     queue: WorkQueue,
     unrecorded: Unrecorded,
+    /// See [`Budgets::changed`].
+    changed: Arc<Notify>,
     wishes: AtomicUsize,
     errands: AtomicUsize,
     answers: Mutex<AnswerTime>,
@@ -155,6 +157,16 @@ impl Budget {
     #[must_use]
     pub fn unrecorded(&self) -> &Unrecorded {
         &self.shared.unrecorded
+    }
+
+    /// The shard, which is driven, writes TXT records from now on; see [`WorkQueue::step_aside`]. Another may be driven in its
+    /// place.
+    pub fn step_aside(&self, key: &ShardKey) -> bool {
+        let is_aside = self.queue().step_aside(key);
+        if is_aside {
+            self.shared.changed.notify_one();
+        }
+        is_aside
     }
 
     /// To be called whenever the queue has changed.

@@ -1,4 +1,7 @@
 //! What waits for a budget: shards with work, each once, the most pressing first.
+//!
+//! Those that write TXT records have places of their own: a DNS provider may be slow, and who waits for it takes no place from
+//! those that ask the CA.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -27,6 +30,24 @@ pub enum Priority {
     Renewal,
     /// A look at what the CA suggests for a renewal.
     RenewalInfo,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Work {
+    /// How pressing it is.
+    pub priority: Priority,
+    /// Whether it begins with TXT records that are written or removed.
+    pub writes: bool,
+}
+
+impl From<Priority> for Work {
+    fn from(priority: Priority) -> Self {
+        Self {
+            priority,
+            writes: false,
+        }
+    }
 }
 
 /// The name of a shard: namespace and name.
@@ -71,6 +92,9 @@ fn rank(priority: Priority, expiry: Option<Timestamp>) -> i64 {
 
 /// The requests that a namespace may have served before another's turn comes: about an order of 30 names.
 const QUANTUM: u64 = 64;
+/// The most shards that write TXT records at once. They cost the CA nothing; each costs the API server some writes whenever
+/// its turn comes.
+const MOST_ASIDE: usize = 16;
 
 /// A queue of shards, fair between namespaces. Those that are being driven are not in it, but are
 /// remembered, so that nothing is driven twice at once by this process.
@@ -81,7 +105,7 @@ pub struct WorkQueue {
 
 #[derive(Debug)]
 struct Inner {
-    waiting: FairQueue<Priority, String, ShardKey>,
+    waiting: FairQueue<Work, String, ShardKey>,
     driven: BTreeMap<ShardKey, Place>,
 }
 
@@ -94,6 +118,8 @@ enum Place {
     Namespace,
     /// Its order is under way.
     UnderWay,
+    /// It writes TXT records.
+    Aside,
 }
 
 impl Default for WorkQueue {
@@ -109,18 +135,19 @@ impl Default for WorkQueue {
 }
 
 impl WorkQueue {
-    /// Puts a shard in that takes about as much as `cost`, or changes its priority. One that is being
+    /// Puts a shard in that takes about as much as `cost`, or changes what is to be done. One that is being
     /// driven is left alone: its end is followed by another look. Says whether anything changed.
     ///
     /// `expiry`: the end of the certificate that a renewal replaces. Within its priority and namespace what
     /// expires first is renewed first, however many came due at once.
-    pub fn put(&self, key: &ShardKey, priority: Priority, expiry: Option<Timestamp>, cost: Cost) -> bool {
+    pub fn put(&self, key: &ShardKey, work: impl Into<Work>, expiry: Option<Timestamp>, cost: Cost) -> bool {
         let mut inner = self.lock();
         if inner.driven.contains_key(key) {
             return false;
         }
-        let rank = rank(priority, expiry);
-        inner.waiting.put(priority, &key.namespace, key, rank, cost)
+        let work = work.into();
+        let rank = rank(work.priority, expiry);
+        inner.waiting.put(work, &key.namespace, key, rank, cost)
     }
 
     /// Takes a shard out that needs nothing now. Says whether it was there.
@@ -137,28 +164,56 @@ impl WorkQueue {
     ///
     /// Up to `most` namespaces of which none is driven get one beyond that, so that their first orders do not wait for
     /// the end of another's. So do up to `most` orders under way, for those that are driven may all wait for
-    /// newOrder's own limit.
+    /// newOrder's own limit. Those that write TXT records are not among any of these.
     pub fn take(&self, most: usize) -> Option<ShardKey> {
         let mut inner = self.lock();
         let Inner { waiting, driven } = &mut *inner;
-        let free = |place| driven.values().filter(|taken| **taken == place).count() < most;
-        let is_new = |namespace: &String| driven.keys().all(|key| key.namespace != *namespace);
+        let places = &*driven;
+        let free = |place| taken(places, place) < most;
+        let is_new = |namespace: &String| {
+            let mut asking = places.iter().filter(|(_, place)| **place != Place::Aside);
+            asking.all(|(key, _)| key.namespace != *namespace)
+        };
         let mut next = None;
         if free(Place::Turn) {
-            next = waiting.take(|_, _| true).map(|key| (key, Place::Turn));
+            next = waiting.take(|work, _| !work.writes).map(|key| (key, Place::Turn));
         }
         if next.is_none() && free(Place::UnderWay) {
-            let is_begun = |priority, _: &String| priority == Priority::UnderWay;
+            let is_begun = |work: Work, _: &String| work.priority == Priority::UnderWay && !work.writes;
             next = waiting.take(is_begun).map(|key| (key, Place::UnderWay));
         }
         if next.is_none() && free(Place::Namespace) {
             next = waiting
-                .take(|_, namespace| is_new(namespace))
+                .take(|work, namespace| !work.writes && is_new(namespace))
                 .map(|key| (key, Place::Namespace));
+        }
+        if next.is_none() && most > 0 && taken(places, Place::Aside) < MOST_ASIDE {
+            next = waiting.take(|work, _| work.writes).map(|key| (key, Place::Aside));
         }
         let (key, place) = next?;
         driven.insert(key.clone(), place);
         Some(key)
+    }
+
+    /// May the shard, which is driven, write TXT records? Not if too many others do.
+    #[must_use]
+    pub fn has_room_aside(&self, key: &ShardKey) -> bool {
+        let inner = self.lock();
+        is_aside(&inner, key) || taken(&inner.driven, Place::Aside) < MOST_ASIDE
+    }
+
+    /// The shard, which is driven, writes TXT records from now on: its place is another's. Not if too many write already; says
+    /// whether it writes aside.
+    pub fn step_aside(&self, key: &ShardKey) -> bool {
+        let mut inner = self.lock();
+        if is_aside(&inner, key) {
+            return true;
+        }
+        let has_room = taken(&inner.driven, Place::Aside) < MOST_ASIDE;
+        if let Some(place) = inner.driven.get_mut(key).filter(|_| has_room) {
+            *place = Place::Aside;
+        }
+        has_room
     }
 
     /// The driving of a shard has ended.
@@ -181,6 +236,15 @@ impl WorkQueue {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How many shards have such a place.
+fn taken(driven: &BTreeMap<ShardKey, Place>, wanted: Place) -> usize {
+    driven.values().filter(|place| **place == wanted).count()
+}
+
+fn is_aside(inner: &Inner, key: &ShardKey) -> bool {
+    inner.driven.get(key) == Some(&Place::Aside)
 }
 
 #[cfg(test)]
@@ -248,6 +312,46 @@ mod tests {
             Some(other),
             "nor does that take a namespace's place"
         );
+    }
+
+    #[test]
+    fn who_writes_records_has_no_place_of_those_that_ask_the_ca() {
+        const WRITES: Work = Work {
+            priority: Priority::UnderWay,
+            writes: true,
+        };
+        let queue = WorkQueue::default();
+        let number = |number: usize| key("shop", &format!("writes-{number:02}"));
+        for place in 0..=MOST_ASIDE {
+            queue.put(&number(place), WRITES, None, 6.into());
+        }
+        assert_eq!(queue.take(0), None, "no slot is held");
+        // They are more pressing, and many.
+        let new = key("shop", "new");
+        queue.put(&new, Priority::New, None, 6.into());
+        assert_eq!(queue.take(1), Some(new.clone()));
+        let writing: Vec<_> = std::iter::from_fn(|| queue.take(1)).collect();
+        assert_eq!(writing, (0..MOST_ASIDE).map(number).collect::<Vec<_>>());
+
+        // One that comes to its records makes room for another, if there is a place among those that write.
+        let next = key("shop", "next");
+        queue.put(&next, Priority::New, None, 6.into());
+        assert!(!queue.has_room_aside(&new) && !queue.step_aside(&new));
+        assert_eq!(queue.take(1), None);
+        queue.done(&number(3));
+        assert!(queue.has_room_aside(&new) && queue.step_aside(&new));
+        assert!(queue.step_aside(&new), "it is there");
+        assert_eq!(queue.take(1), Some(next));
+        assert_eq!(queue.take(1), None);
+        // Nor does it count as one of its namespace.
+        queue.done(&key("shop", "next"));
+        for name in ["a", "b"] {
+            queue.put(&key("other", name), Priority::New, None, 6.into());
+        }
+        queue.put(&key("shop", "first"), Priority::New, None, 6.into());
+        let driven: Vec<_> = std::iter::from_fn(|| queue.take(1)).collect();
+        assert_eq!(driven.len(), 2);
+        assert!(driven.iter().any(|key| key.namespace == "shop"));
     }
 
     #[test]

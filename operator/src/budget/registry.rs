@@ -27,7 +27,7 @@ struct Inner {
     holder: Holder,
     metrics: Metrics,
     budgets: Mutex<HashMap<String, Entry>>,
-    /// Something about slots has changed somewhere: shards are to be looked at again.
+    /// Something about slots has changed somewhere, or a drive has left its place: shards are to be looked at again.
     changed: Arc<Notify>,
     /// What is said of some budget has changed: issuers are to say it.
     news: watch::Sender<u64>,
@@ -174,7 +174,7 @@ impl Budgets {
         budgets.values().map(|entry| entry.budget.clone()).collect()
     }
 
-    /// Returns when the holders of some budget have changed.
+    /// Returns when the holders of some budget have changed, or a drive has left its place to others.
     pub async fn changed(&self) {
         self.inner.changed.notified().await;
     }
@@ -199,6 +199,7 @@ impl Budgets {
                 view,
                 queue: WorkQueue::default(),
                 unrecorded: Unrecorded::default(),
+                changed: self.inner.changed.clone(),
                 wishes: AtomicUsize::new(0),
                 errands: AtomicUsize::new(0),
                 answers: Mutex::default(),

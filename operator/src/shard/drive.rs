@@ -23,6 +23,7 @@ use sancho_crds::{
 };
 use tracing::Instrument;
 
+use super::aside;
 use super::decide::{
     Need, Surroundings, asked_by_hand, expiry, is_begun_anew, is_elsewhere, is_renewal, is_renewed_by_hand,
     need,
@@ -114,19 +115,25 @@ pub async fn drive(
         account: issuer.session.kid(),
         now: clock::now(),
     };
-    match need(&shard, &around) {
-        Need::Work(Priority::RenewalInfo) => return look(context, issuer, Recorder::new(api, shard)).await,
-        Need::Work(Priority::Revoke) => return revoke(context, issuer, Recorder::new(api, shard)).await,
-        Need::Work(Priority::Sweep) => {
+    let Need::Work(priority) = need(&shard, &around) else {
+        return Err(Stop::Nothing);
+    };
+    // It may have been taken for something else that it needed.
+    if aside::work(&shard, priority).writes && !issuer.budget.step_aside(key) {
+        return Err(Stop::Nothing);
+    }
+    match priority {
+        Priority::RenewalInfo => return look(context, issuer, Recorder::new(api, shard)).await,
+        Priority::Revoke => return revoke(context, issuer, Recorder::new(api, shard)).await,
+        Priority::Sweep => {
             let swept = sweep(context, Recorder::new(api, shard));
             return tokio::select! {
                 swept = swept => swept,
                 () = context.is_ending() => Err(Stop::SlotsLost),
             };
         }
-        Need::Work(Priority::Retry) => return retry(context, issuer, Recorder::new(api, shard)).await,
-        Need::Work(Priority::UnderWay | Priority::NearExpiry | Priority::New | Priority::Renewal) => {}
-        Need::Nothing { .. } | Need::Claimed => return Err(Stop::Nothing),
+        Priority::Retry => return retry(context, issuer, Recorder::new(api, shard)).await,
+        Priority::UnderWay | Priority::NearExpiry | Priority::New | Priority::Renewal => {}
     }
     if !is_settled(context, &shard).await? {
         return Err(Stop::Nothing);

@@ -17,7 +17,7 @@ use super::standing::{self, Asked, dns_persist01, until};
 use crate::context::{Context, full_name};
 use crate::issuer::ReadyIssuer;
 use crate::routes::{self, write::Written};
-use crate::solvers::dns01::{By, Place};
+use crate::solvers::dns01::{By, Patience, Place};
 use crate::solvers::{Labels, can_validate, solver_for};
 
 /// A route that nobody looks at gets so long to count: nothing tells when an Ingress does.
@@ -173,6 +173,7 @@ async fn may_write<'a>(
             settings,
             secrets: &secrets,
             tenant: &tenant,
+            patience: Patience::OfDrive,
         };
         async move {
             let places = names.iter().map(|name| async {

@@ -21,6 +21,7 @@ use crate::context::{Context, full_name};
 use crate::found_by;
 use crate::queue::ShardKey;
 use crate::solvers::Labels;
+use crate::solvers::dns01::Patience;
 
 /// The pauses between two tries, in seconds.
 const PAUSES: [u64; 7] = [5, 10, 20, 40, 80, 160, 285];
@@ -117,11 +118,18 @@ async fn remove_all(context: &Context, orphans: Orphans) {
         mut records,
     } = orphans;
     for pause in PAUSES {
-        let left = try_once(context, &shard, labels.as_ref(), records).await;
-        if left.is_empty() {
-            return;
+        loop {
+            let before = records.len();
+            let left = try_once(context, &shard, labels.as_ref(), records).await;
+            if left.is_empty() {
+                return;
+            }
+            records = left.into_iter().map(|(record, _)| record).collect();
+            // Where a slow provider has removed some, there was no time for the others.
+            if records.len() == before {
+                break;
+            }
         }
-        records = left.into_iter().map(|(record, _)| record).collect();
         tokio::time::sleep(Duration::from_secs(pause)).await;
     }
     for (record, words) in try_once(context, &shard, labels.as_ref(), records).await {
@@ -160,7 +168,7 @@ async fn try_once(
         let is_own = present.as_ref().is_some_and(|present| lists(present, record));
         others.next().is_none() && !is_own
     });
-    let outcomes = remove(context, shard, records, labels).await;
+    let outcomes = remove(context, shard, records, labels, Patience::OfTask).await;
     outcomes
         .into_iter()
         .filter_map(|(record, outcome)| Some((record, outcome.err()?.words)))

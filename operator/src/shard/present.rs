@@ -9,12 +9,14 @@
 //! - All of an order's records are written together, one update or request for each zone. What fails in one
 //!   zone is told of its names alone.
 //! - Nothing waits here: a record that is not seen yet has the order put off (`notBefore`), and no drive and no slot
-//!   is kept for it.
+//!   is kept for it. So has one that there was no time to write: a drive writes for some 20 s, and the next one goes on with
+//!   the rest.
 //! - How long a record may take to be seen counts from when it was written. That a provider's pace holds it
 //!   back is no fault of its name, and ends with the order at the latest.
 
 mod verdict;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -39,10 +41,10 @@ use crate::acme::session::Session;
 use crate::clock;
 use crate::context::{Context, full_name};
 use crate::order_status::to_status;
-use crate::solvers::dns01::{By, DnsFault, Place, TxtRecord};
+use crate::solvers::dns01::{By, DnsFault, Patience, Place, TxtRecord};
 use crate::solvers::{Labels, solver_for};
 
-/// The first wait before a record is looked for again. It grows by half each time.
+/// The first wait before a record is looked for again. It grows by half each time that none was written.
 const AGAIN: Duration = Duration::from_secs(1);
 /// The longest such wait.
 const AGAIN_MOST: Duration = Duration::from_secs(15);
@@ -116,6 +118,11 @@ pub(super) async fn present(
     let shard = recorder.shard().clone();
     let writing = write(context, &shard, (&solvers, &labels), &mut records, &mut faults);
     keep(recorder, writing).await;
+    let left = records.iter().filter(|record| !record.written).count();
+    let pause = match left < unwritten.len() {
+        true => AGAIN,
+        false => again(state.polls),
+    };
     let written = records.iter().filter(|record| record.written);
     let looked_for: Vec<TxtRecord> = written.map(txt).collect();
     let unseen = keep(recorder, context.dns.unseen(&looked_for)).await;
@@ -128,7 +135,7 @@ pub(super) async fn present(
         timeout: context.dns.propagation_timeout(),
         now: clock::now(),
     };
-    let (until, is_loud) = (look.now + again(state.polls), state.polls >= QUIET_LOOKS);
+    let (until, is_loud) = (look.now + pause, state.polls >= QUIET_LOOKS);
     let verdict = look.verdict();
     let state = match &verdict {
         Verdict::Seen => state.presented(),
@@ -252,7 +259,7 @@ fn recorded(name: &str, value: &str, place: Place, now: Timestamp) -> PresentedR
     }
 }
 
-/// Writes those that are not known to be written, with as few requests as can be.
+/// Writes those that are not known to be written, with as few requests as can be: as many as there is time for.
 async fn write(
     context: &Context,
     shard: &CertificateShard,
@@ -269,14 +276,21 @@ async fn write(
     }
     let secrets = secrets(context, shard);
     let tenant = shard.namespace().unwrap_or_default();
-    for (settings, records) in by_way {
-        let texts: Vec<TxtRecord> = records.iter().map(|record| txt(record)).collect();
+    let writes = by_way.into_iter().map(|(settings, mut records)| {
+        by_turn(&mut records);
         let by = By {
             settings,
             secrets: &secrets,
             tenant: &tenant,
+            patience: Patience::OfDrive,
         };
-        let outcomes = context.dns.write(by, &texts).await;
+        async move {
+            let texts: Vec<TxtRecord> = records.iter().map(|record| txt(record)).collect();
+            let outcomes = context.dns.write(by, &texts).await;
+            (records, outcomes)
+        }
+    });
+    for (records, outcomes) in futures::future::join_all(writes).await {
         let now = clock::now();
         for (record, outcome) in records.into_iter().zip(outcomes) {
             note(record, &outcome, now);
@@ -285,6 +299,12 @@ async fn write(
             }
         }
     }
+}
+
+/// The order in which records are asked for. What was not asked for the last time has been waited for since then, and goes
+/// before what has failed for longer: one that always takes all the time is not to keep the others from their turn.
+fn by_turn(records: &mut [&mut PresentedRecord]) {
+    records.sort_by_key(|record| Reverse(record.since.0));
 }
 
 /// Takes down what came of the writing of a record, and from when on it is waited for.

@@ -19,6 +19,7 @@ use sancho_crds::{
     CertificateShard, Claim, FoundBy, OrderStatus, QuarantinePlace, QuarantinedName, ShardFailure,
 };
 
+use super::aside;
 use super::drive::{Stop, still_claimed, unless_ending};
 use super::finish;
 use super::keep;
@@ -34,6 +35,7 @@ use crate::clock;
 use crate::context::{Context, full_name};
 use crate::issuer::{IssuerKey, ReadyIssuer};
 use crate::order_status::{from_status, to_status};
+use crate::queue::ShardKey;
 use crate::quotas::{self, HeldBack};
 use crate::routes::write::Written;
 
@@ -414,10 +416,15 @@ async fn ask(
                 }
             }
             Step::Present => {
+                if !aside::has_room(&issuer.budget, recorder.shard(), &to_status(&target, &state)) {
+                    record(recorder, &target, &state).await?;
+                    return Ok(Answer::Waits);
+                }
+                let key = ShardKey::of(recorder.shard());
                 let presenting = present(context, recorder, &target, state, &issuer.session, &mut reread);
                 let presented = tokio::select! {
                     biased;
-                    presented = presenting => Some(presented?),
+                    presented = aside::stepping_aside(&issuer.budget, &key, presenting) => Some(presented?),
                     () = context.is_ending() => None,
                 };
                 let Some(presented) = presented else {

@@ -5,6 +5,7 @@
 //! - What another shard is seen to need stays, and is looked at again: whoever is the last removes it. One that is seen to
 //!   need it only once it is gone has it written again, since a removal can wait long for its permits.
 //! - What cannot be removed is tried again for as long as a solver is left that may have written it.
+//! - A drive removes for some 20 s; what it does not come to is no failure, and goes on in the next one.
 //!
 //! # Caveats
 //! - It is removed as the issuer's solvers have it now: one that writes elsewhere by then finds nothing to
@@ -27,11 +28,15 @@ use super::record::Recorder;
 use crate::clock;
 use crate::context::{Context, full_name};
 use crate::found_by;
-use crate::solvers::dns01::{By, DnsFault, TxtRecord};
+use crate::solvers::dns01::{By, DnsFault, Patience, TxtRecord};
 use crate::solvers::{Labels, remover};
 
 /// A record that another shard needs is looked at again after this time.
 const SHARED_AGAIN: SignedDuration = SignedDuration::from_secs(30);
+/// One that was not asked for, since others took all the time, is asked for after this time.
+const TURN_AGAIN: SignedDuration = SignedDuration::from_secs(5);
+/// One that is held back by the pace of its provider, after this one: each look costs the API server two writes.
+const PACE_AGAIN: SignedDuration = SignedDuration::from_secs(30);
 /// A record could not be removed.
 const RECORD_NOT_REMOVED: &str = "DNSRecordNotRemoved";
 /// A record is given up, and stays in DNS.
@@ -111,7 +116,7 @@ pub(super) async fn sweep(context: &Context, mut recorder: Recorder) -> Result<(
     let (shared, due): (Vec<PresentedRecord>, Vec<PresentedRecord>) =
         due.partition(|record| is_seen_to_be_shared(context, record, &uid));
     let labels = known_labels(context, &shard);
-    let removing = remove(context, &shard, due, labels.as_ref());
+    let removing = remove(context, &shard, due, labels.as_ref(), Patience::OfDrive);
     let outcome = keep(&mut recorder, removing).await;
     let mut status = recorder.status();
     status.claim = None;
@@ -190,6 +195,16 @@ fn note(
                 status.dns_records.retain(|other| !is_it(other));
                 told.left.push(record);
             }
+            Err(fault) if fault.is_of_pace() => {
+                let again = match fault.is_not_asked_yet() {
+                    true => TURN_AGAIN,
+                    false => PACE_AGAIN,
+                };
+                let at = now.checked_add(again).ok().map(clock::time);
+                for other in status.dns_records.iter_mut().filter(|other| is_it(other)) {
+                    other.next_try.clone_from(&at);
+                }
+            }
             Err(fault) => {
                 let at = clock::time(retry_time(now, failures, None, &record.value));
                 for other in status.dns_records.iter_mut().filter(|other| is_it(other)) {
@@ -205,13 +220,14 @@ fn note(
     told
 }
 
-/// Removes these records, by as few requests as can be. `labels`: those of the shard's Certificate, if they
-/// are known.
+/// Removes these records, by as few requests as can be: as many as there is time for. `labels`: those of the shard's
+/// Certificate, if they are known.
 pub(super) async fn remove(
     context: &Context,
     shard: &CertificateShard,
     records: Vec<PresentedRecord>,
     labels: Option<&Labels>,
+    patience: Patience,
 ) -> Vec<(PresentedRecord, Result<(), DnsFault>)> {
     let solvers = solvers(context, shard);
     let secrets = secrets(context, shard);
@@ -221,28 +237,31 @@ pub(super) async fn remove(
         let settings = remover(&solvers, &record.name, labels);
         by_way.entry(settings).or_default().push(record);
     }
-    let mut outcomes = Vec::new();
-    for (settings, records) in by_way {
-        let texts: Vec<TxtRecord> = records.iter().map(txt).collect();
-        let came = match settings {
-            Some(settings) => {
-                let by = By {
-                    settings,
-                    secrets: &secrets,
-                    tenant: &tenant,
-                };
-                let came = context.dns.remove(by, &texts).await;
-                put_back(context, shard, by, &records).await;
-                came
-            }
-            None => {
-                let no_solver = |record: &PresentedRecord| Err(DnsFault::no_solver(&record.name));
-                records.iter().map(no_solver).collect()
-            }
-        };
-        outcomes.extend(records.into_iter().zip(came));
-    }
-    outcomes
+    let removals = by_way.into_iter().map(|(settings, records)| {
+        let by = settings.map(|settings| By {
+            settings,
+            secrets: &secrets,
+            tenant: &tenant,
+            patience,
+        });
+        async move {
+            let texts: Vec<TxtRecord> = records.iter().map(txt).collect();
+            let came = match by {
+                Some(by) => {
+                    let came = context.dns.remove(by, &texts).await;
+                    put_back(context, shard, by, &records).await;
+                    came
+                }
+                None => {
+                    let no_solver = |record: &PresentedRecord| Err(DnsFault::no_solver(&record.name));
+                    records.iter().map(no_solver).collect()
+                }
+            };
+            records.into_iter().zip(came).collect::<Vec<_>>()
+        }
+    });
+    let outcomes = futures::future::join_all(removals).await;
+    outcomes.into_iter().flatten().collect()
 }
 
 /// Writes those of `records` of `shard` again that another one is seen to need, now that they are removed. It recorded them
@@ -398,6 +417,25 @@ mod tests {
         assert_eq!(other.failures, Some(MOST_WITHOUT_SOLVER));
         let minutes = now.duration_since(begin).as_secs() / 60;
         assert!((31..=38).contains(&minutes), "{minutes} min");
+        // That it was not its turn is no failure, and told to nobody.
+        let waits = |reason| DnsFault {
+            reason,
+            words: "it waits".into(),
+            is_about_names: false,
+        };
+        let other = other.clone();
+        for (reason, again) in [
+            ("DNSNotAskedYet", TURN_AGAIN),
+            ("DNSProviderThrottles", PACE_AGAIN),
+        ] {
+            let outcomes = vec![(other.clone(), Err(waits(reason)))];
+            assert_eq!(note(&mut status, outcomes, now), Told::default());
+            let [left] = &status.dns_records[..] else {
+                panic!("{:?}", status.dns_records)
+            };
+            assert_eq!(left.failures, Some(MOST_WITHOUT_SOLVER));
+            assert_eq!(left.next_try.as_ref().unwrap().0, now + again);
+        }
         let gone = vec![(other.clone(), Ok(()))];
         assert_eq!(note(&mut status, gone, now), Told::default());
         assert!(status.dns_records.is_empty());

@@ -15,6 +15,7 @@ use sancho_crds::{CertificateShard, REVOKE_ANNOTATION, condition};
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
 
+use super::aside;
 use super::decide::{Need, Surroundings, cost, expiry, need};
 use super::drive::{SeenSecret, Stop, drive};
 use super::looks::known_labels;
@@ -364,9 +365,10 @@ impl Watch {
                 .is_some_and(|budget| budget.origin() == other.origin());
             let changed = match (&needed, is_its) {
                 (Need::Work(priority), true) => {
+                    let work = aside::work(shard, *priority);
                     other
                         .queue()
-                        .put(&key, *priority, expiry(shard), cost(shard, *priority))
+                        .put(&key, work, expiry(shard), cost(shard, *priority))
                 }
                 (Need::Work(_) | Need::Nothing { .. } | Need::Claimed, _) => other.queue().remove(&key),
             };

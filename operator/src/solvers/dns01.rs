@@ -60,6 +60,7 @@ use sancho_crds::{CnameStrategy, Dns01};
 use tokio::time::{Instant, timeout};
 
 pub use self::api::{Elsewhere, Provider};
+pub use self::changes::Patience;
 pub use self::fault::{DnsFault, STANDING_RECORD_MISSING, STANDING_RECORD_WRONG};
 pub use self::seen::Lack;
 pub use self::standing::standing_place;
@@ -73,7 +74,7 @@ use self::places::Places;
 use self::recursive::Recursive;
 use self::seen::{Servers, few};
 use self::sets::Wish;
-use self::writer::Writer;
+use self::writer::{Writer, all};
 use crate::budget::Budgets;
 use crate::metrics::Metrics;
 use crate::proxy::Proxies;
@@ -109,6 +110,8 @@ pub struct By<'a> {
     pub secrets: &'a Api<Secret>,
     /// The namespace of the Certificate: those whose requests wait take turns.
     pub tenant: &'a str,
+    /// Who waits for it.
+    pub patience: Patience,
 }
 
 /// Writes TXT records and looks for them. Cheap to clone.
@@ -213,8 +216,10 @@ impl Dns {
         })
     }
 
-    /// Could records of these names be written? Nothing is changed by that. One answer for each place.
+    /// Could records of these names be written? Nothing is changed by that. One answer for each place; of zones that
+    /// there is no time left for, that they were not asked about.
     pub async fn may_write(&self, by: By<'_>, places: &[Place]) -> Vec<Result<(), DnsFault>> {
+        let until = Instant::now() + by.patience.asks();
         let writer = match self.writer(by).await {
             Ok(writer) => writer,
             Err(fault) => return places.iter().map(|_| Err(fault.clone())).collect(),
@@ -225,19 +230,22 @@ impl Dns {
         }
         let mut refused: BTreeMap<String, DnsFault> = BTreeMap::new();
         for (zone, records) in zones {
-            refused.extend(writer.refused(zone, &records).await);
+            refused.extend(match Instant::now() < until {
+                true => writer.refused(zone, &records).await,
+                false => all(&records, &DnsFault::not_asked_yet(None)),
+            });
         }
         let answer = |place: &Place| refused.get(&place.record).cloned().map_or(Ok(()), Err);
         places.iter().map(answer).collect()
     }
 
-    /// Writes these records. One that is there already stays. One outcome for each.
+    /// Writes these records, as many as there is time for. One that is there already stays. One outcome for each.
     pub async fn write(&self, by: By<'_>, records: &[TxtRecord]) -> Vec<Result<(), DnsFault>> {
         self.change(by, records, Wish::There).await
     }
 
-    /// Removes these records. One that is not there is no fault. One outcome for each: after a fault it may
-    /// still be there.
+    /// Removes these records, as many as there is time for. One that is not there is no fault. One outcome for each: after a
+    /// fault it may still be there.
     pub async fn remove(&self, by: By<'_>, records: &[TxtRecord]) -> Vec<Result<(), DnsFault>> {
         self.change(by, records, Wish::Gone).await
     }
@@ -294,7 +302,7 @@ impl Dns {
 
     async fn change(&self, by: By<'_>, records: &[TxtRecord], wish: Wish) -> Vec<Result<(), DnsFault>> {
         match self.writer(by).await {
-            Ok(writer) => carry_out(&writer, wish, records).await,
+            Ok(writer) => carry_out(&writer, wish, records, by.patience).await,
             Err(fault) => vec![Err(fault); records.len()],
         }
     }
@@ -304,11 +312,13 @@ impl Dns {
             settings,
             secrets,
             tenant,
+            patience,
         } = by;
         let credentials = Credentials {
             apis: &self.apis,
             secrets,
             tenant,
+            patience,
         };
         Writer::of(settings, &credentials).await
     }

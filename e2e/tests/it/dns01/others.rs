@@ -148,3 +148,45 @@ async fn a_value_that_somebody_else_deletes_meanwhile_does_not_keep_the_others_t
     let gone = asked.iter().filter(|one| one.status == 404).count();
     assert_eq!(gone, 1, "{asked:#?}");
 }
+
+/// More Certificates than one replica works at, of so many names that it takes minutes to write them all at the provider's pace.
+#[tokio::test]
+async fn who_waits_for_a_provider_that_is_slow_keeps_nobody_else_waiting() {
+    let world = world(1, FAST, by_api()).await;
+    let provider = ProviderName::EasyDns;
+    // What it publishes; each value is a request.
+    world.dns_api().unwrap().limit(1.0, 3);
+    apply_key(&world, provider.word(), &token(provider)).await;
+    apply_key(&world, "tsig", KEY).await;
+    let front = world.front().unwrap();
+    let mut issuer = cluster_issuer("ca", &front.directory_url(), front.ca_pem(), FAST);
+    let mut of_shop = other(provider, provider.word());
+    of_shop["selector"] = json!({ "dnsZones": [SHOP] });
+    issuer["spec"]["acme"]["solvers"] = json!([of_shop, solver(world.bind().unwrap(), KEY_NAME)]);
+    world.cluster.apply_yaml(&issuer.to_string()).await.unwrap();
+    let slow: Vec<String> = (0..20).map(|number| format!("shop-{number}")).collect();
+    for name in &slow {
+        let hosts = (0..25).map(|number| format!("host-{number}.{name}.{SHOP}"));
+        apply_certificate(&world, name, &hosts.collect::<Vec<_>>(), 25).await;
+    }
+    // A drive ends before all are there, and what is there is known.
+    let within = Duration::from_secs(120);
+    wait_for("an order with a part of its records", within, &[], async || {
+        let shards = shards(&world).await;
+        let mut listed = shards
+            .iter()
+            .filter_map(|shard| Some(&shard.status.as_ref()?.dns_records));
+        let is_part = |records: &Vec<PresentedRecord>| {
+            let written = records.iter().filter(|record| record.written).count();
+            written > 0 && written < records.len()
+        };
+        Ok(listed.any(is_part).then_some(()))
+    })
+    .await
+    .unwrap();
+
+    apply_certificate(&world, "blog", &[format!("www.{BLOG}")], 20).await;
+    ready(&world, "blog", Duration::from_secs(60)).await;
+    let issued = issued(&world).await;
+    assert!(issued.len() < slow.len() * 25, "it was not slow");
+}

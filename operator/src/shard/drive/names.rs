@@ -10,7 +10,10 @@ use tracing::Instrument;
 
 use super::{Driven, Presented, Stop, finish, give_back, present, still_claimed, unless_ending};
 use crate::clock;
+use crate::order_status::to_status;
+use crate::queue::ShardKey;
 use crate::routes::write::Written;
+use crate::shard::aside;
 use crate::shard::looks::{looks, route};
 use crate::shard::quarantine::{self, Finding, Trial};
 use crate::shard::standing;
@@ -106,7 +109,14 @@ impl Driven<'_> {
     /// Has the TXT records of challenges by DNS seen, and those for DNS-01 written before. Nothing comes back if the order
     /// goes on later, or has ended.
     pub(super) async fn present(&mut self, state: OrderState) -> Result<Option<OrderState>, Stop> {
-        let _errand = self.issuer.budget.errand();
+        let budget = &self.issuer.budget;
+        if !aside::has_room(budget, self.recorder.shard(), &to_status(&self.target, &state)) {
+            // It waits for a place among those that write.
+            self.save_unmoved(&state).await?;
+            return Ok(None);
+        }
+        let _errand = budget.errand();
+        let key = ShardKey::of(self.recorder.shard());
         let (account, reread) = (&self.issuer.session, &mut self.reread);
         let presenting = present(
             self.context,
@@ -118,7 +128,7 @@ impl Driven<'_> {
         );
         let presented = tokio::select! {
             biased;
-            presented = presenting => Some(presented?),
+            presented = aside::stepping_aside(budget, &key, presenting) => Some(presented?),
             () = self.context.is_ending() => None,
         };
         let Some(presented) = presented else {

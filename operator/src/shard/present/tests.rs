@@ -189,3 +189,30 @@ fn a_record_that_another_order_left_is_waited_for_anew() {
     let later = OrderState { polls: 1, ..first };
     assert_eq!(known_to(&later, &left), left);
 }
+
+#[test]
+fn what_was_not_asked_for_yet_goes_before_what_failed_and_is_recorded_as_it_is_written() {
+    let mut records = [
+        record("slow", false, 0),
+        record("b", false, 0),
+        record("c", false, 0),
+    ];
+    // The first one takes all the time.
+    for (record, reason) in records
+        .iter_mut()
+        .zip(["DNSProviderFails", "DNSNotAskedYet", "DNSNotAskedYet"])
+    {
+        note(record, &Err(fault(reason)), at(60));
+    }
+    let mut asked: Vec<&mut PresentedRecord> = records.iter_mut().collect();
+    by_turn(&mut asked);
+    let names: Vec<&str> = asked.iter().map(|record| record.name.as_str()).collect();
+    assert_eq!(names, ["b", "c", "slow"]);
+    for (record, outcome) in asked
+        .into_iter()
+        .zip([Ok(()), Ok(()), Err(fault("DNSNotAskedYet"))])
+    {
+        note(record, &outcome, at(80));
+    }
+    assert_eq!(records.map(|record| record.written), [false, true, true]);
+}

@@ -29,6 +29,7 @@ use tokio::sync::{Mutex as AsyncMutex, OnceCell, OwnedMutexGuard, watch};
 use tokio::time::{Instant, timeout};
 use zeroize::Zeroizing;
 
+use super::changes::Patience;
 use super::fault::{
     CREDENTIALS_MISSING, CREDENTIALS_REFUSED, CREDENTIALS_UNREADABLE, DnsFault, PROVIDER_FAILS,
     PROVIDER_THROTTLES,
@@ -48,7 +49,7 @@ use crate::secrets::SecretError;
 use crate::secrets::keys::hash_key;
 use crate::target::digest;
 
-/// How long a request waits for its permit. Whoever waits holds a shard, which goes on later instead. An account's Lease
+/// How long a request waits for its permit. Whoever waits may hold a shard, which goes on later instead. An account's Lease
 /// that is new is waited for 15 s, and a slot that another replica uses nearly as long.
 const PERMIT_WAIT: Duration = Duration::from_secs(30);
 /// A longer pause of its account is not waited for at all.
@@ -160,6 +161,7 @@ pub(super) struct Account {
     name: String,
     gate: Gate,
     budget: watch::Receiver<BudgetView>,
+    patience: Patience,
     /// The roots that its server is checked against, if not the public ones.
     roots: Option<Zeroizing<String>>,
 }
@@ -212,6 +214,7 @@ impl Apis {
         provider: Provider,
         words: impl IntoIterator<Item = &'a str>,
         tenant: &str,
+        patience: Patience,
     ) -> Result<Account, DnsFault> {
         let key = self.hash_key.get_or_try_init(|| self.read_hash_key()).await?;
         let name = account_name(provider, words, key);
@@ -222,6 +225,7 @@ impl Apis {
             name,
             gate: budget.gate().for_tenant(tenant),
             budget: budget.view(),
+            patience,
             roots: None,
         })
     }
@@ -272,12 +276,29 @@ impl Apis {
 }
 
 impl Account {
-    /// Waits until nobody else in this process does something about `what`, and keeps others waiting until what comes back
-    /// is dropped: of two who look for the same one finds it remembered, and changes are not in one another's way.
+    /// Waits until nobody else in this process looks for `what`, and keeps others waiting until what comes back is dropped:
+    /// of two who look for the same one finds it remembered.
     ///
     /// # Errors
     /// [`DnsFault`] that may pass, if that takes as long as a permit may.
     pub(super) async fn turn(&self, what: &str) -> Result<OwnedMutexGuard<()>, DnsFault> {
+        let turn = self.turn_of(what);
+        timeout(PERMIT_WAIT, turn).await.map_err(|_| self.waits())
+    }
+
+    /// The same with changes of `zone`, which are not to be in one another's way.
+    ///
+    /// # Errors
+    /// [`DnsFault`] that may pass, if others' changes take long.
+    pub(super) async fn turn_to_change(&self, zone: &str) -> Result<OwnedMutexGuard<()>, DnsFault> {
+        let what = format!("changes of {zone}");
+        let turn = self.turn_of(&what);
+        timeout(self.patience.waits(), turn)
+            .await
+            .map_err(|_| DnsFault::not_its_turn(self.provider.name()))
+    }
+
+    async fn turn_of(&self, what: &str) -> OwnedMutexGuard<()> {
         let turn = {
             let mut turns = self.apis.turns.lock().unwrap_or_else(PoisonError::into_inner);
             turns.retain(|_, turn| turn.strong_count() > 0);
@@ -288,9 +309,7 @@ impl Account {
                 new
             })
         };
-        timeout(PERMIT_WAIT, turn.lock_owned())
-            .await
-            .map_err(|_| self.waits())
+        turn.lock_owned().await
     }
 
     /// The provider has said that it wants to be left alone for longer than a shard is to be held for.

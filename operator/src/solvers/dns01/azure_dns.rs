@@ -167,7 +167,7 @@ impl AzureDns {
         wish: Wish,
         records: &[&TxtRecord],
     ) -> Result<(), DnsFault> {
-        let _turn = self.account.turn(zone).await?;
+        let _turn = self.account.turn_to_change(zone).await?;
         bring_about(&AzureZone { of: self, zone }, wish, records).await
     }
 

@@ -128,7 +128,7 @@ impl CloudDns {
         records: &[&TxtRecord],
     ) -> Result<(), DnsFault> {
         let name = self.zone(zone).await?;
-        let _turn = self.account.turn(zone).await?;
+        let _turn = self.account.turn_to_change(zone).await?;
         bring_about(&Managed { of: self, zone, name }, wish, records).await
     }
 

@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
 use super::api::{Account, Apis, Provider};
+use super::changes::Patience;
 use super::fault::{CREDENTIALS_MISSING, CREDENTIALS_UNREADABLE, DnsFault};
 
 /// How far the clocks of both sides may be apart, in seconds (RFC 8945 §10).
@@ -23,6 +24,7 @@ pub(super) struct Credentials<'a> {
     pub(super) apis: &'a Arc<Apis>,
     pub(super) secrets: &'a Api<Secret>,
     pub(super) tenant: &'a str,
+    pub(super) patience: Patience,
 }
 
 impl Credentials<'_> {
@@ -101,7 +103,9 @@ impl Credentials<'_> {
         provider: Provider,
         words: impl IntoIterator<Item = &'w str>,
     ) -> Result<Account, DnsFault> {
-        self.apis.account(provider, words, self.tenant).await
+        self.apis
+            .account(provider, words, self.tenant, self.patience)
+            .await
     }
 
     async fn field(

@@ -30,7 +30,7 @@ pub(super) const SERVER_FAILS: &str = "DNSServerFails";
 pub(super) const PROVIDER_FAILS: &str = "DNSProviderFails";
 /// The provider is asked too fast, or requests wait until it is not.
 pub(super) const PROVIDER_THROTTLES: &str = "DNSProviderThrottles";
-/// Others before it take too long.
+/// It is asked for later, since others before it take long.
 const NOT_ASKED_YET: &str = "DNSNotAskedYet";
 
 /// The standing record of a name is not there.
@@ -159,10 +159,29 @@ impl DnsFault {
         [PROVIDER_THROTTLES, NOT_ASKED_YET].contains(&self.reason)
     }
 
-    /// A record was not asked for, since one before it has this fault.
-    pub(super) fn not_asked_yet(because: &Self) -> Self {
-        let words = format!("it waits for others of the same order: {}", because.words);
-        Self::new(NOT_ASKED_YET, &words)
+    /// A record was not asked for, since those before it take too long; what one of them fails for tells why.
+    pub(super) fn not_asked_yet(because: Option<&Self>) -> Self {
+        let why = because.map_or("they take longer than is waited for at once", |fault| {
+            fault.words.as_str()
+        });
+        Self::new(
+            NOT_ASKED_YET,
+            &format!("it waits for others of the same order: {why}"),
+        )
+    }
+
+    /// A record was not asked for, since `provider` is asked for those of another order in its zone.
+    pub(super) fn not_its_turn(provider: &str) -> Self {
+        Self::new(
+            NOT_ASKED_YET,
+            &format!("it waits for another order, whose records in the same zone {provider} is asked for"),
+        )
+    }
+
+    /// It says that others came first, and nothing else.
+    #[must_use]
+    pub fn is_not_asked_yet(&self) -> bool {
+        self.reason == NOT_ASKED_YET
     }
 }
 

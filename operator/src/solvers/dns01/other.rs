@@ -4,8 +4,8 @@
 //! another replica, cluster or person writes meanwhile is lost, and no set is written back.
 
 mod apis;
+mod change;
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -14,20 +14,16 @@ use sancho_core::response::Response;
 use sancho_crds::{OtherProvider as Settings, SecretKeySelector};
 use serde_json::Value;
 
-use self::apis::{Api, Ask, Body, Found, Login, Page, Zone, below, said};
-use super::TxtRecord;
+use self::apis::{Api, Ask, Body, Found, Login, Page, Zone, said};
 use super::api::{Account, ApiRequest, Provider, header};
 use super::credentials::Credentials;
 use super::fault::{CREDENTIALS_MISSING, DnsFault, PROVIDER_FAILS, UPDATE_REFUSED, ZONE_REFUSED};
 use super::session::Granted;
-use super::sets::Wish;
 
 /// How long a zone's ID is believed.
 const REMEMBERED: Duration = Duration::from_secs(600);
 /// The most pages of a zone's records that are read.
 const MOST_PAGES: usize = 500;
-/// The most records that are changed by one request, of an API that has several by one.
-const MOST_AT_ONCE: usize = 100;
 
 /// An account at a provider.
 pub(super) struct Other {
@@ -76,83 +72,6 @@ impl Other {
     /// Could records be written in `zone`? Looks whether the token is taken and the zone is the account's.
     pub(super) async fn check(&self, zone: &str) -> Result<(), DnsFault> {
         self.zone(zone).await.map(drop)
-    }
-
-    /// Has these records of `zone` there or gone, in as few requests as the API has.
-    pub(super) async fn change(
-        &self,
-        zone: &str,
-        wish: Wish,
-        records: &[&TxtRecord],
-    ) -> Result<(), DnsFault> {
-        let id = self.zone(zone).await?;
-        let _turn = self.account.turn(&changes(zone)).await?;
-        let about: BTreeSet<&str> = records.iter().map(|record| below(&record.name, zone)).collect();
-        let about: Vec<&str> = about.into_iter().collect();
-        let at = Zone {
-            by: &self.by,
-            name: zone,
-            id: &id,
-            about: &about,
-        };
-        let there = self.records(&at).await?;
-        match wish {
-            Wish::There => {
-                let is_missing = |record: &&&TxtRecord| !there.iter().any(|found| is(found, record, zone));
-                let missing: Vec<(&str, &str)> = records
-                    .iter()
-                    .filter(is_missing)
-                    .map(|record| (below(&record.name, zone), record.value.as_str()))
-                    .collect();
-                for some in missing.chunks(MOST_AT_ONCE) {
-                    for ask in self.api.make_all(&at, some) {
-                        let response = self.send("changeRecords", ask).await?;
-                        self.judged(&response, zone)?;
-                    }
-                }
-            }
-            Wish::Gone => {
-                let is_unwanted = |found: &&Found| records.iter().any(|record| is(found, record, zone));
-                let unwanted: Vec<&Found> = there.iter().filter(is_unwanted).collect();
-                let mut is_one_gone = false;
-                for some in unwanted.chunks(MOST_AT_ONCE) {
-                    is_one_gone |= self.delete(&at, some).await?;
-                }
-                if is_one_gone {
-                    let there = self.records(&at).await?;
-                    for found in there.iter().filter(is_unwanted) {
-                        self.deleted(&at, self.api.delete(&at, found)).await?;
-                    }
-                }
-            }
-        }
-        // Asked always: who asked before may have ended between a change and this.
-        if let Some(ask) = self.api.settle(&at) {
-            let response = self.send("changeRecords", ask).await?;
-            self.judged(&response, zone)?;
-        }
-        Ok(())
-    }
-
-    /// Deletes these records. Was one of several gone already, so that the others may be there still?
-    async fn delete(&self, at: &Zone<'_>, found: &[&Found]) -> Result<bool, DnsFault> {
-        let asks = self.api.delete_all(at, found);
-        let is_several = asks.len() < found.len();
-        let mut is_one_gone = false;
-        for ask in asks {
-            is_one_gone |= self.deleted(at, ask).await?;
-        }
-        Ok(is_several && is_one_gone)
-    }
-
-    /// Asks for something to be deleted. Was it gone already?
-    async fn deleted(&self, at: &Zone<'_>, ask: Ask) -> Result<bool, DnsFault> {
-        let response = self.send("changeRecords", ask).await?;
-        let is_gone = status(self.api, &response) == 404;
-        if !is_gone {
-            self.judged(&response, at.name)?;
-        }
-        Ok(is_gone)
     }
 
     /// The zone's ID.
@@ -345,15 +264,6 @@ impl Other {
 fn status(api: &dyn Api, response: &Response) -> u16 {
     let answer = serde_json::from_slice(&response.body).unwrap_or_default();
     api.status(response.status, &answer)
-}
-
-fn is(found: &Found, record: &TxtRecord, zone: &str) -> bool {
-    found.is(below(&record.name, zone)) && found.value == record.value
-}
-
-/// What is asked one after the other.
-fn changes(zone: &str) -> String {
-    format!("changes of {zone}")
 }
 
 #[cfg(test)]

@@ -122,7 +122,7 @@ impl Route53 {
         if let Some(fault) = self.refused(&id, zone, &names).await?.into_values().next() {
             return Err(fault);
         }
-        let _turn = self.account.turn(zone).await?;
+        let _turn = self.account.turn_to_change(zone).await?;
         bring_about(&HostedZone { of: self, zone, id }, wish, records).await
     }
 

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use sancho_crds::Dns01;
+use tokio::time::Instant;
 
 use super::TxtRecord;
 use super::acme_dns::AcmeDns;
 use super::azure_dns::AzureDns;
-use super::changes::Changes;
+use super::changes::{Changes, Grain};
 use super::cloud_dns::CloudDns;
 use super::cloudflare::Cloudflare;
 use super::credentials::Credentials;
@@ -121,21 +122,27 @@ impl Writer {
 }
 
 impl Changes for Writer {
-    fn most_at_once(&self) -> usize {
+    fn grain(&self) -> Grain {
         match self {
-            // Each record is a request of its own, and nothing looks after what the others came to.
-            Self::HttpReq(_) | Self::AcmeDns(_) | Self::Webhook(_) => 1,
+            // Each is a request of its own.
+            Self::HttpReq(_) | Self::AcmeDns(_) | Self::Webhook(_) => Grain::Record,
+            Self::AzureDns(_) => Grain::Name,
             Self::Updates(_)
             | Self::Cloudflare(_)
             | Self::Route53(_)
             | Self::CloudDns(_)
-            | Self::AzureDns(_)
-            | Self::Other(_) => MOST_RECORDS,
+            | Self::Other(_) => Grain::Zone(MOST_RECORDS),
         }
     }
 
-    async fn change(&self, zone: &str, wish: Wish, records: &[&TxtRecord]) -> Result<(), DnsFault> {
-        match (self, wish) {
+    async fn change(
+        &self,
+        zone: &str,
+        wish: Wish,
+        records: &[&TxtRecord],
+        until: Instant,
+    ) -> Vec<Result<(), DnsFault>> {
+        let outcome = match (self, wish) {
             (Self::Updates(updater), Wish::There) => updater.update(zone, &Change::add(records)).await,
             (Self::Updates(updater), Wish::Gone) => updater.update(zone, &Change::remove(records)).await,
             (Self::Cloudflare(cloudflare), Wish::There) => cloudflare.add(zone, records).await,
@@ -145,9 +152,11 @@ impl Changes for Writer {
             (Self::AzureDns(azure_dns), wish) => azure_dns.change(zone, wish, records).await,
             (Self::HttpReq(httpreq), wish) => httpreq.change(wish, records).await,
             (Self::AcmeDns(acme_dns), wish) => acme_dns.change(wish, records).await,
-            (Self::Other(other), wish) => other.change(zone, wish, records).await,
+            // It may make a request for each.
+            (Self::Other(other), wish) => return other.change(zone, wish, records, until).await,
             (Self::Webhook(webhook), wish) => webhook.change(zone, wish, records).await,
-        }
+        };
+        vec![outcome; records.len()]
     }
 }
 
@@ -169,7 +178,8 @@ async fn refused_updates(updater: &Updater, zone: &str, names: &[&str]) -> BTree
     }
 }
 
-fn all(names: &[&str], fault: &DnsFault) -> BTreeMap<String, DnsFault> {
+/// The same fault of all these names.
+pub(super) fn all(names: &[&str], fault: &DnsFault) -> BTreeMap<String, DnsFault> {
     names
         .iter()
         .map(|name| ((*name).to_owned(), fault.clone()))
