@@ -48,7 +48,7 @@ use crate::shard::quarantine;
 use crate::shard::retry::retry;
 use crate::shard::revoke::revoke;
 use crate::shard::send::{Sent, send};
-use crate::shard::sweep::sweep;
+use crate::shard::sweep::{Which, sweep};
 use crate::traces::{self, OrderTrace};
 
 /// A wait of at most this long is waited for in place; after a longer one the shard is taken up anew.
@@ -126,7 +126,7 @@ pub async fn drive(
         Priority::RenewalInfo => return look(context, issuer, Recorder::new(api, shard)).await,
         Priority::Revoke => return revoke(context, issuer, Recorder::new(api, shard)).await,
         Priority::Sweep => {
-            let swept = sweep(context, Recorder::new(api, shard));
+            let swept = sweep(context, Recorder::new(api, shard), Which::Leftover);
             return tokio::select! {
                 swept = swept => swept,
                 () = context.is_ending() => Err(Stop::SlotsLost),

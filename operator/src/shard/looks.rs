@@ -337,6 +337,24 @@ pub(super) fn solvers(context: &Context, shard: &CertificateShard) -> Vec<Solver
     solvers.unwrap_or_default()
 }
 
+/// Is the shard's issuer deleted, as the watch shows it? Nothing if that is not known yet.
+pub(super) fn is_issuer_gone(context: &Context, shard: &CertificateShard) -> Option<bool> {
+    let (reference, seen) = (&shard.spec.issuer_ref, &context.seen);
+    let (is_known, is_there) = match reference.kind() {
+        IssuerKind::Issuer => {
+            let namespace = shard.namespace().unwrap_or_default();
+            let key = ObjectRef::new(&reference.name).within(&namespace);
+            (seen.issuers.is_ready(), seen.issuers.get(&key).is_some())
+        }
+        IssuerKind::ClusterIssuer => {
+            let key = ObjectRef::new(&reference.name);
+            let issuers = &seen.cluster_issuers;
+            (issuers.is_ready(), issuers.get(&key).is_some())
+        }
+    };
+    (is_known || is_there).then_some(!is_there)
+}
+
 /// The labels of the shard's Certificate, as the watch shows them.
 pub(super) fn labels(context: &Context, shard: &CertificateShard) -> Labels {
     known_labels(context, shard).unwrap_or_default()

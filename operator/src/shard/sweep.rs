@@ -11,7 +11,7 @@
 //! - It is removed as the issuer's solvers have it now: one that writes elsewhere by then finds nothing to
 //!   remove.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use kube::{Resource, ResourceExt};
@@ -22,7 +22,7 @@ use sancho_crds::{CertificateShard, CertificateShardStatus, Claim, Dns01, Presen
 use super::drive::Stop;
 use super::finish;
 use super::keep::keep;
-use super::looks::{known_labels, solvers};
+use super::looks::{is_issuer_gone, known_labels, solvers};
 use super::present::{secrets, txt};
 use super::record::Recorder;
 use crate::clock;
@@ -43,19 +43,36 @@ const RECORD_NOT_REMOVED: &str = "DNSRecordNotRemoved";
 const RECORD_LEFT: &str = "DNSRecordLeft";
 /// A record that no solver is for is given up after so many tries, half an hour after the first.
 const MOST_WITHOUT_SOLVER: u32 = 6;
+/// So many records are named that cannot be removed for the same reason.
+const MOST_NAMED: usize = 10;
+
+/// Which of a shard's records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Which {
+    /// Those that the order under way, if there is one, does not wait for the CA to look at.
+    Leftover,
+    /// All: nobody goes on with the order.
+    All,
+}
+
+impl Which {
+    fn of(self, status: &CertificateShardStatus) -> impl Iterator<Item = &PresentedRecord> {
+        let records = status.dns_records.iter();
+        records.filter(move |record| self == Self::All || !is_needed(status, record))
+    }
+
+    /// When the first of them is to be removed, if there is one.
+    pub(super) fn due(self, shard: &CertificateShard) -> Option<Timestamp> {
+        let status = shard.status.as_ref()?;
+        let moment = |record: &PresentedRecord| record.next_try.as_ref().map_or(Timestamp::MIN, |at| at.0);
+        self.of(status).map(moment).min()
+    }
+}
 
 /// When a record that no order needs is to be removed, if there is one.
 #[must_use]
 pub fn due(shard: &CertificateShard) -> Option<Timestamp> {
-    let status = shard.status.as_ref()?;
-    let moment = |record: &PresentedRecord| record.next_try.as_ref().map_or(Timestamp::MIN, |at| at.0);
-    leftover(status).map(moment).min()
-}
-
-/// The records that the order under way, if there is one, does not wait for the CA to look at.
-fn leftover(status: &CertificateShardStatus) -> impl Iterator<Item = &PresentedRecord> {
-    let records = status.dns_records.iter();
-    records.filter(move |record| !is_needed(status, record))
+    Which::Leftover.due(shard)
 }
 
 /// Does the order under way, if there is one, wait for the CA to look at this record?
@@ -96,11 +113,11 @@ fn is_seen_to_be_shared(context: &Context, record: &PresentedRecord, uid: &str) 
     is_shared(record, uid, shards.iter().map(AsRef::as_ref))
 }
 
-/// Removes what is due of the shard in `recorder`.
+/// Removes what is due of these records of the shard in `recorder`.
 ///
 /// # Errors
 /// [`Stop`] if it could not be recorded; what is due stays due.
-pub(super) async fn sweep(context: &Context, mut recorder: Recorder) -> Result<(), Stop> {
+pub(super) async fn sweep(context: &Context, mut recorder: Recorder, which: Which) -> Result<(), Stop> {
     let mut status = recorder.status();
     status.claim = Some(Claim {
         holder: context.replica.clone(),
@@ -110,7 +127,7 @@ pub(super) async fn sweep(context: &Context, mut recorder: Recorder) -> Result<(
     let now = clock::now();
     let status = recorder.status();
     let is_due = |record: &&PresentedRecord| record.next_try.as_ref().is_none_or(|at| at.0 <= now);
-    let due = leftover(&status).filter(is_due).cloned();
+    let due = which.of(&status).filter(is_due).cloned();
     let shard = recorder.shard().clone();
     let uid = shard.uid().unwrap_or_default();
     let (shared, due): (Vec<PresentedRecord>, Vec<PresentedRecord>) =
@@ -139,7 +156,7 @@ async fn tell(context: &Context, shard: &CertificateShard, told: Told) {
     if !failed.is_empty() {
         let words = failed
             .iter()
-            .map(|(words, record)| format!("the TXT record {record}: {words}"));
+            .map(|(words, records)| format!("the TXT record {}: {words}", named(records)));
         let words = words.collect::<Vec<_>>().join("; ");
         tracing::warn!(shard = full_name(shard), words, "a TXT record is not removed yet");
         let words = format!("{words} (tried again)");
@@ -173,10 +190,20 @@ async fn tell(context: &Context, shard: &CertificateShard, told: Told) {
 /// What there is to be told of removals.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Told {
-    /// What went wrong and did not before, each once, and one of the records.
-    failed: BTreeMap<String, String>,
+    /// What went wrong and did not before, and with which records.
+    failed: BTreeMap<String, BTreeSet<String>>,
     /// The records that are given up.
     left: Vec<PresentedRecord>,
+}
+
+/// The first few of these records.
+fn named(records: &BTreeSet<String>) -> String {
+    let mut named: Vec<&str> = records.iter().map(String::as_str).take(MOST_NAMED).collect();
+    let more = format!("{} more", records.len() - named.len());
+    if records.len() > named.len() {
+        named.push(&more);
+    }
+    named.join(", ")
 }
 
 /// Takes down what came of removals.
@@ -212,7 +239,7 @@ fn note(
                     other.next_try = Some(at.clone());
                 }
                 if failures == 1 {
-                    told.failed.insert(fault.words, record.record);
+                    told.failed.entry(fault.words).or_default().insert(record.record);
                 }
             }
         }
@@ -232,6 +259,7 @@ pub(super) async fn remove(
     let solvers = solvers(context, shard);
     let secrets = secrets(context, shard);
     let tenant = shard.namespace().unwrap_or_default();
+    let is_gone = is_issuer_gone(context, shard) == Some(true);
     let mut by_way: BTreeMap<Option<&Dns01>, Vec<PresentedRecord>> = BTreeMap::new();
     for record in records {
         let settings = remover(&solvers, &record.name, labels);
@@ -253,8 +281,11 @@ pub(super) async fn remove(
                     came
                 }
                 None => {
-                    let no_solver = |record: &PresentedRecord| Err(DnsFault::no_solver(&record.name));
-                    records.iter().map(no_solver).collect()
+                    let fault = |record: &PresentedRecord| match is_gone {
+                        true => DnsFault::no_issuer(),
+                        false => DnsFault::no_solver(&record.name),
+                    };
+                    records.iter().map(|record| Err(fault(record))).collect()
                 }
             };
             records.into_iter().zip(came).collect::<Vec<_>>()
@@ -287,157 +318,4 @@ async fn put_back(context: &Context, shard: &CertificateShard, by: By<'_>, recor
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn shard(order: Value) -> CertificateShard {
-        let record = |name: &str| {
-            json!({
-                "name": name, "record": "_acme-challenge.a.example", "zone": "a.example", "value": name,
-                "since": "2026-11-24T06:00:00Z",
-            })
-        };
-        serde_json::from_value(json!({
-            "apiVersion": "sancho.dev/v1alpha1", "kind": "CertificateShard", "metadata": { "name": "shop-0" },
-            "spec": {
-                "certificate": "shop", "index": 0, "secretName": "shop-tls", "issuerRef": { "name": "ca" },
-                "dnsNames": ["*.a.example", "a.example"],
-            },
-            "status": { "order": order, "dnsRecords": [record("*.a.example"), record("a.example")] },
-        }))
-        .unwrap()
-    }
-
-    fn left(order: Value) -> Vec<String> {
-        let shard = shard(order);
-        leftover(shard.status.as_ref().unwrap())
-            .map(|r| r.name.clone())
-            .collect()
-    }
-
-    fn order(stage: &str, states: [&str; 2]) -> Value {
-        let authorization =
-            |name: &str, state: &str| json!({ "url": "https://ca/authz", "state": state, "name": name });
-        json!({
-            "target": "t", "stage": stage, "polls": 0,
-            "authorizations": [
-                authorization("*.a.example", states[0]),
-                authorization("a.example", states[1]),
-            ],
-        })
-    }
-
-    #[test]
-    fn a_record_is_needed_as_long_as_the_ca_may_look_at_it() {
-        let both = ["*.a.example", "a.example"];
-        assert_eq!(left(Value::Null), both);
-        assert_eq!(left(order("Pending", ["Pending", "Pending"])), [""; 0]);
-        assert_eq!(left(order("Pending", ["Answered", "Presented"])), [""; 0]);
-        assert_eq!(left(order("Pending", ["Valid", "Answered"])), ["*.a.example"]);
-        for stage in ["Ready", "Processing", "Valid", "Invalid"] {
-            assert_eq!(left(order(stage, ["Answered", "Answered"])), both);
-        }
-        assert_eq!(due(&shard(Value::Null)), Some(Timestamp::MIN));
-        assert_eq!(due(&shard(order("Pending", ["Pending", "Pending"]))), None);
-    }
-
-    #[test]
-    fn a_value_that_another_shard_needs_as_well_is_left_to_it() {
-        let of = |uid: &str, order: Value| {
-            let mut shard = shard(order);
-            shard.metadata.uid = Some(uid.to_owned());
-            shard
-        };
-        let record = |shard: &CertificateShard, place: usize| {
-            let records = &shard.status.as_ref().unwrap().dns_records;
-            records[place].clone()
-        };
-        let own = of("1", Value::Null);
-        let needs_one = of("2", order("Pending", ["Pending", "Valid"]));
-        let shared = |place| is_shared(&record(&own, place), "1", [&own, &needs_one]);
-        assert!(shared(0) && !shared(1));
-        // Nobody needs it any more: both remove it, which does no harm.
-        let done = of("2", order("Valid", ["Valid", "Valid"]));
-        assert!(!is_shared(&record(&own, 0), "1", [&own, &done]));
-        // Its own order is no other's.
-        assert!(!is_shared(&record(&own, 0), "2", [&needs_one]));
-        // The same value elsewhere is another record.
-        let mut elsewhere = record(&own, 0);
-        elsewhere.record = "_acme-challenge.b.example".into();
-        assert!(!is_shared(&elsewhere, "1", [&needs_one]));
-    }
-
-    #[test]
-    fn shards_are_found_by_the_records_that_they_list() {
-        let shard = shard(Value::Null);
-        let keys = found_by::shard(&shard);
-        let records = &shard.status.as_ref().unwrap().dns_records;
-        assert!(
-            records
-                .iter()
-                .all(|record| keys.contains(&found_by::listing(record)))
-        );
-    }
-
-    #[test]
-    fn a_record_that_no_solver_is_for_is_given_up_after_half_an_hour_and_another_never() {
-        let shard = shard(Value::Null);
-        let mut status = shard.status.unwrap();
-        let no_solver = |record: &PresentedRecord| DnsFault::no_solver(&record.name);
-        let fails = |_: &PresentedRecord| DnsFault {
-            reason: "DNSUpdateRefused",
-            words: "it is refused".into(),
-            is_about_names: false,
-        };
-        let begin = Timestamp::UNIX_EPOCH;
-        let mut now = begin;
-        for tries in 1..=MOST_WITHOUT_SOLVER {
-            let [one, other] = &status.dns_records[..] else {
-                panic!("{:?}", status.dns_records)
-            };
-            let outcomes = vec![
-                (one.clone(), Err(no_solver(one))),
-                (other.clone(), Err(fails(other))),
-            ];
-            let given_up = one.clone();
-            let told = note(&mut status, outcomes, now);
-            assert_eq!(told.failed.len(), if tries == 1 { 2 } else { 0 });
-            if tries == MOST_WITHOUT_SOLVER {
-                assert_eq!(told.left, [given_up]);
-                break;
-            }
-            assert!(told.left.is_empty());
-            now = status.dns_records[0].next_try.as_ref().unwrap().0;
-        }
-        let [other] = &status.dns_records[..] else {
-            panic!("{:?}", status.dns_records)
-        };
-        assert_eq!(other.failures, Some(MOST_WITHOUT_SOLVER));
-        let minutes = now.duration_since(begin).as_secs() / 60;
-        assert!((31..=38).contains(&minutes), "{minutes} min");
-        // That it was not its turn is no failure, and told to nobody.
-        let waits = |reason| DnsFault {
-            reason,
-            words: "it waits".into(),
-            is_about_names: false,
-        };
-        let other = other.clone();
-        for (reason, again) in [
-            ("DNSNotAskedYet", TURN_AGAIN),
-            ("DNSProviderThrottles", PACE_AGAIN),
-        ] {
-            let outcomes = vec![(other.clone(), Err(waits(reason)))];
-            assert_eq!(note(&mut status, outcomes, now), Told::default());
-            let [left] = &status.dns_records[..] else {
-                panic!("{:?}", status.dns_records)
-            };
-            assert_eq!(left.failures, Some(MOST_WITHOUT_SOLVER));
-            assert_eq!(left.next_try.as_ref().unwrap().0, now + again);
-        }
-        let gone = vec![(other.clone(), Ok(()))];
-        assert_eq!(note(&mut status, gone, now), Told::default());
-        assert!(status.dns_records.is_empty());
-    }
-}
+mod tests;

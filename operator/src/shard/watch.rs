@@ -18,6 +18,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use super::aside;
 use super::decide::{Need, Surroundings, cost, expiry, need};
 use super::drive::{SeenSecret, Stop, drive};
+use super::forsaken::Forsaken;
 use super::looks::known_labels;
 use super::orphans::{self, Remembered};
 use super::reform;
@@ -64,6 +65,7 @@ pub async fn run(
         claimed: HashSet::new(),
         quotas_are_news: false,
         remembered: Remembered::default(),
+        forsaken: Forsaken::default(),
     };
     tokio::pin!(ending);
     loop {
@@ -77,6 +79,7 @@ pub async fn run(
                 Ok((id, outcome)) => watch.drive_ended(id, outcome),
                 Err(error) => watch.drive_broke_off(&error),
             },
+            Some(swept) = watch.forsaken.ended() => watch.look_at(&swept),
             () = watch.context.budgets.changed() => watch.look_at_claimed(),
             Ok(()) = issuers.changed() => watch.look_at_all(),
             () = tokio::time::sleep(sleep.unwrap_or_default()), if sleep.is_some() => watch.look_at_due(),
@@ -103,6 +106,8 @@ struct Watch {
     quotas_are_news: bool,
     /// What shards leave in DNS if they go away unseen.
     remembered: Remembered,
+    /// Those whose records no drive sweeps.
+    forsaken: Forsaken,
 }
 
 impl Watch {
@@ -123,6 +128,7 @@ impl Watch {
                 }
                 self.due.remove(&key);
                 self.claimed.remove(&key);
+                self.forsaken.forget(&key);
                 self.context.challenges.remove(&shard.uid().unwrap_or_default());
                 for budget in self.context.budgets.all() {
                     if budget.queue().remove(&key) {
@@ -178,6 +184,7 @@ impl Watch {
             .collect();
         self.due.retain(|key| keys.contains(key));
         self.claimed.retain(|key| keys.contains(key));
+        self.forsaken.retain(|key| keys.contains(key));
         if !self.context.challenges.is_empty() {
             let seen = self.context.seen.shards.each();
             let uids: HashSet<String> = seen.filter_map(|shard| shard.uid()).collect();
@@ -340,8 +347,17 @@ impl Watch {
         let issuer_key = IssuerKey::of(&shard.spec.issuer_ref, &key.namespace);
         let ready = self.context.issuers.get(&issuer_key);
         let (needed, budget) = match &ready {
-            None => (Need::Nothing { until: None }, None),
+            None => {
+                // The end of a drive is followed by another look.
+                let is_driven = self.driven.values().any(|driven| *driven == key);
+                let until = match is_driven {
+                    true => None,
+                    false => self.forsaken.look(&self.context, shard),
+                };
+                (Need::Nothing { until }, None)
+            }
             Some(issuer) => {
+                self.forsaken.forget(&key);
                 let holders = issuer.budget.view().borrow().holders.clone();
                 let secret = self.secret(shard);
                 let around = Surroundings {

@@ -159,3 +159,30 @@ async fn one_zone_that_cannot_be_written_does_not_hold_the_other_one_up() {
     assert_eq!(issued(&world).await, good.into_iter().collect());
     no_record_left(&world).await;
 }
+
+#[tokio::test]
+async fn records_of_an_issuer_that_is_deleted_in_the_middle_of_an_order_are_told_and_go_once_it_is_back() {
+    let world = with_silent_secondary(&[], false).await;
+    let issuers: Api<ClusterIssuer> = Api::all(world.cluster.client());
+    issuers.delete("ca", &DeleteParams::default()).await.unwrap();
+    let events: Api<Event> = Api::namespaced(world.cluster.client(), "default");
+    let words = format!("the TXT record _acme-challenge.{SHOP}: its issuer is gone");
+    let within = Duration::from_secs(120);
+    wait_for("an event that names the record", within, &[], async || {
+        let events = events.list(&Default::default()).await?;
+        let is_it = |event: &Event| {
+            let note = event.note.as_deref().unwrap_or_default();
+            event.reason.as_deref() == Some("DNSRecordNotRemoved") && note.starts_with(&words)
+        };
+        Ok(events.iter().any(is_it).then_some(()))
+    })
+    .await
+    .unwrap();
+    assert_eq!(world.bind().unwrap().texts().await.unwrap().len(), 1);
+    assert_eq!(recorded(&world).await.len(), 1, "nobody knows of it any more");
+
+    world.bind().unwrap().secondary_process().resume().unwrap();
+    apply_issuer(&world, FAST).await;
+    ready(&world, "shop", Duration::from_secs(120)).await;
+    no_record_left(&world).await;
+}

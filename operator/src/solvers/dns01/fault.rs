@@ -74,6 +74,15 @@ impl DnsFault {
         )
     }
 
+    /// The issuer of a name that has a record is deleted.
+    #[must_use]
+    pub fn no_issuer() -> Self {
+        Self::new(
+            NO_SOLVER,
+            "its issuer is gone, which says how it is removed: apply the issuer again, or remove the record by hand",
+        )
+    }
+
     /// Its issuer has a `dns01` in which nothing says how.
     pub(super) fn no_way() -> Self {
         Self::new(
