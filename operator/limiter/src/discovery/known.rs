@@ -35,7 +35,8 @@ static TABLE: [Published; 2] = [
     },
 ];
 
-/// A DNS provider's published limits, of one account.
+/// A DNS provider's published limits, of what it counts by: an account, a user, a token or an address. Here each credential has
+/// them, since it does not tell its account.
 struct Provider {
     /// How the names of its budgets begin.
     prefix: &'static str,
