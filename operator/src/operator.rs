@@ -170,6 +170,8 @@ pub async fn run(
     };
     tasks.spawn(health::serve(probes, health.clone(), told_metrics, over()));
     tasks.spawn(until(over(), tell_budgets(leases, context.budgets.clone())));
+    let budgets = context.budgets.clone();
+    tasks.spawn(until(over(), async move { budgets.forget_unused().await }));
     tasks.spawn(until(
         over(),
         mark_ready(context.seen.clone(), leases_seen, health),

@@ -1,12 +1,14 @@
-//! All budgets of this process, by CA, and the figures that they are given.
+//! All budgets of this process, by CA or by a DNS provider's credential, and the figures that they are given.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use kube::Client;
 use sancho_limiter::{Holder, Read, Source, published};
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
 
 use super::task::Task;
 use super::{Budget, BudgetView, Command, Shared, Unrecorded};
@@ -14,6 +16,12 @@ use crate::gate::Gate;
 use crate::lease_store::{LeaseStore, lease_name};
 use crate::metrics::Metrics;
 use crate::queue::WorkQueue;
+
+/// A provider's budget that was not used for so long is forgotten, with its task and its metrics: credentials are changed, and
+/// nobody says that the former one is of no use any more. Its Lease has what was found out.
+const UNUSED: Duration = Duration::from_secs(24 * 3600);
+/// How often such are looked for.
+const LOOK_FOR_UNUSED: Duration = Duration::from_secs(3600);
 
 /// All budgets. Cheap to clone.
 #[derive(Clone)]
@@ -37,6 +45,8 @@ struct Entry {
     budget: Budget,
     /// What each ClusterIssuer gives.
     given: HashMap<String, Figures>,
+    /// When it was asked for last, if it is a DNS provider's. A CA's stays.
+    used: Option<Instant>,
 }
 
 /// A budget's figures, as a ClusterIssuer gives them.
@@ -81,6 +91,7 @@ impl Budgets {
             Entry {
                 budget: budget.clone(),
                 given: HashMap::new(),
+                used: None,
             },
         );
         budget
@@ -91,12 +102,15 @@ impl Budgets {
     #[must_use]
     pub fn of_provider(&self, account: &str) -> Budget {
         let mut budgets = self.inner.budgets.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = budgets.get(account) {
+        let now = Instant::now();
+        if let Some(entry) = budgets.get_mut(account) {
+            entry.used = Some(now);
             return entry.budget.clone();
         }
         let entry = Entry {
             budget: self.start(account),
             given: HashMap::new(),
+            used: Some(now),
         };
         configure(&entry);
         budgets.entry(account.to_owned()).or_insert(entry).budget.clone()
@@ -174,6 +188,33 @@ impl Budgets {
         budgets.values().map(|entry| entry.budget.clone()).collect()
     }
 
+    /// Those of CAs, which shards wait for.
+    #[must_use]
+    pub fn of_cas(&self) -> Vec<Budget> {
+        let budgets = self.inner.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_cas = budgets.values().filter(|entry| entry.used.is_none());
+        of_cas.map(|entry| entry.budget.clone()).collect()
+    }
+
+    /// Forgets, again and again, those of providers that are not used any more. Never returns.
+    pub async fn forget_unused(&self) {
+        loop {
+            tokio::time::sleep(LOOK_FOR_UNUSED).await;
+            for budget in self.take_unused(Instant::now()) {
+                tracing::debug!(budget = budget.origin(), "not used for a day");
+                // It was idle for as long, and holds nothing. One that begins meanwhile reads the same Lease.
+                budget.shut_down().await;
+                self.inner.metrics.forget(budget.origin());
+            }
+        }
+    }
+
+    fn take_unused(&self, now: Instant) -> Vec<Budget> {
+        let mut budgets = self.inner.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        let unused = budgets.extract_if(|_, entry| is_unused(entry.used, now));
+        unused.map(|(_, entry)| entry.budget).collect()
+    }
+
     /// Returns when the holders of some budget have changed, or a drive has left its place to others.
     pub async fn changed(&self) {
         self.inner.changed.notified().await;
@@ -227,6 +268,10 @@ impl Budgets {
     }
 }
 
+fn is_unused(used: Option<Instant>, now: Instant) -> bool {
+    used.is_some_and(|used| now.duration_since(used) >= UNUSED)
+}
+
 /// Tells a budget what it is given: the lowest figures, else what the CA publishes, else that nothing is known.
 /// Returns what is given.
 fn configure(entry: &Entry) -> Option<Figures> {
@@ -254,4 +299,17 @@ fn configure(entry: &Entry) -> Option<Figures> {
     };
     entry.budget.tell(Command::Configure(budget, source));
     lowest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_providers_budget_is_forgotten_a_day_after_its_last_use_and_a_cas_never() {
+        let used = Instant::now();
+        assert!(!is_unused(Some(used), used + UNUSED / 2));
+        assert!(is_unused(Some(used), used + UNUSED));
+        assert!(!is_unused(None, used + UNUSED * 100));
+    }
 }

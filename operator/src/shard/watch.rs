@@ -130,7 +130,7 @@ impl Watch {
                 self.claimed.remove(&key);
                 self.forsaken.forget(&key);
                 self.context.challenges.remove(&shard.uid().unwrap_or_default());
-                for budget in self.context.budgets.all() {
+                for budget in self.context.budgets.of_cas() {
                     if budget.queue().remove(&key) {
                         budget.queue_changed();
                     }
@@ -194,7 +194,7 @@ impl Watch {
         for orphans in self.remembered.delete_others(&keys) {
             orphans::begin(&self.context, orphans);
         }
-        for budget in self.context.budgets.all() {
+        for budget in self.context.budgets.of_cas() {
             if budget.queue().retain(|key| keys.contains(key)) {
                 budget.queue_changed();
             }
@@ -279,7 +279,7 @@ impl Watch {
             return;
         };
         let key = &key;
-        for budget in self.context.budgets.all() {
+        for budget in self.context.budgets.of_cas() {
             budget.queue().done(key);
             budget.queue_changed();
         }
@@ -375,7 +375,7 @@ impl Watch {
                 (need(shard, &around), Some(issuer.budget.clone()))
             }
         };
-        for other in self.context.budgets.all() {
+        for other in self.context.budgets.of_cas() {
             let is_its = budget
                 .as_ref()
                 .is_some_and(|budget| budget.origin() == other.origin());
@@ -432,7 +432,7 @@ impl Watch {
 
     /// As many drives as the held slots can use.
     fn start_drives(&mut self) {
-        for budget in self.context.budgets.all() {
+        for budget in self.context.budgets.of_cas() {
             let view = budget.view().borrow().clone();
             // A float that is neither negative nor large.
             let useful = (view.rate_held / RATE_PER_ORDER).ceil() as usize;
