@@ -34,7 +34,7 @@ use crate::process::wait_for;
 pub const GROUP: &str = "dns.webhook.example";
 /// The solver that it has.
 pub const SOLVER: &str = "bind";
-/// What an issuer's `config` has to say.
+/// What an issuer's `config` has to say as its `token`. In the zone that it has as `refused` no record is written.
 pub const TOKEN: &str = "what-the-issuer-says-to-the-webhook";
 const NAMESPACE: &str = "default";
 const SERVICE: &str = "dns-webhook";
@@ -220,16 +220,26 @@ async fn result(shared: &Shared, head: &Parts, body: &[u8]) -> Result<Value, (u1
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .push(request.clone());
-    let done = match request.config["token"].as_str() {
-        Some(TOKEN) => write(shared, &request).await,
-        _ => Err(anyhow::anyhow!("config.token is not the webhook's")),
+    let refused = request.config["refused"].as_str();
+    let is_present = request.action == "Present";
+    let refused = refused.filter(|zone| is_present && request.resolved_zone == format!("{zone}."));
+    let status = match (refused, request.config["token"].as_str()) {
+        (Some(zone), _) => Some(json!({
+            "status": "Failure", "message": format!("{zone} is not the account's"), "reason": "Forbidden", "code": 403,
+        })),
+        // As cert-manager's library has it.
+        (None, Some(TOKEN)) => write(shared, &request)
+            .await
+            .err()
+            .map(|error| json!({ "metadata": {}, "status": "Failed", "message": format!("{error:#}") })),
+        (None, _) => Some(
+            json!({ "metadata": {}, "status": "Failed", "message": "config.token is not the webhook's" }),
+        ),
     };
     let response = ChallengeResponse {
         uid: request.uid,
-        success: done.is_ok(),
-        status: done.err().map(|error| {
-            json!({ "status": "Failure", "message": format!("{error:#}"), "reason": "InternalError", "code": 500 })
-        }),
+        success: status.is_none(),
+        status,
     };
     Ok(json!({
         "apiVersion": payload.api_version, "kind": payload.kind, "response": response,

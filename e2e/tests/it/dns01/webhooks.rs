@@ -72,6 +72,23 @@ async fn a_webhook_of_cert_managers_writes_the_records_once_sancho_may_ask_it() 
     let actions: BTreeSet<&str> = of_issuer.map(|one| one.action.as_str()).collect();
     assert_eq!(actions, ["CleanUp", "Present"].into());
 
+    // What it refuses for good is left out, and the others are issued.
+    let mut refusing = webhook(TOKEN);
+    refusing["dns01"]["webhook"]["config"]["refused"] = json!(BLOG);
+    let (good, bad) = (format!("good.{SHOP}"), format!("bad.{BLOG}"));
+    apply(&world, "partly", refusing, &[good.clone(), bad.clone()]).await;
+    let certificate = ready(&world, "partly", Duration::from_secs(120)).await;
+    assert_eq!(certificate.status.unwrap().quarantined_names, Some(1));
+    let (names, _) = secrets(&world).await.remove("partly-tls").unwrap();
+    assert_eq!(names, [good].into());
+    let left_out = quarantined(&world).await;
+    let left_out = left_out.iter().find(|entry| entry.name == bad).unwrap();
+    assert_eq!(left_out.reason, "DNSUpdateRefused");
+    let words = format!("refuses the TXT record _acme-challenge.bad.{BLOG}: {BLOG} is not the account's");
+    assert!(left_out.message.contains(&words), "{}", left_out.message);
+    no_record_left(&world).await;
+
+    // What it gives no code for may pass: it is told, and tried again.
     apply(&world, "failing", webhook("another"), &[format!("fails.{SHOP}")]).await;
     wait_for(
         "the webhook's words to be told",

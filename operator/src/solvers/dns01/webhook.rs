@@ -69,10 +69,21 @@ struct ChallengeResponse {
     status: Option<Status>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Status {
     #[serde(default)]
     message: String,
+    /// As HTTP has them. Webhooks that are made with cert-manager's own library give none.
+    #[serde(default)]
+    code: i64,
+}
+
+impl Status {
+    /// Does it say that the same request fails again, until something is mended? What is not said may pass.
+    fn is_lasting(&self) -> bool {
+        const PASSING: [i64; 3] = [408, 425, 429];
+        (400..500).contains(&self.code) && !PASSING.contains(&self.code)
+    }
 }
 
 impl Webhook {
@@ -188,12 +199,18 @@ impl Webhook {
         match answer.response {
             Some(ChallengeResponse { success: true, .. }) => Ok(()),
             Some(ChallengeResponse { status, .. }) => {
-                let words = status.map(|status| status.message).unwrap_or_default();
-                Err(fails(&format!(
-                    "the webhook {solver_name}.{group_name} did not write the TXT record {}: {}",
+                let status = status.unwrap_or_default();
+                let (reason, done) = match (status.is_lasting(), wish) {
+                    (true, _) => (UPDATE_REFUSED, "refuses the TXT record"),
+                    (false, Wish::There) => (PROVIDER_FAILS, "did not write the TXT record"),
+                    (false, Wish::Gone) => (PROVIDER_FAILS, "did not remove the TXT record"),
+                };
+                let words = format!(
+                    "the webhook {solver_name}.{group_name} {done} {}: {}",
                     record.name,
-                    shown_within(&words, 200)
-                )))
+                    shown_within(&status.message, 200)
+                );
+                Err(DnsFault::new(reason, &words))
             }
             None => Err(fails(&format!(
                 "the webhook {solver_name}.{group_name} answers without a response"
@@ -280,6 +297,28 @@ mod tests {
         ] {
             assert!(!is_a_webhooks(group, solver), "{group} {solver}");
         }
+    }
+
+    #[test]
+    fn a_refusal_lasts_if_its_code_is_one_of_who_asks_and_not_of_when() {
+        let is_lasting = |status: Value| {
+            let response = serde_json::json!({ "uid": "1", "success": false, "status": status });
+            let response: ChallengeResponse = serde_json::from_value(response).unwrap();
+            assert!(!response.success);
+            response.status.unwrap_or_default().is_lasting()
+        };
+        for code in [400, 401, 403, 404, 422] {
+            assert!(
+                is_lasting(serde_json::json!({ "code": code, "message": "no" })),
+                "{code}"
+            );
+        }
+        for code in [0, 408, 425, 429, 500, 503] {
+            assert!(!is_lasting(serde_json::json!({ "code": code })), "{code}");
+        }
+        let plain = serde_json::json!({ "metadata": {}, "status": "Failed", "message": "no" });
+        assert!(!is_lasting(plain));
+        assert!(!is_lasting(Value::Null));
     }
 
     #[test]
