@@ -1,5 +1,7 @@
 //! `kubectl sancho` on a real cluster, as a user runs it.
 
+mod plan;
+
 use std::path::Path;
 use std::process::Output;
 use std::time::Duration;
@@ -12,9 +14,7 @@ use sancho_e2e::manifests::{certificate, names};
 use sancho_e2e::process::wait_for;
 use sancho_e2e::world::{CaOptions, World, WorldOptions};
 
-use crate::stories::{
-    FAST, apply_certificate, apply_issuer, issuer_ready, not_ready, ready, secrets, shards, world,
-};
+use crate::stories::{FAST, apply_certificate, apply_issuer, not_ready, ready, secrets, shards, world};
 
 /// An issuer and a Certificate of cert-manager.
 const THEIRS: &str = r#"
@@ -205,72 +205,6 @@ async fn the_plugin_tells_what_is_ready_what_is_not_and_who_serves_a_host() {
     has(&no_issuer, &["there is no ClusterIssuer nobody"]);
     let context = said(&sancho(&world, &["status", "--context", "elsewhere"]).await, 2);
     has(&context, &["no cluster: check --kubeconfig"]);
-}
-
-#[tokio::test]
-async fn the_plugin_tells_beforehand_what_an_edit_would_do() {
-    let world = world(1, FAST, CaOptions::default()).await;
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("shop.yaml");
-    let planned = async |dns_names: &[String], code| {
-        let manifest = certificate("shop", "ca", dns_names, 2);
-        std::fs::write(&file, manifest.to_string()).unwrap();
-        said(
-            &sancho(&world, &["plan", "-f", file.to_str().unwrap()]).await,
-            code,
-        )
-    };
-    let early = planned(&names(5), 1).await;
-    has(
-        &early,
-        &[
-            "default/shop: would be refused",
-            "its issuer ca is not there: apply that first",
-        ],
-    );
-    apply_issuer(&world, FAST).await;
-    issuer_ready(&world).await;
-    let first = planned(&names(5), 0).await;
-    has(
-        &first,
-        &[
-            "default/shop (new): 3 shards, 0 of them kept as they are",
-            "shop-0 (Secret shop-tls, 2 names): new",
-            "3 orders, about 22 requests",
-            "budget: Given: 40 requests a second, burst 10, 16 in flight",
-        ],
-    );
-    apply_certificate(&world, "shop", &names(5), 2).await;
-    ready(&world, "shop", Duration::from_secs(60)).await;
-    has(
-        &planned(&names(5), 0).await,
-        &["3 shards, 3 of them kept", "nothing is asked of the CA"],
-    );
-    let before = secrets(&world).await;
-    let more = planned(&names(6), 0).await;
-    let sixth = names(6).pop().unwrap();
-    has(
-        &more,
-        &[
-            "default/shop: 3 shards, 2 of them kept as they are",
-            &format!("shop-2 (Secret shop-tls-2, 2 names): re-issued; 1 more ({sixth})"),
-            "1 orders, about 8 requests",
-        ],
-    );
-    let bad = planned(&["www.*.example.com".to_owned()], 1).await;
-    has(&bad, &["would be refused", "spec.dnsNames"]);
-    let absent = said(&sancho(&world, &["plan", "-f", "absent.yaml"]).await, 2);
-    has(&absent, &["absent.yaml: No such file"]);
-    // Nothing of it was applied; what is planned is what happens.
-    assert_eq!(secrets(&world).await, before);
-    apply_certificate(&world, "shop", &names(6), 2).await;
-    ready(&world, "shop", Duration::from_secs(60)).await;
-    let after = secrets(&world).await;
-    let touched: Vec<&String> = before
-        .keys()
-        .filter(|name| before[*name] != after[*name])
-        .collect();
-    assert_eq!(touched, ["shop-tls-2"]);
 }
 
 #[tokio::test]

@@ -60,8 +60,9 @@ pub enum Command {
     },
     /// What applying Certificates would do: the shards that are touched, orders, requests, and how long they take.
     ///
-    /// Nothing is written; the API server judges each manifest as if it were applied. Exit status: 0 if all would be
-    /// accepted, 1 if one would be refused, 2 if that could not be found out.
+    /// Nothing is written; the API server judges each Certificate as it is written, as `kubectl apply` has it judged. Exit
+    /// status: 0 if all would be accepted, 1 if one would be refused or its namespace is not there, 2 if that could not be
+    /// found out.
     Plan {
         /// A file of manifests, `-` for standard input. What is no Certificate is passed over.
         #[arg(short, long)]

@@ -1,13 +1,15 @@
 //! Reads from the API server and writes to it, with the user's own rights.
 
-use std::error::Error;
+mod judge;
+mod words;
+
 use std::fmt;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::core::PartialObjectMeta;
 use kube::{Api, Client, Config, Resource, ResourceExt};
@@ -23,6 +25,9 @@ use sancho_limiter::{LEASE_LABEL, Record};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+pub use self::judge::in_place_of;
+use self::words::explained;
+pub use self::words::{Forbidden, Verdict, if_allowed, no_namespace};
 use crate::by_hand::Written;
 use crate::import;
 
@@ -43,32 +48,6 @@ pub struct AnIssuer {
     pub allowed: Option<Allowed>,
     /// Where it stands.
     pub status: Option<IssuerStatus>,
-}
-
-/// The API server does not let the user do something.
-#[derive(Debug)]
-pub struct Forbidden {
-    /// Its words.
-    message: String,
-}
-
-impl fmt::Display for Forbidden {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: your account needs the right to do that", self.message)
-    }
-}
-
-impl Error for Forbidden {}
-
-/// What was read, if the user may read it.
-///
-/// # Errors
-/// When it could not be read for another reason.
-pub fn if_allowed<T>(read: Result<T>) -> Result<Result<T, Forbidden>> {
-    match read {
-        Ok(read) => Ok(Ok(read)),
-        Err(error) => error.downcast::<Forbidden>().map(Err),
-    }
 }
 
 /// Where to look.
@@ -250,30 +229,6 @@ impl Cluster {
         Ok(assignment_in_secrets(&found.items, certificate))
     }
 
-    /// Why the API server would refuse `certificate`, if it would: it judges it, and writes nothing.
-    ///
-    /// # Errors
-    /// When it does not judge it at all.
-    pub async fn refusal(&self, certificate: &Certificate, exists: bool) -> Result<Option<String>> {
-        let namespace = certificate.metadata.namespace.clone().unwrap_or_default();
-        let api: Api<Certificate> = self.api(&Scope::Namespace(namespace));
-        let params = PostParams {
-            dry_run: true,
-            ..PostParams::default()
-        };
-        let judged = match (&certificate.metadata.name, exists) {
-            (Some(name), true) => api.replace(name, &params, certificate).await,
-            _ => api.create(&params, certificate).await,
-        };
-        match judged {
-            Ok(_) => Ok(None),
-            Err(kube::Error::Api(status)) if status.code == 422 || status.code == 400 => {
-                Ok(Some(status.message))
-            }
-            Err(error) => Err(explained(error)),
-        }
-    }
-
     /// cert-manager's Certificates and issuers, as it serves them.
     ///
     /// # Errors
@@ -386,42 +341,4 @@ fn no_cluster(error: KubeconfigError) -> anyhow::Error {
         _ => "no cluster: check --kubeconfig, $KUBECONFIG and --context",
     };
     anyhow::Error::new(error).context(mend)
-}
-
-/// The API server's words, and what to do about them.
-fn explained(error: kube::Error) -> anyhow::Error {
-    match &error {
-        kube::Error::Api(status) if status.code == 404 => {
-            anyhow!("{}: are Sancho's CRDs installed in this cluster?", status.message)
-        }
-        kube::Error::Api(status) if status.code == 403 => {
-            let message = status.message.clone();
-            anyhow::Error::new(Forbidden { message })
-        }
-        _ => anyhow::Error::new(error).context("the API server does not answer as it should"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_forbidden_is_told_apart_from_what_fails() {
-        let answer = |code: u16| {
-            let status = serde_json::from_value(json!({ "message": "no", "code": code })).unwrap();
-            explained(kube::Error::Api(status))
-        };
-        let forbidden = if_allowed::<()>(Err(answer(403))).unwrap().unwrap_err();
-        assert_eq!(
-            forbidden.to_string(),
-            "no: your account needs the right to do that"
-        );
-        let failed = if_allowed::<()>(Err(answer(500))).unwrap_err();
-        assert!(
-            failed.to_string().contains("the API server does not answer"),
-            "{failed}"
-        );
-        assert!(if_allowed(Ok(7)).unwrap().is_ok_and(|read| read == 7));
-    }
 }

@@ -37,6 +37,7 @@ use crate::cluster::{Cluster, Scope, if_allowed};
 use crate::doctor::Weight;
 use crate::editions::Editions;
 use crate::output::Answer;
+use crate::plan::PlanView;
 
 /// Everything that was asked for is ready, or there.
 const DONE: u8 = 0;
@@ -114,10 +115,10 @@ async fn answer(cli: &Cli, cluster: &Cluster, scope: &Scope) -> Result<Answer> {
                 Scope::Namespace(namespace) => namespace.as_str(),
                 Scope::All => cluster.default_namespace(),
             };
-            let edited = plan::certificates(&import::objects(&text)?, home)
-                .with_context(|| format!("{}", file.display()))?;
+            let edited =
+                plan::read(&import::objects(&text)?, home).with_context(|| format!("{}", file.display()))?;
             let views = plan::plans(cluster, &cli.operator_namespace, &edited, now).await?;
-            let is_accepted = views.iter().all(|view| view.refused.is_none());
+            let is_accepted = views.iter().all(PlanView::is_accepted);
             Answer::new(&views, is_accepted, || plan::text(&views))?
         }
         Command::Which(Which { host }) => {

@@ -9,30 +9,76 @@ use sancho_core::plan::PlannedShard;
 use sancho_crds::{Certificate, IssuerKind, IssuerStatus};
 use sancho_limiter::{Cost, Record};
 
-use super::{PlanView, applied, refused, view};
-use crate::cluster::{Cluster, Forbidden, Scope, if_allowed};
+use super::file::{File, Manifest};
+use super::{PlanView, refused, view};
+use crate::cluster::{Cluster, Forbidden, Scope, Verdict, if_allowed, no_namespace};
 use crate::quotas::Told;
 
-/// What applying each of `edited` would do.
+/// What applying each Certificate of `file` would do.
 ///
 /// # Errors
 /// When what cannot be done without may not be read.
 pub async fn plans(
     cluster: &Cluster,
     operator_namespace: &str,
-    edited: &[Certificate],
+    file: &File,
     now: Timestamp,
 ) -> Result<Vec<PlanView>> {
     // A ClusterIssuer has one account, and its quotas, for all namespaces.
-    let everywhere = match edited.iter().any(is_by_cluster_issuer) {
+    let is_by_one = |edited: &Manifest| edited.object["spec"]["issuerRef"]["kind"] == "ClusterIssuer";
+    let everywhere = match file.certificates.iter().any(is_by_one) {
         true => if_allowed(cluster.shards(&Scope::All).await)?.map(|shards| Some(Told::to(&shards))),
         false => Ok(None),
     };
     let mut views = Vec::new();
-    for certificate in edited {
-        views.push(planned(cluster, operator_namespace, certificate, &everywhere, now).await?);
+    for edited in &file.certificates {
+        views.push(planned(cluster, operator_namespace, file, edited, &everywhere, now).await?);
     }
     Ok(views)
+}
+
+/// A Certificate as it would be.
+struct Applied {
+    certificate: Certificate,
+    /// What has to be done before.
+    needs: Vec<String>,
+    /// What is to be known of it.
+    remarks: Vec<String>,
+}
+
+/// What `edited` becomes in the place of `present`; or why the API server would refuse it.
+async fn applied(
+    cluster: &Cluster,
+    file: &File,
+    edited: &Manifest,
+    present: Option<&Certificate>,
+    now: Timestamp,
+) -> Result<Result<Applied, String>> {
+    let (mut needs, mut remarks) = (Vec::new(), Vec::new());
+    let before = present.map(|present| &present.metadata);
+    let judged = cluster
+        .judge::<Certificate>(&edited.object, edited.namespace.as_deref(), before)
+        .await?;
+    let certificate = match judged {
+        Ok(certificate) => Ok(certificate),
+        Err(Verdict::Refused(words)) => Err(words),
+        Err(Verdict::NoNamespace(name)) => {
+            match file.namespaces.contains(&name) {
+                true => remarks.push(format!("the API server judges it once namespace {name} is there")),
+                false => needs.push(no_namespace(&name)),
+            }
+            edited.unjudged(present, now)
+        }
+        Err(Verdict::NoDryRun(words)) => {
+            remarks.push(format!("the API server has not judged it: {words}"));
+            edited.unjudged(present, now)
+        }
+    };
+    Ok(certificate.map(|certificate| Applied {
+        certificate,
+        needs,
+        remarks,
+    }))
 }
 
 fn is_by_cluster_issuer(certificate: &Certificate) -> bool {
@@ -43,24 +89,29 @@ fn is_by_cluster_issuer(certificate: &Certificate) -> bool {
 async fn planned(
     cluster: &Cluster,
     operator_namespace: &str,
-    edited: &Certificate,
+    file: &File,
+    edited: &Manifest,
     everywhere: &Result<Option<Told>, Forbidden>,
     now: Timestamp,
 ) -> Result<PlanView> {
-    let scope = Scope::Namespace(edited.namespace().unwrap_or_default());
+    let scope = Scope::Namespace(edited.namespace.clone().unwrap_or_default());
     let certificates = cluster.certificates(&scope, None).await?;
-    let name = edited.name_any();
-    let present = certificates.iter().find(|present| present.name_any() == name);
+    let present = certificates
+        .iter()
+        .find(|present| present.name_any() == edited.name);
     let exists = present.is_some();
-    let applied = applied(edited, present);
-    if let Some(no) = cluster.refusal(&applied, exists).await? {
-        return Ok(refused(edited, exists, no));
-    }
-    let mut remarks = Vec::new();
+    let Applied {
+        certificate: applied,
+        needs,
+        mut remarks,
+    } = match applied(cluster, file, edited, present, now).await? {
+        Ok(applied) => applied,
+        Err(no) => return Ok(refused(edited, exists, no)),
+    };
     let issuer = match if_allowed(cluster.issuer(&applied).await)? {
         Ok(Some(issuer)) => Some(issuer),
         Ok(None) => {
-            let name = &edited.spec.issuer_ref.name;
+            let name = &applied.spec.issuer_ref.name;
             let why = format!("its issuer {name} is not there: apply that first");
             return Ok(refused(edited, exists, why));
         }
@@ -72,7 +123,7 @@ async fn planned(
     let issuer = issuer.as_ref();
     let status = issuer.and_then(|issuer| issuer.status.as_ref());
     let shards = cluster.shards(&scope).await?;
-    let in_secrets = in_secrets(cluster, &scope, &name, &mut remarks).await;
+    let in_secrets = in_secrets(cluster, &scope, &edited.name, &mut remarks).await;
     let of_namespace = Told::to(&shards);
     let told = match everywhere {
         Ok(Some(everywhere)) => everywhere,
@@ -91,7 +142,7 @@ async fn planned(
         issuer: status,
         holding_back: &holding_back,
     };
-    let preview = match preview(&applied, &around, Timestamp::now()) {
+    let preview = match preview(&applied, &around, now) {
         Ok(preview) => preview,
         Err(no) => return Ok(refused(edited, exists, no)),
     };
@@ -108,8 +159,9 @@ async fn planned(
         ));
     }
     Ok(PlanView {
+        needs,
         remarks,
-        ..view(edited, exists, &preview, record.as_ref())
+        ..view(edited, exists, &applied, &preview, record.as_ref())
     })
 }
 
