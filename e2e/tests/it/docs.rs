@@ -5,6 +5,7 @@ mod commands;
 mod ground;
 mod links;
 mod manifests;
+mod namespaces;
 mod pages;
 mod words;
 

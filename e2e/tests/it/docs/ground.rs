@@ -36,7 +36,8 @@ pub struct Ended {
 }
 
 impl Ground {
-    /// A cluster with Sancho, by the README's `helm install`, and with the kinds of others that the pages speak of.
+    /// A cluster with Sancho, by the README's `helm install`, with the namespace that it makes for the Certificate, and
+    /// with the kinds of others that the pages speak of.
     pub async fn installed() -> Self {
         let mut world = World::start(WorldOptions {
             manifests: false,
@@ -47,15 +48,17 @@ impl Ground {
         .unwrap();
         make_workshop(&world).await;
         let ground = Self { world };
-        let readme = page("README.md").blocks();
-        let mut install = readme.iter().flat_map(commands);
-        let install = install.find(|command| command.starts_with("helm install"));
-        let ended = ground.run(&install.unwrap()).await;
-        assert_eq!(ended.code, Some(0), "{}", ended.told);
+        let readme: Vec<String> = page("README.md").blocks().iter().flat_map(commands).collect();
+        for beginning in ["helm install", "kubectl create namespace"] {
+            let command = readme.iter().find(|command| command.starts_with(beginning));
+            let ended = ground.run(command.unwrap()).await;
+            assert_eq!(ended.code, Some(0), "{}", ended.told);
+        }
         world = ground.world;
 
         apply_kinds_of_others(&world).await;
-        for namespace in ["shop", "infra", "argocd", "flux-system"] {
+        // Those of what is there before Sancho.
+        for namespace in ["infra", "argocd", "flux-system"] {
             world
                 .cluster
                 .kubectl(&["create", "namespace", namespace])
@@ -219,8 +222,8 @@ impl Ground {
             .count()
     }
 
-    /// Runs a command of the docs by bash, in a folder that looks like a clone, as the cluster's admin in the namespace
-    /// `shop`.
+    /// Runs a command of the docs by bash, in a folder that looks like a clone, as the cluster's admin. The context names
+    /// no namespace, as a reader's may not.
     pub async fn run(&self, command: &str) -> Ended {
         self.run_with(command, "").await
     }
@@ -329,10 +332,7 @@ async fn make_workshop(world: &World) {
     for name in ["charts", "install.yaml"] {
         link(&repository().join(name), &dir.join(name));
     }
-    let config = std::fs::read_to_string(world.cluster.kubeconfig_path()).unwrap();
-    let mut config: Value = serde_yaml::from_str(&config).unwrap();
-    config["contexts"][0]["context"]["namespace"] = "shop".into();
-    std::fs::write(dir.join("kubeconfig"), config.to_string()).unwrap();
+    std::fs::copy(world.cluster.kubeconfig_path(), dir.join("kubeconfig")).unwrap();
     for block in super::pages::pages().iter().flat_map(super::pages::Page::blocks) {
         if let Some(file) = &block.file {
             std::fs::write(dir.join(file), &block.text).unwrap();
