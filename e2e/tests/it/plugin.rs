@@ -1,6 +1,7 @@
 //! `kubectl sancho` on a real cluster, as a user runs it.
 
 mod plan;
+mod watch;
 
 use std::path::Path;
 use std::process::Output;

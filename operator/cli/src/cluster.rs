@@ -101,17 +101,19 @@ impl Cluster {
     /// # Errors
     /// When the API server refuses, or the one that is named does not exist.
     pub async fn certificates(&self, scope: &Scope, name: Option<&str>) -> Result<Vec<Certificate>> {
-        let mut found = list(&self.api::<Certificate>(scope)).await?;
-        if let Some(name) = name {
-            found.retain(|certificate| certificate.metadata.name.as_deref() == Some(name));
-            if found.is_empty() {
-                return Err(match scope {
-                    Scope::All => anyhow!("no namespace has a Certificate {name}"),
-                    Scope::Namespace(namespace) => anyhow!(
-                        "namespace {namespace} has no Certificate {name}: name another by -n, or look everywhere by -A"
-                    ),
-                });
-            }
+        let api = self.api::<Certificate>(scope);
+        let Some(name) = name else {
+            return list(&api).await;
+        };
+        let named = ListParams::default().fields(&format!("metadata.name={name}"));
+        let found = list_of(&api, named).await?;
+        if found.is_empty() {
+            return Err(match scope {
+                Scope::All => anyhow!("no namespace has a Certificate {name}"),
+                Scope::Namespace(namespace) => anyhow!(
+                    "namespace {namespace} has no Certificate {name}: name another by -n, or look everywhere by -A"
+                ),
+            });
         }
         Ok(found)
     }
@@ -130,6 +132,15 @@ impl Cluster {
     /// When the API server refuses.
     pub async fn shards(&self, scope: &Scope) -> Result<Vec<CertificateShard>> {
         list(&self.api(scope)).await
+    }
+
+    /// The CertificateShards of the Certificate of this name, in each namespace of the scope.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub async fn shards_of(&self, scope: &Scope, certificate: &str) -> Result<Vec<CertificateShard>> {
+        let label = format!("{CERTIFICATE_LABEL}={}", label_value(certificate));
+        list_of(&self.api(scope), ListParams::default().labels(&label)).await
     }
 
     /// The ClusterIssuers.
@@ -316,8 +327,16 @@ impl Cluster {
 }
 
 async fn list<K: Clone + DeserializeOwned + fmt::Debug>(api: &Api<K>) -> Result<Vec<K>> {
+    list_of(api, ListParams::default()).await
+}
+
+/// Those that `params` select.
+async fn list_of<K: Clone + DeserializeOwned + fmt::Debug>(
+    api: &Api<K>,
+    params: ListParams,
+) -> Result<Vec<K>> {
     let mut all = Vec::new();
-    let mut params = ListParams::default().limit(PAGE);
+    let mut params = params.limit(PAGE);
     loop {
         let page = api.list(&params).await.map_err(explained)?;
         all.extend(page.items);

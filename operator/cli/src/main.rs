@@ -21,11 +21,11 @@ mod quotas;
 mod span;
 mod stand;
 mod status;
+mod watch;
 
-use std::io::{IsTerminal, Write, stdin, stdout};
+use std::io::{stdin, stdout};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use clap::{CommandFactory, Parser};
@@ -33,11 +33,11 @@ use jiff::Timestamp;
 
 use crate::args::{Cli, Command, Revoke, Which};
 use crate::by_hand::Change;
-use crate::cluster::{Cluster, Scope, if_allowed};
+use crate::cluster::{Cluster, Scope};
 use crate::doctor::Weight;
-use crate::editions::Editions;
 use crate::output::Answer;
 use crate::plan::PlanView;
+use crate::status::Looker;
 
 /// Everything that was asked for is ready, or there.
 const DONE: u8 = 0;
@@ -45,9 +45,6 @@ const DONE: u8 = 0;
 const NOT_YET: u8 = 1;
 /// The question could not be answered.
 const FAILED: u8 = 2;
-
-/// How often `--watch` looks.
-const WATCH: Duration = Duration::from_secs(1);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -85,7 +82,8 @@ async fn run(cli: &Cli) -> Result<u8> {
         (false, None) => Scope::Namespace(cluster.default_namespace().to_owned()),
     };
     if let Command::Status { name, watch: true } = &cli.command {
-        return watch(cli, &cluster, &scope, name.as_deref()).await;
+        watch::watch(&mut Looker::new(&cluster, &scope, name.as_deref()), cli.output).await?;
+        return Ok(DONE);
     }
     let answer = answer(cli, &cluster, &scope).await?;
     output::print(&answer.text(cli.output)?)?;
@@ -96,13 +94,8 @@ async fn answer(cli: &Cli, cluster: &Cluster, scope: &Scope) -> Result<Answer> {
     let now = Timestamp::now();
     Ok(match &cli.command {
         Command::Status { name, watch: _ } => {
-            let certificates = cluster.certificates(scope, name.as_deref()).await?;
-            let shards = cluster.shards(scope).await?;
-            let editions = editions(cluster, scope).await?;
-            let views = status::views(&certificates, &shards, &editions, now);
-            let as_tree = name.is_some();
-            let is_ready = !views.is_empty() && views.iter().all(|view| view.ready);
-            Answer::new(&views, is_ready, || status::text(&views, as_tree))?
+            let views = Looker::new(cluster, scope, name.as_deref()).look(now).await?;
+            status::answer(&views, name.is_some())?
         }
         Command::Budget { issuer } => {
             let home = &cli.operator_namespace;
@@ -167,13 +160,6 @@ async fn answer(cli: &Cli, cluster: &Cluster, scope: &Scope) -> Result<Answer> {
     })
 }
 
-/// The editions of the issuers in `scope`, as far as they may be read.
-async fn editions(cluster: &Cluster, scope: &Scope) -> Result<Editions> {
-    let of_cluster = if_allowed(cluster.cluster_issuers().await)?.unwrap_or_default();
-    let issuers = if_allowed(cluster.issuers(scope).await)?.unwrap_or_default();
-    Ok(Editions::of(&of_cluster, &issuers))
-}
-
 /// What cert-manager's `objects` become.
 fn imported(objects: &[serde_json::Value]) -> Result<Answer> {
     let imported = import::import(objects);
@@ -233,31 +219,6 @@ fn wide(cli: &Cli, scope: &Scope) -> Scope {
     match cli.namespace {
         Some(_) => scope.clone(),
         None => Scope::All,
-    }
-}
-
-/// Prints again whenever something has changed, until everything is ready.
-async fn watch(cli: &Cli, cluster: &Cluster, scope: &Scope, name: Option<&str>) -> Result<u8> {
-    let is_terminal = stdout().is_terminal();
-    let mut shown = String::new();
-    loop {
-        let answer = answer(cli, cluster, scope).await?;
-        let text = answer.text(cli.output)?;
-        if text != shown {
-            if is_terminal {
-                // Clears the screen and goes to its top.
-                output::print("\x1b[2J\x1b[H")?;
-            } else if !shown.is_empty() {
-                output::print("\n")?;
-            }
-            output::print(&text)?;
-            stdout().flush()?;
-            shown = text;
-        }
-        if name.is_some() && answer.is_fine() {
-            return Ok(DONE);
-        }
-        tokio::time::sleep(WATCH).await;
     }
 }
 

@@ -20,15 +20,20 @@ impl Told {
     /// What `shards` were told.
     pub fn to(shards: &[CertificateShard]) -> Self {
         let mut told = Self::default();
+        told.note(shards);
+        told
+    }
+
+    /// Takes note of what `shards` say now.
+    pub fn note(&mut self, shards: &[CertificateShard]) {
         for shard in shards {
-            told.quotas.note(shard);
+            self.quotas.note(shard);
             let failure = shard.status.as_ref().and_then(|status| status.failure.as_ref());
             if let Some(quota) = failure.and_then(|failure| failure.quota.as_ref()) {
-                let accounts = told.accounts.entry(issuer(shard)).or_default();
+                let accounts = self.accounts.entry(issuer(shard)).or_default();
                 accounts.insert(quota.account.clone());
             }
         }
-        told
     }
 
     /// The quota that holds the next order of these names at `issuer` back, if one does: of those the one that lasts

@@ -1,19 +1,25 @@
-//! Certificates with their shards, orders and names: objects → views. Pure.
+//! Certificates with their shards, orders and names.
+//!
+//! `ask (asks the API server) -> views (pure) -> text`
 
+mod ask;
 mod shard;
 mod text;
 
 use std::collections::BTreeMap;
 
+use anyhow::Result;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use sancho::issuer::allowed::NOT_ALLOWED;
 use sancho_crds::{Certificate, CertificateShard, CertificateStatus, IssuerKind, condition};
 use serde::Serialize;
 
+pub use self::ask::Looker;
 use self::shard::{Owner, view as shard_view};
-pub use self::text::text;
+use self::text::text;
 use crate::editions::Editions;
+use crate::output::Answer;
 use crate::quotas::Told;
 use crate::span;
 
@@ -77,6 +83,15 @@ pub struct ShardView {
     pub open_names: BTreeMap<String, String>,
 }
 
+/// What is printed: a line for each, or with `as_tree` all that is below it.
+///
+/// # Errors
+/// When the views cannot be serialized.
+pub fn answer(views: &[CertificateView], as_tree: bool) -> Result<Answer> {
+    let is_ready = !views.is_empty() && views.iter().all(|view| view.ready);
+    Answer::new(&views, is_ready, || text(views, as_tree))
+}
+
 /// The Certificates with those of `shards` that are theirs, by namespace and name.
 pub fn views(
     certificates: &[Certificate],
@@ -84,7 +99,17 @@ pub fn views(
     editions: &Editions,
     now: Timestamp,
 ) -> Vec<CertificateView> {
-    let told = Told::to(shards);
+    views_beside(&Told::to(shards), certificates, shards, editions, now)
+}
+
+/// The same, given what these and other shards were told of quotas.
+fn views_beside(
+    told: &Told,
+    certificates: &[Certificate],
+    shards: &[CertificateShard],
+    editions: &Editions,
+    now: Timestamp,
+) -> Vec<CertificateView> {
     let mut by_owner: BTreeMap<(String, String), Vec<&CertificateShard>> = BTreeMap::new();
     for shard in shards {
         let owner = (
@@ -101,7 +126,7 @@ pub fn views(
                 certificate.name_any(),
             );
             let its = by_owner.remove(&key).unwrap_or_default();
-            view(certificate, its, &told, editions, now)
+            view(certificate, its, told, editions, now)
         })
         .collect();
     views.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
