@@ -27,6 +27,7 @@ mod gateway;
 mod issuer_says;
 mod options;
 mod source;
+pub mod tracking;
 mod translate;
 
 use k8s_openapi::api::networking::v1::Ingress;

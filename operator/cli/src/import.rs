@@ -3,12 +3,13 @@
 //! `objects (from a file, or from the cluster) -> certificate | issuer (pure) -> Imported -> text`
 //!
 //! # Guarantees
-//! Every field of a spec is carried over, is one that makes no difference, or is named in the remarks.
+//! Every field of a spec, every label and every annotation is carried over, makes no difference, or is named in the remarks.
 
 mod certificate;
 mod dns01;
 mod fields;
 mod issuer;
+mod metadata;
 mod read;
 mod solver;
 
@@ -16,7 +17,7 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use self::fields::Fields;
 pub use self::read::objects;
@@ -73,22 +74,6 @@ fn one(object: &Value) -> Option<(u8, Imported)> {
         remarks,
     };
     Some((rank, imported))
-}
-
-/// A manifest with the name, namespace and labels of `object`.
-fn with_name_of(object: &Value, kind: &str, spec: Value) -> Value {
-    let mut metadata = json!({ "name": object["metadata"]["name"] });
-    for field in ["namespace", "labels"] {
-        if let Some(value) = object["metadata"].get(field) {
-            metadata[field] = value.clone();
-        }
-    }
-    json!({
-        "apiVersion": "sancho.dev/v1alpha1",
-        "kind": kind,
-        "metadata": metadata,
-        "spec": spec,
-    })
 }
 
 /// One YAML stream: the manifests, each below comments that say what does not carry over.

@@ -25,7 +25,7 @@ const FIELDS: [&str; 7] = [
 const KEY_FIELDS: [&str; 3] = ["algorithm", "size", "rotationPolicy"];
 
 /// The labels of a Certificate that is made for `source`. None of the object's own: GitOps tools delete what carries
-/// theirs.
+/// theirs ([`super::tracking`]).
 fn labels(source: &Source) -> BTreeMap<String, String> {
     BTreeMap::from([
         ("app.kubernetes.io/managed-by".to_owned(), "sancho".to_owned()),
@@ -122,6 +122,7 @@ mod tests {
     use k8s_openapi::api::networking::v1::Ingress;
     use sancho_crds::{IssuerKind, IssuerRef, KeyAlgorithm, PrivateKey};
 
+    use super::super::tracking::is_tracking_label;
     use super::*;
 
     fn source() -> Source {
@@ -159,6 +160,7 @@ mod tests {
         assert_eq!(made.metadata.namespace.as_deref(), Some("shop"));
         let labels: Vec<&str> = made.labels().keys().map(String::as_str).collect();
         assert_eq!(labels, ["app.kubernetes.io/managed-by", "sancho.dev/made-for"]);
+        assert!(!labels.into_iter().any(is_tracking_label));
         assert_eq!(made.owner_references()[0].uid, "u");
         assert!(made.metadata.annotations.is_none());
         assert_eq!(difference(&source(), &made, &wanted(&["a.example"])), None);

@@ -6,8 +6,9 @@ use std::net::IpAddr;
 use sancho_crds::ADOPT_ANNOTATION;
 use serde_json::{Value, json};
 
+use super::GROUP;
 use super::fields::Fields;
-use super::{GROUP, with_name_of};
+use super::metadata::with_name_of;
 
 /// A shard has no more names.
 const MOST_NAMES: usize = 100;
@@ -115,7 +116,7 @@ pub fn manifest(object: &Value, spec: &mut Fields, remarks: &mut Vec<String>) ->
          the Secret there unless cert-manager runs with --enable-certificate-owner-ref",
         wanted["secretName"].as_str().unwrap_or_default()
     ));
-    let mut manifest = with_name_of(object, "Certificate", wanted);
+    let mut manifest = with_name_of(object, "Certificate", wanted, remarks);
     manifest["metadata"]["annotations"] = json!({ ADOPT_ANNOTATION: "true" });
     Some(manifest)
 }

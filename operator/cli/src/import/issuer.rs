@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::fields::Fields;
+use super::metadata::with_name_of;
 use super::solver::solvers;
-use super::with_name_of;
 
 /// What means the same in both.
 const SAME: [&str; 3] = ["server", "email", "profile"];
@@ -46,7 +46,7 @@ pub fn manifest(object: &Value, kind: &str, spec: &mut Fields, remarks: &mut Vec
     wanted["solvers"] = solvers(&acme.take("solvers").unwrap_or_default(), kind, remarks);
     remarks.extend(key.rest("spec.acme.privateKeySecretRef"));
     remarks.extend(acme.rest("spec.acme"));
-    Some(with_name_of(object, kind, json!({ "acme": wanted })))
+    Some(with_name_of(object, kind, json!({ "acme": wanted }), remarks))
 }
 
 fn binding(mut binding: Fields, kind: &str, remarks: &mut Vec<String>) -> Value {

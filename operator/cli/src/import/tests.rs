@@ -1,6 +1,7 @@
 //! Objects as cert-manager's users have them, and what is made of them.
 
 use sancho_crds::{CertificateSpec, ClusterIssuerSpec};
+use serde_json::json;
 
 use super::*;
 
@@ -147,9 +148,10 @@ fn a_certificate_adopts_its_secret_and_tells_what_is_lost() {
             "spec.secretTemplate.labels: controller.cert-manager.io/fao does not carry over",
             "from Ingress front",
             "delete cert-manager's",
+            "metadata.annotations: note is left out",
         ],
     );
-    assert_eq!(shop.remarks.len(), 6, "{:#?}", shop.remarks);
+    assert_eq!(shop.remarks.len(), 7, "{:#?}", shop.remarks);
 }
 
 #[test]
