@@ -6,7 +6,7 @@ mod ground;
 mod links;
 mod manifests;
 mod namespaces;
-mod pages;
+pub mod pages;
 mod words;
 
 use ground::Ground;

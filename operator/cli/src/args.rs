@@ -58,13 +58,15 @@ pub enum Command {
         /// A ClusterIssuer, or an Issuer of the namespace; all budgets if left out.
         issuer: Option<String>,
     },
-    /// What applying Certificates would do: the shards that are touched, orders, requests, and how long they take.
+    /// What applying Certificates would do: the shards that are touched, orders, requests, how long they take, and what is
+    /// left of quotas that the CA publishes.
     ///
     /// Nothing is written; the API server judges each Certificate as it is written, as `kubectl apply` has it judged. Exit
     /// status: 0 if all would be accepted, 1 if one would be refused or its namespace is not there, 2 if that could not be
     /// found out.
     Plan {
-        /// A file of manifests, `-` for standard input. What is no Certificate is passed over.
+        /// A file of manifests, `-` for standard input. Issuers that its Certificates name are taken from it; the rest is
+        /// passed over.
         #[arg(short, long)]
         file: PathBuf,
     },

@@ -41,6 +41,7 @@ pub struct Cluster {
 }
 
 /// An Issuer or a ClusterIssuer.
+#[derive(Clone)]
 pub struct AnIssuer {
     /// Where it gets certificates.
     pub acme: Acme,

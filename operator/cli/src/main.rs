@@ -110,9 +110,9 @@ async fn answer(cli: &Cli, cluster: &Cluster, scope: &Scope) -> Result<Answer> {
             };
             let edited =
                 plan::read(&import::objects(&text)?, home).with_context(|| format!("{}", file.display()))?;
-            let views = plan::plans(cluster, &cli.operator_namespace, &edited, now).await?;
-            let is_accepted = views.iter().all(PlanView::is_accepted);
-            Answer::new(&views, is_accepted, || plan::text(&views))?
+            let plans = plan::plans(cluster, &cli.operator_namespace, &edited, now).await?;
+            let is_accepted = plans.views.iter().all(PlanView::is_accepted);
+            Answer::new(&plans.views, is_accepted, || plan::text(&plans))?
         }
         Command::Which(Which { host }) => {
             let views = hosts::which(host, &cluster.shards(&wide(cli, scope)).await?, now);

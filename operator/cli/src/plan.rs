@@ -1,25 +1,38 @@
 //! What applying Certificates would do: read from a file, compared with the cluster.
 //!
-//! `file (pure) -> ask (asks the API server) -> preview (the operator's own, pure) -> view (pure) -> text`
+//! `file (pure) -> ask (asks the API server) -> preview (the operator's own, pure) -> together, view (pure) -> text`
 
 mod ask;
 mod file;
+mod issuers;
 mod text;
+mod together;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::SignedDuration;
 use sancho::certificate::preview::{Fate, Preview, PreviewedShard, Retired};
+use sancho::quotas::published::{Quota, stretch};
 use sancho_crds::{Certificate, SecretDeletionPolicy};
-use sancho_limiter::{AnswerTime, Record};
+use sancho_limiter::{AnswerTime, Cost, Record};
 use serde::Serialize;
 
 pub use self::ask::plans;
 use self::file::Manifest;
 pub use self::file::read;
 pub use self::text::text;
+use self::together::Total;
 use crate::span;
+
+/// What applying the Certificates of a file would do.
+#[derive(Debug)]
+pub struct Plans {
+    /// Each of them.
+    pub views: Vec<PlanView>,
+    /// All of them together, if there are several that would be accepted.
+    pub total: Option<Total>,
+}
 
 /// What applying one Certificate would do.
 #[derive(Debug, Serialize)]
@@ -45,7 +58,10 @@ pub struct PlanView {
     /// The budget in a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<String>,
-    /// What the CA's published quotas make of it, if they stretch it.
+    /// The quotas that the CA publishes and that its orders count toward, the scarcest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub quotas: Vec<QuotaView>,
+    /// What these make of it, if they stretch it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quota: Option<String>,
     /// The CA's quotas that are used up and hold some of the orders back, each with how many.
@@ -85,6 +101,20 @@ pub struct ShardView {
     pub because: Vec<&'static str>,
 }
 
+/// A quota that the CA publishes, as far as it can be seen.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct QuotaView {
+    /// What is counted.
+    pub what: String,
+    /// How many the CA grants.
+    pub of: u32,
+    /// How many are left.
+    pub left: u32,
+    /// How many of them the orders take.
+    pub takes: u32,
+}
+
 /// A shard that would go.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -119,6 +149,7 @@ fn refused(edited: &Manifest, exists: bool, why: String) -> PlanView {
         requests: 0,
         seconds: None,
         budget: None,
+        quotas: Vec::new(),
         quota: None,
         used_up_quotas: Vec::new(),
         needs: Vec::new(),
@@ -139,16 +170,10 @@ fn view(
         shards,
         retired,
         cost,
-        stretch,
+        counted: _,
+        quotas,
     } = preview;
-    let time = budget.map(|record| {
-        let pause = record
-            .pause
-            .as_ref()
-            .map_or(Duration::ZERO, |pause| pause.remaining);
-        AnswerTime::default().estimate(*cost, &record.budget, pause)
-    });
-    let quota = stretch.as_ref().map(|stretch| {
+    let quota = stretch(quotas).map(|stretch| {
         let at_least = SignedDuration::try_from(stretch.at_least).unwrap_or(SignedDuration::MAX);
         format!("at least {}: {}", span::text(at_least), stretch.why)
     });
@@ -158,13 +183,40 @@ fn view(
         retired: retired.iter().map(|shard| gone(shard, is_deleted)).collect(),
         orders: cost.new_orders,
         requests: cost.requests,
-        seconds: time.map(|time| time.as_secs_f64().ceil() as u64),
+        seconds: budget.map(|record| seconds(time(*cost, record))),
         budget: budget.map(Record::summary),
+        quotas: by_scarcity(quotas),
         quota,
         used_up_quotas: used_up(shards),
         refused: None,
         ..refused(edited, exists, String::new())
     }
+}
+
+/// How long something of this cost takes by the budget of now, if nothing else waits.
+fn time(cost: Cost, record: &Record) -> Duration {
+    let pause = record.pause.as_ref();
+    let pause = pause.map_or(Duration::ZERO, |pause| pause.remaining);
+    AnswerTime::default().estimate(cost, &record.budget, pause)
+}
+
+fn seconds(time: Duration) -> u64 {
+    time.as_secs_f64().ceil() as u64
+}
+
+/// Those of which the least would be left come first.
+fn by_scarcity(quotas: &[Quota]) -> Vec<QuotaView> {
+    let mut views: Vec<QuotaView> = quotas
+        .iter()
+        .map(|quota| QuotaView {
+            what: quota.what(),
+            of: quota.of,
+            left: quota.left,
+            takes: quota.wanted,
+        })
+        .collect();
+    views.sort_by_key(|view| i64::from(view.left) - i64::from(view.takes));
+    views
 }
 
 /// The quotas that hold shards back, each with how many.

@@ -12,7 +12,7 @@ use super::cap::IssuerCap;
 use super::wanted::{assignment, clash, is_owned, not_allowed, wanted};
 use crate::queue::Priority;
 use crate::quotas::HeldBack;
-use crate::quotas::published::{Stretch, granted, stretch};
+use crate::quotas::published::{Granted, Quota, quotas};
 use crate::shard::decide::{cost, is_elsewhere, is_renewed_by_hand};
 use crate::shard::quarantine::{is_wanted, order_names, order_target};
 use crate::shard::revocation;
@@ -27,8 +27,10 @@ pub struct Preview {
     pub retired: Vec<Retired>,
     /// About how much its orders take.
     pub cost: Cost,
-    /// How long the CA's published quotas stretch them, if they do.
-    pub stretch: Option<Stretch>,
+    /// The names of each of its orders that counts toward the CA's quotas: renewals do not.
+    pub counted: Vec<Vec<String>>,
+    /// The quotas that the CA publishes for these, if it does.
+    pub quotas: Vec<Quota>,
 }
 
 /// A shard that is to be.
@@ -89,6 +91,8 @@ pub struct Around<'a> {
     pub allowed: Option<&'a Allowed>,
     /// Its status.
     pub issuer: Option<&'a IssuerStatus>,
+    /// What the CA has granted already, as far as it is known.
+    pub granted: &'a [Granted],
     /// The quota that holds an order of these names back, given whether it is a renewal.
     pub holding_back: &'a dyn Fn(&[String], bool) -> Option<HeldBack>,
 }
@@ -119,13 +123,13 @@ pub fn preview(certificate: &Certificate, around: &Around<'_>, now: Timestamp) -
     }
     let mut shards = Vec::new();
     let mut sum = Cost::default();
-    let mut first_orders: Vec<Vec<String>> = Vec::new();
+    let mut counted: Vec<Vec<String>> = Vec::new();
     for (name, spec) in &planned.shards {
         let before = own.iter().find(|shard| shard.name_any() == *name).copied();
         let (shard, takes) = previewed(name, spec, before, around);
         sum += takes;
-        if shard.fate == Fate::New || !(shard.added.is_empty() && shard.removed.is_empty()) {
-            first_orders.push(spec.names());
+        if takes.new_orders > 0 && !is_renewal(&shard) {
+            counted.push(spec.names());
         }
         shards.push(shard);
     }
@@ -140,13 +144,20 @@ pub fn preview(certificate: &Certificate, around: &Around<'_>, now: Timestamp) -
         });
     Ok(Preview {
         retired: retired.collect(),
-        stretch: server.and_then(|server| {
-            let open = first_orders.iter().map(Vec::as_slice);
-            stretch(server, open, granted(own.iter().copied()), now)
+        quotas: server.map_or_else(Vec::new, |server| {
+            let orders = counted.iter().map(Vec::as_slice);
+            quotas(server, orders, around.granted.iter().cloned(), now)
         }),
+        counted,
         cost: sum,
         shards,
     })
+}
+
+/// Is the order of a shard one for the names that its certificate has?
+fn is_renewal(shard: &PreviewedShard) -> bool {
+    let has_one = matches!(shard.fate, Fate::Kept | Fate::Reissued);
+    has_one && shard.added.is_empty() && shard.removed.is_empty()
 }
 
 /// How many names the issuer takes.

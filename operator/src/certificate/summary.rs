@@ -16,7 +16,7 @@ use super::revoked::revoking;
 use super::wanted::Refused;
 use crate::clock;
 use crate::quotas::HeldBack;
-use crate::quotas::published::{Stretch, granted, stretch};
+use crate::quotas::published::{Stretch, granted, quotas, stretch};
 use crate::shard::quarantine;
 use crate::shard::reform::KEYSTORE_LACKING;
 use crate::shard::revocation::REVOKING;
@@ -133,7 +133,7 @@ pub(super) fn summary(
         .filter(|_| !tally.to_be_made.is_empty())
         .and_then(|server| {
             let open = tally.to_be_made.iter().map(Vec::as_slice);
-            stretch(server, open, granted(shards.iter().copied()), now)
+            stretch(&quotas(server, open, granted(shards.iter().copied()), now))
         });
     let stretched = stretched.map(|Stretch { at_least, why }| {
         let long = rounded(at_least);

@@ -1,15 +1,18 @@
-//! Quotas that a CA publishes, and how long they stretch what is still to be issued. Pure.
+//! Quotas that a CA publishes: what is left of them, and how long they stretch what is still to be issued. Pure.
 //!
 //! What a CA says is used up is another matter: it is known to the minute, and holds back orders ([`super::Quotas`]).
-//! This tells beforehand that a plan takes days. It knows nothing of what the account has ordered lately for other
-//! Certificates, so it is the shortest time.
+//! This tells beforehand that a plan takes days. It knows nothing of what others have ordered lately, by the account or for
+//! the same domains, so what is left is the most and the time the shortest.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use kube::ResourceExt;
 use sancho_core::names::{Name, registered_domain};
 use sancho_crds::{CertificateShard, condition};
+
+use crate::issuer::IssuerKey;
 
 /// What a CA grants in a time. It grants anew bit by bit, not all at once at the end.
 struct Grant {
@@ -18,9 +21,10 @@ struct Grant {
 }
 
 struct Published {
-    /// The beginning of the directory's URL.
+    /// The beginning of the directory's URL, and of those of accounts and orders.
     origin: &'static str,
     orders_per_account: Grant,
+    /// Whichever accounts have ordered them.
     certificates_per_domain: Grant,
 }
 
@@ -29,7 +33,7 @@ const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// From <https://letsencrypt.org/docs/rate-limits/> as of 2026-09. Renewals are exempt from both. The staging CA has
 /// far higher ones.
-const TABLE: [Published; 1] = [Published {
+static TABLE: [Published; 1] = [Published {
     origin: "https://acme-v02.api.letsencrypt.org/",
     orders_per_account: Grant {
         count: 300,
@@ -41,6 +45,43 @@ const TABLE: [Published; 1] = [Published {
     },
 }];
 
+/// An order that the CA has granted, and that is no renewal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Granted {
+    /// When.
+    pub at: Timestamp,
+    /// Its names.
+    pub names: Vec<String>,
+    /// Whether the account in question made it. If not, it counts toward its registered domains alone.
+    pub by_account: bool,
+}
+
+/// Who orders.
+#[derive(Debug, Clone, Copy)]
+pub struct Orderer<'a> {
+    /// The directory URL.
+    pub server: &'a str,
+    /// The issuer.
+    pub issuer: &'a IssuerKey,
+    /// Its account, by its URL, if it has one yet.
+    pub account: Option<&'a str>,
+}
+
+/// A published quota beside orders that are to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quota {
+    /// The registered domain that it is of; else it is of the account.
+    pub domain: Option<String>,
+    /// How many the CA grants.
+    pub of: u32,
+    /// How many of them it would grant at once.
+    pub left: u32,
+    /// How many the orders take.
+    pub wanted: u32,
+    /// How long it takes at least until all of these are granted.
+    pub at_least: Duration,
+}
+
 /// A plan that quotas stretch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stretch {
@@ -50,49 +91,129 @@ pub struct Stretch {
     pub why: String,
 }
 
-impl Grant {
-    /// How long it takes from `now` until `wanted` more are granted, if it was full before those that were `granted`.
-    fn time_for(&self, wanted: u32, mut granted: Vec<Timestamp>, now: Timestamp) -> Duration {
-        let each = self.within / self.count;
-        let full = self.within;
-        // What is left, as the time in which it is granted.
-        let mut left = full;
-        let mut seen = Timestamp::MIN;
-        granted.sort_unstable();
-        for at in granted.into_iter().chain([now]) {
-            let since = Duration::try_from(at.duration_since(seen)).unwrap_or_default();
-            left = left.saturating_add(since).min(full);
-            seen = at;
-            if at < now {
-                left = left.saturating_sub(each);
-            }
+impl Quota {
+    /// What is counted, in words.
+    #[must_use]
+    pub fn what(&self) -> String {
+        match &self.domain {
+            None => "new orders of the account in 3 h".to_owned(),
+            Some(domain) => format!("certificates of {domain} in 7 days"),
         }
-        (each * wanted).saturating_sub(left)
+    }
+
+    fn why(&self) -> String {
+        let Self { of, wanted, .. } = self;
+        match &self.domain {
+            None => format!("the CA grants an account {of} new orders in 3 h, and {wanted} are open"),
+            Some(domain) => format!(
+                "the CA grants {of} certificates of a registered domain in 7 days, and {wanted} of {domain} are open"
+            ),
+        }
     }
 }
 
-/// When the first certificate of each of these shards was issued, and for which names: what is granted for renewals is
+impl Grant {
+    /// This quota of a domain, or of the account, for `wanted` more after those that were `granted`.
+    fn quota(&self, domain: Option<String>, wanted: u32, granted: Vec<Timestamp>, now: Timestamp) -> Quota {
+        let each = self.each();
+        let left = self.left(granted, now);
+        Quota {
+            domain,
+            of: self.count,
+            left: u32::try_from(left.as_nanos() / each.as_nanos()).unwrap_or(u32::MAX),
+            wanted,
+            at_least: (each * wanted).saturating_sub(left),
+        }
+    }
+
+    /// What is left at `now`, as the time in which it is granted, if it was full before those that were `granted`.
+    fn left(&self, mut granted: Vec<Timestamp>, now: Timestamp) -> Duration {
+        let grown = |left: Duration, from, to| left.saturating_add(between(from, to)).min(self.within);
+        let mut left = self.within;
+        let mut seen = Timestamp::MIN;
+        granted.sort_unstable();
+        for at in granted {
+            left = grown(left, seen, at).saturating_sub(self.each());
+            seen = at;
+        }
+        grown(left, seen, now)
+    }
+
+    /// How long it takes until one more is granted.
+    fn each(&self) -> Duration {
+        self.within / self.count
+    }
+}
+
+/// Nothing if `to` is before `from`.
+fn between(from: Timestamp, to: Timestamp) -> Duration {
+    Duration::try_from(to.duration_since(from)).unwrap_or_default()
+}
+
+/// What was granted for the first certificate of each of these shards, all of one account. What is granted for renewals is
 /// counted apart.
-pub fn granted<'a>(
-    shards: impl IntoIterator<Item = &'a CertificateShard>,
-) -> impl Iterator<Item = (Timestamp, Vec<String>)> {
+pub fn granted<'a>(shards: impl IntoIterator<Item = &'a CertificateShard>) -> impl Iterator<Item = Granted> {
     shards.into_iter().filter_map(|shard| {
-        let status = shard.status.as_ref().filter(|status| status.issued.is_some())?;
-        // It stays as it is through renewals.
-        let ready = condition(&status.conditions, "Ready").filter(|ready| ready.status == "True")?;
-        Some((ready.last_transition_time.0, shard.spec.own_names()))
+        Some(Granted {
+            at: first(shard)?,
+            names: shard.spec.own_names(),
+            by_account: true,
+        })
     })
 }
 
-/// How long the published quotas of the CA at `server` stretch orders of these sets of names, none of which is a
-/// renewal, after those that it has `granted`. Nothing if they fit at once, or if nothing is known of the CA.
-pub fn stretch<'a>(
+/// What the CA of `orderer` has granted to any account for these shards: their first certificates, and orders for these that
+/// are under way, which count as if they were made `now`.
+pub fn granted_beside<'a>(
+    orderer: Orderer<'_>,
+    shards: impl IntoIterator<Item = &'a CertificateShard>,
+    now: Timestamp,
+) -> Vec<Granted> {
+    let Some(Published { origin, .. }) = published(orderer.server) else {
+        return Vec::new();
+    };
+    let granted = shards.into_iter().filter_map(|shard| {
+        let status = shard.status.as_ref()?;
+        let (at, url, by_account) = match (&status.issued, &status.order) {
+            (Some(issued), _) => {
+                let account = issued.account_url.as_deref()?;
+                (first(shard)?, account, orderer.account == Some(account))
+            }
+            (None, Some(order)) => {
+                let namespace = shard.namespace().unwrap_or_default();
+                let issuer = IssuerKey::of(&shard.spec.issuer_ref, &namespace);
+                (now, order.url.as_deref()?, issuer == *orderer.issuer)
+            }
+            (None, None) => return None,
+        };
+        url.starts_with(*origin).then(|| Granted {
+            at,
+            names: shard.spec.own_names(),
+            by_account,
+        })
+    });
+    granted.collect()
+}
+
+/// When the first certificate of a shard that has one was issued.
+fn first(shard: &CertificateShard) -> Option<Timestamp> {
+    let status = shard.status.as_ref().filter(|status| status.issued.is_some())?;
+    // It stays as it is through renewals.
+    let ready = condition(&status.conditions, "Ready").filter(|ready| ready.status == "True")?;
+    Some(ready.last_transition_time.0)
+}
+
+/// The published quotas of the CA at `server` that orders of these sets of names count toward, none of which is a renewal,
+/// after those that it has `granted`: that of the account first. None if nothing is known of the CA.
+pub fn quotas<'a>(
     server: &str,
     orders: impl IntoIterator<Item = &'a [String]>,
-    granted: impl IntoIterator<Item = (Timestamp, Vec<String>)>,
+    granted: impl IntoIterator<Item = Granted>,
     now: Timestamp,
-) -> Option<Stretch> {
-    let published = TABLE.iter().find(|known| server.starts_with(known.origin))?;
+) -> Vec<Quota> {
+    let Some(published) = published(server) else {
+        return Vec::new();
+    };
     let mut count = 0_u32;
     let mut by_domain: BTreeMap<String, u32> = BTreeMap::new();
     for names in orders {
@@ -102,14 +223,16 @@ pub fn stretch<'a>(
         }
     }
     if count == 0 {
-        return None;
+        return Vec::new();
     }
     let mut of_account = Vec::new();
     let mut of_domains: BTreeMap<String, Vec<Timestamp>> = BTreeMap::new();
-    for (at, names) in granted {
-        of_account.push(at);
-        for domain in domains(&names) {
-            of_domains.entry(domain).or_default().push(at);
+    for order in granted {
+        if order.by_account {
+            of_account.push(order.at);
+        }
+        for domain in domains(&order.names) {
+            of_domains.entry(domain).or_default().push(order.at);
         }
     }
     let Published {
@@ -117,27 +240,26 @@ pub fn stretch<'a>(
         certificates_per_domain,
         ..
     } = published;
-    let account = Stretch {
-        at_least: orders_per_account.time_for(count, of_account, now),
-        why: format!(
-            "the CA grants an account {} new orders in 3 h, and {count} are open",
-            orders_per_account.count
-        ),
-    };
-    let of_each = by_domain.into_iter().map(|(domain, count)| Stretch {
-        at_least: {
-            let granted = of_domains.remove(&domain).unwrap_or_default();
-            certificates_per_domain.time_for(count, granted, now)
-        },
-        why: format!(
-            "the CA grants {} certificates of a registered domain in 7 days, and {count} of {domain} are open",
-            certificates_per_domain.count
-        ),
+    let account = orders_per_account.quota(None, count, of_account, now);
+    let of_each = by_domain.into_iter().map(|(domain, count)| {
+        let granted = of_domains.remove(&domain).unwrap_or_default();
+        certificates_per_domain.quota(Some(domain), count, granted, now)
     });
-    let longest = std::iter::once(account)
-        .chain(of_each)
-        .max_by_key(|stretch| stretch.at_least)?;
-    (!longest.at_least.is_zero()).then_some(longest)
+    std::iter::once(account).chain(of_each).collect()
+}
+
+/// How long these quotas stretch the orders. Nothing if these fit at once.
+#[must_use]
+pub fn stretch(quotas: &[Quota]) -> Option<Stretch> {
+    let longest = quotas.iter().max_by_key(|quota| quota.at_least)?;
+    (!longest.at_least.is_zero()).then(|| Stretch {
+        at_least: longest.at_least,
+        why: longest.why(),
+    })
+}
+
+fn published(server: &str) -> Option<&'static Published> {
+    TABLE.iter().find(|known| server.starts_with(known.origin))
 }
 
 /// The registered domains of an order's names.
@@ -147,86 +269,4 @@ fn domains(names: &[String]) -> BTreeSet<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SERVER: &str = "https://acme-v02.api.letsencrypt.org/directory";
-
-    /// 10,000 names in shards of `cap`, the n-th of the domain that `domain` says.
-    fn orders(cap: usize, domain: impl Fn(usize) -> String) -> Vec<Vec<String>> {
-        let names: Vec<String> = (0..10_000).map(|n| format!("n{n}.{}", domain(n))).collect();
-        names.chunks(cap).map(<[String]>::to_vec).collect()
-    }
-
-    const NOW: Timestamp = Timestamp::constant(2_000_000_000, 0);
-
-    fn of(server: &str, orders: &[Vec<String>]) -> Option<Stretch> {
-        after(server, orders, &[])
-    }
-
-    /// The same, after these were granted so long ago.
-    fn after(server: &str, orders: &[Vec<String>], granted: &[(Duration, &[String])]) -> Option<Stretch> {
-        let granted = granted.iter().map(|(ago, names)| (NOW - *ago, names.to_vec()));
-        stretch(server, orders.iter().map(Vec::as_slice), granted, NOW)
-    }
-
-    #[test]
-    fn one_registered_domain_takes_weeks_and_fewer_with_larger_shards() {
-        let domain = |_: usize| "shop.example".to_owned();
-        let small = of(SERVER, &orders(25, domain)).unwrap();
-        // 400 certificates, 50 at once and 50 a week after that.
-        assert_eq!(small.at_least, 7 * WEEK);
-        assert!(
-            small.why.contains("50 certificates of a registered domain")
-                && small.why.contains("400 of shop.example")
-        );
-        assert_eq!(of(SERVER, &orders(100, domain)).unwrap().at_least, WEEK);
-    }
-
-    #[test]
-    fn many_domains_are_stretched_by_the_accounts_orders() {
-        let stretched = of(SERVER, &orders(25, |n| format!("d{}.example", n / 25))).unwrap();
-        // 100 over 300, at 100 an hour.
-        assert_eq!(stretched.at_least, HOUR);
-        assert!(stretched.why.contains("300 new orders in 3 h, and 400 are open"));
-    }
-
-    #[test]
-    fn what_was_granted_already_counts_until_it_is_granted_anew() {
-        let all = orders(25, |n| format!("d{}.example", n / 25));
-        let (done, left) = all.split_at(100);
-        let lately = |ago: Duration| -> Vec<(Duration, &[String])> {
-            done.iter().map(|names| (ago, names.as_slice())).collect()
-        };
-        // 300 are left: at 100 an hour, 200 of them at once.
-        let just_now = lately(Duration::from_secs(1));
-        let stretched = after(SERVER, left, &just_now).unwrap();
-        assert_eq!(stretched.at_least, HOUR - Duration::from_secs(1));
-        assert!(stretched.why.contains("300 are open"));
-        assert_eq!(after(SERVER, left, &lately(HOUR)), None);
-        // One registered domain: the 51st waits for the first to be granted anew.
-        let domain = orders(100, |_| "shop.example".to_owned());
-        let (done, left) = domain.split_at(50);
-        let done: Vec<(Duration, &[String])> = done.iter().map(|names| (HOUR, names.as_slice())).collect();
-        assert_eq!(
-            after(SERVER, &left[..1], &done).unwrap().at_least,
-            WEEK / 50 - HOUR
-        );
-        assert_eq!(after(SERVER, left, &done).unwrap().at_least, WEEK - HOUR);
-        assert_eq!(after(SERVER, &[], &done), None);
-    }
-
-    #[test]
-    fn what_fits_and_what_is_unknown_is_not_stretched() {
-        let few = orders(100, |n| format!("d{}.example", n / 100));
-        assert_eq!(of(SERVER, &few), None);
-        assert_eq!(
-            of(
-                "https://ca.example/dir",
-                &orders(1, |_| "shop.example".to_owned())
-            ),
-            None
-        );
-        assert_eq!(of(SERVER, &[]), None);
-    }
-}
+mod tests;

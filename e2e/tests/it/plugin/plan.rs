@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use sancho_e2e::manifests::{certificate, names};
+use sancho_e2e::manifests::{certificate, cluster_issuer, names};
 use sancho_e2e::process::wait_for;
 use sancho_e2e::world::{CaOptions, World};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{has, said, sancho};
+use crate::docs::pages::page;
 use crate::stories::{FAST, apply_certificate, apply_issuer, issuer_ready, ready, secrets, world};
 
 /// Names that a cluster's admin has forbidden.
@@ -196,4 +197,71 @@ async fn a_namespace_that_is_not_there_is_said_and_planned_for() {
     );
     world.cluster.apply_yaml(&namespace.to_string()).await.unwrap();
     has(&desk.planned(&manifest.to_string(), 0).await, &planned);
+}
+
+#[tokio::test]
+async fn a_file_with_an_issuer_and_several_certificates_is_planned_as_a_whole() {
+    let world = world(1, FAST, CaOptions::default()).await;
+    let desk = Desk::new(&world);
+    let blocks = page("README.md").blocks();
+    let mut blocks = blocks.iter();
+    let readme = blocks.find(|block| block.file.as_deref() == Some("letsencrypt.yaml"));
+    let shop = ["create", "namespace", "shop"];
+    world.cluster.kubectl(&shop).await.unwrap();
+    // Nobody asks the real CA.
+    has(
+        &desk.planned(&readme.unwrap().text, 0).await,
+        &[
+            "shop/storefront (new): 1 shards, 0 of them kept",
+            "1 orders, about 8 requests; how long they take is not known",
+            "quota: 50 of 50 left (certificates of example.com in 7 days); this takes 1",
+            "quota: 300 of 300 left (new orders of the account in 3 h); this takes 1",
+            "the CA has no budget yet",
+            "by the same account, or for the same domains, is not counted",
+        ],
+    );
+
+    apply_issuer(&world, FAST).await;
+    issuer_ready(&world).await;
+    let one = certificate("one", "ca", &names(5), 2);
+    let mut two = certificate("two", "ca", &names(3), 2);
+    let both = desk.planned(&format!("{one}\n---\n{two}"), 0).await;
+    has(
+        &both,
+        &[
+            "default/one (new): 3 shards",
+            "default/two (new): 2 shards",
+            "all together: 5 orders, about 36 requests, ",
+            "s if nothing else waits",
+        ],
+    );
+    two["spec"]["secretName"] = json!("one-tls");
+    let clash = desk.planned(&format!("{one}\n---\n{two}"), 1).await;
+    has(
+        &clash,
+        &[
+            "default/one (new): 3 shards",
+            "default/two: would be refused",
+            "Secret one-tls would be written by Certificate one and by Certificate two, both of this file",
+        ],
+    );
+    assert!(!clash.contains("all together"), "{clash}");
+
+    let front = world.front().unwrap();
+    let mut own = cluster_issuer("own", &front.directory_url(), front.ca_pem(), FAST);
+    let by_own = certificate("three", "own", &names(1), 2);
+    let file = |issuer: &Value| format!("{issuer}\n---\n{by_own}");
+    has(
+        &desk.planned(&file(&own), 0).await,
+        &["default/three (new): 1 shards", "1 orders, about 6 requests"],
+    );
+    own["spec"]["acme"]["solver"] = json!([]);
+    has(
+        &desk.planned(&file(&own), 1).await,
+        &[
+            "default/three: would be refused",
+            "its issuer own, in the same file, would be refused",
+            "unknown field \"spec.acme.solver\"",
+        ],
+    );
 }

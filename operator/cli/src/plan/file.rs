@@ -1,10 +1,11 @@
-//! What a file has for a plan: Certificates, and the namespaces beside them. Pure.
+//! What a file has for a plan: Certificates, and the issuers and namespaces beside them. Pure.
 
 use std::collections::BTreeSet;
 
 use anyhow::{Result, anyhow};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use sancho::issuer::IssuerKey;
 use sancho_crds::{Certificate, GROUP};
 use serde_json::Value;
 
@@ -26,6 +27,10 @@ pub struct Manifest {
 pub struct File {
     /// The Certificates.
     pub certificates: Vec<Manifest>,
+    /// The ClusterIssuers.
+    pub cluster_issuers: Vec<Manifest>,
+    /// The Issuers.
+    pub issuers: Vec<Manifest>,
     /// The namespaces that it makes.
     pub namespaces: BTreeSet<String>,
 }
@@ -38,6 +43,24 @@ impl Manifest {
             name: name.to_owned(),
             object: object.clone(),
         }
+    }
+
+    /// The issuer that it is.
+    pub fn key(&self) -> IssuerKey {
+        IssuerKey {
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+        }
+    }
+
+    /// The issuer that it names, if it is a Certificate that names one.
+    pub fn issuer(&self) -> Option<IssuerKey> {
+        let reference = &self.object["spec"]["issuerRef"];
+        let is_of_cluster = reference["kind"] == "ClusterIssuer";
+        Some(IssuerKey {
+            namespace: self.namespace.clone().filter(|_| !is_of_cluster),
+            name: reference["name"].as_str()?.to_owned(),
+        })
     }
 
     /// The Certificate that it becomes in the place of `present`, where the API server has not judged it.
@@ -69,6 +92,11 @@ pub fn read(objects: &[Value], home: &str) -> Result<File> {
                 file.certificates
                     .push(Manifest::of(object, Some(namespace(object, home))));
             }
+            Some("Issuer") if is_ours => {
+                file.issuers
+                    .push(Manifest::of(object, Some(namespace(object, home))));
+            }
+            Some("ClusterIssuer") if is_ours => file.cluster_issuers.push(Manifest::of(object, None)),
             Some("Namespace") if version == "v1" => {
                 let name = object["metadata"]["name"].as_str();
                 file.namespaces.extend(name.map(str::to_owned));
@@ -94,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_has_certificates_and_namespaces_and_what_is_of_others_is_passed_over() {
+    fn a_file_has_certificates_issuers_and_namespaces_and_what_is_of_others_is_passed_over() {
         let ours = "sancho.dev/v1alpha1";
         let file = read(
             &[
@@ -104,7 +132,16 @@ mod tests {
                 json!({
                     "apiVersion": ours, "kind": "Certificate",
                     "metadata": { "name": "shop", "namespace": "web" },
+                    "spec": { "issuerRef": { "name": "own" } },
                 }),
+                json!({
+                    "apiVersion": ours, "kind": "Certificate", "metadata": { "name": "front" },
+                    "spec": { "issuerRef": { "name": "ca", "kind": "ClusterIssuer" } },
+                }),
+                json!({
+                    "apiVersion": ours, "kind": "Issuer", "metadata": { "name": "own", "namespace": "web" },
+                }),
+                json!({ "apiVersion": ours, "kind": "ClusterIssuer", "metadata": { "name": "ca" } }),
                 json!("no object"),
             ],
             "home",
@@ -114,7 +151,18 @@ mod tests {
         let found: Vec<(Option<&str>, &str)> = found
             .map(|found| (found.namespace.as_deref(), found.name.as_str()))
             .collect();
-        assert_eq!(found, [(Some("home"), "shop"), (Some("web"), "shop")]);
+        assert_eq!(
+            found,
+            [
+                (Some("home"), "shop"),
+                (Some("web"), "shop"),
+                (Some("home"), "front")
+            ]
+        );
+        let named: Vec<Option<IssuerKey>> = file.certificates.iter().map(Manifest::issuer).collect();
+        let there = [&file.issuers[0], &file.cluster_issuers[0]].map(Manifest::key);
+        let [own, ca] = there.map(Some);
+        assert_eq!(named, [None, own, ca]);
         assert_eq!(file.namespaces, BTreeSet::from(["web".to_owned()]));
         let none = read(&[json!({ "kind": "Secret" })], "web").unwrap_err();
         assert!(

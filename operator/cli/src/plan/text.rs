@@ -2,15 +2,31 @@
 
 use jiff::SignedDuration;
 
-use super::PlanView;
+use super::together::Total;
+use super::{PlanView, Plans, QuotaView};
 use crate::span;
 
-/// So many names of a shard that come or go are told one by one.
+/// So many names of a shard that come or go are told one by one, and so many quotas.
 const FEW: usize = 3;
+/// What is left of a quota is no more than what can be seen of it.
+const NOT_COUNTED: &str = "what is left of quotas is told by the shards that were read: what others have ordered by the \
+                           same account, or for the same domains, is not counted";
 
-/// A paragraph for each.
-pub fn text(views: &[PlanView]) -> String {
-    let paragraphs: Vec<String> = views.iter().map(paragraph).collect();
+/// A paragraph for each, and what they take together.
+pub fn text(plans: &Plans) -> String {
+    let Plans { views, total } = plans;
+    let mut paragraphs: Vec<String> = views.iter().map(paragraph).collect();
+    if let Some(Total {
+        orders,
+        requests,
+        seconds,
+    }) = total
+    {
+        paragraphs.push(format!("all together: {}\n", takes(*orders, *requests, *seconds)));
+    }
+    if views.iter().any(|view| !view.quotas.is_empty()) {
+        paragraphs.push(format!("{NOT_COUNTED}\n"));
+    }
     paragraphs.join("\n")
 }
 
@@ -52,30 +68,55 @@ fn paragraph(view: &PlanView) -> String {
         };
         format!("  {} goes, its Secret {} {fate}", shard.name, shard.secret_name)
     }));
-    lines.push(match (view.orders, view.seconds) {
-        (0, _) if view.requests == 0 => "  nothing is asked of the CA".into(),
-        (orders, Some(seconds)) => format!(
-            "  {orders} orders, about {} requests, {} if nothing else waits",
-            view.requests,
-            span::text(SignedDuration::from_secs(
-                i64::try_from(seconds).unwrap_or(i64::MAX)
-            ))
-        ),
-        (orders, None) => format!(
-            "  {orders} orders, about {} requests; how long they take is not known",
-            view.requests
-        ),
-    });
+    lines.push(format!("  {}", takes(view.orders, view.requests, view.seconds)));
     if view.orders > 0
         && let Some(budget) = &view.budget
     {
         lines.push(format!("  budget: {budget}"));
     }
-    let quotas = view.quota.iter().chain(&view.used_up_quotas);
+    let left = quotas(&view.quotas);
+    let quotas = left.iter().chain(&view.quota).chain(&view.used_up_quotas);
     lines.extend(quotas.map(|quota| format!("  quota: {quota}")));
     lines.extend(view.needs.iter().map(|need| format!("  first: {need}")));
     lines.extend(view.remarks.iter().map(|remark| format!("  {remark}")));
     lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// `3 orders, about 22 requests, 2s if nothing else waits`.
+fn takes(orders: u64, requests: u64, seconds: Option<u64>) -> String {
+    match seconds {
+        _ if orders == 0 && requests == 0 => "nothing is asked of the CA".into(),
+        Some(seconds) => {
+            let time = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
+            format!(
+                "{orders} orders, about {requests} requests, {} if nothing else waits",
+                span::text(time)
+            )
+        }
+        None => {
+            format!("{orders} orders, about {requests} requests; how long they take is not known")
+        }
+    }
+}
+
+/// What is left of the scarcest of them.
+fn quotas(quotas: &[QuotaView]) -> Vec<String> {
+    let shown = quotas.iter().take(FEW);
+    let mut lines: Vec<String> = shown
+        .map(|quota| {
+            let QuotaView {
+                what,
+                of,
+                left,
+                takes,
+            } = quota;
+            format!("{left} of {of} left ({what}); this takes {takes}")
+        })
+        .collect();
+    if quotas.len() > FEW {
+        lines.push(format!("{} others, which are less scarce", quotas.len() - FEW));
+    }
+    lines
 }
 
 /// `2 more (a.example, b.example)`.

@@ -55,6 +55,7 @@ fn around<'a>(
         acme,
         allowed: None,
         issuer: None,
+        granted: &[],
         holding_back: &nothing,
     }
 }
@@ -162,6 +163,53 @@ fn a_quota_holds_back_the_orders_that_it_counts_and_nothing_that_is_kept() {
         held(&again),
         [words("a.example b.example again"), words("c.example again")]
     );
+}
+
+#[test]
+fn what_is_no_renewal_counts_toward_the_quotas_that_the_ca_publishes() {
+    let mut acme = acme();
+    acme.server = "https://acme-v02.api.letsencrypt.org/directory".into();
+    let before = certificate(&["a.example", "b.example", "c.example"]);
+    let mut shards = issued(&before);
+    for shard in &mut shards {
+        let issued = shard.status.as_mut().unwrap().issued.as_mut().unwrap();
+        issued.target = target(&shard.spec, &acme.server);
+    }
+    let granted = [Granted {
+        at: NOW,
+        names: vec!["x.c.example".into()],
+        by_account: false,
+    }];
+    let of = |certificate: &Certificate, shards: &[CertificateShard]| {
+        let around = Around {
+            granted: &granted,
+            ..around(&[], shards, Some(&acme))
+        };
+        let preview = preview(certificate, &around, NOW).unwrap();
+        let quotas = preview.quotas.iter();
+        let left: Vec<(u32, u32)> = quotas.map(|quota| (quota.left, quota.wanted)).collect();
+        (preview.counted, left)
+    };
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    // Of the account, and of each of the three domains.
+    let (counted, left) = of(&before, &[]);
+    assert_eq!(
+        counted,
+        [names(&["a.example", "b.example"]), names(&["c.example"])]
+    );
+    assert_eq!(left, [(300, 2), (50, 1), (50, 1), (49, 1)]);
+    let more = certificate(&["a.example", "b.example", "c.example", "x.c.example"]);
+    let (counted, left) = of(&more, &shards);
+    assert_eq!(counted, [names(&["c.example", "x.c.example"])]);
+    assert_eq!(left, [(300, 1), (49, 1)]);
+    let mut again = before.clone();
+    let annotation = (sancho_crds::RENEW_ANNOTATION.to_owned(), "now".to_owned());
+    again.metadata.annotations = Some([annotation].into());
+    assert_eq!(of(&again, &shards), (Vec::new(), Vec::new()));
+    // What waits for its first certificate orders as well, once.
+    shards[1].status = None;
+    let (counted, _) = of(&before, &shards);
+    assert_eq!(counted, [names(&["c.example"])]);
 }
 
 #[test]
