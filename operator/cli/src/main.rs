@@ -125,7 +125,7 @@ async fn answer(cli: &Cli, cluster: &Cluster, scope: &Scope) -> Result<Answer> {
         Command::DnsRecords(named) => {
             let mut views = Vec::new();
             // They only tell more.
-            let shards = if_allowed(cluster.shards(scope).await)?.unwrap_or_default();
+            let shards = cluster::if_allowed(cluster.shards(scope).await)?.unwrap_or_default();
             for certificate in cluster.certificates(scope, Some(&named.name)).await? {
                 let issuer = cluster.issuer(&certificate).await?;
                 views.push(dns_records::view(&certificate, issuer.as_ref(), &shards));
