@@ -3,9 +3,8 @@
 //!
 //! # Caveats
 //!
-//! The project's own image has a static binary, built with musl. Here it is any `sancho` that was built: with a dynamic one,
-//! as the tests build it, the files of the C library that it is linked with go into the image; all else is as
-//! `Containerfile` says.
+//! The project's own image has a static binary. Here it is any `sancho` that was built: with a dynamic one, as the tests
+//! build it, the files of the C library that it is linked with go into the image; all else is as `Containerfile` says.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
