@@ -4,6 +4,7 @@ mod arguments;
 mod issuers;
 mod lifecycle;
 mod matrix;
+mod monitors;
 mod namespaces;
 mod people;
 mod rights;

@@ -97,7 +97,7 @@ struct Case {
     after: &'static str,
 }
 
-const CASES: [Case; 12] = [
+const CASES: [Case; 15] = [
     Case {
         alert: "SanchoDown",
         fires: &[(r#"up{container="sancho",pod="a"}"#, "0x60")],
@@ -106,6 +106,51 @@ const CASES: [Case; 12] = [
             (r#"up{container="sancho",pod="b"}"#, "0x60"),
         ],
         after: "15m",
+    },
+    Case {
+        alert: "SanchoPodDown",
+        fires: &[(
+            r#"up{container="responder",pod="sancho-responder-a"}"#,
+            "1x9 0x60",
+        )],
+        rests: &[
+            // It was away for a while.
+            (
+                r#"up{container="responder",pod="sancho-responder-a"}"#,
+                "1x9 0x9 1x60",
+            ),
+            (r#"up{container="sancho",pod="sancho-a"}"#, "1x60"),
+            // Somebody else's.
+            (r#"up{container="responder",pod="ocsp-a"}"#, "0x60"),
+        ],
+        after: "30m",
+    },
+    Case {
+        alert: "SanchoResponderDown",
+        // Replicas are no responders, nor are those of others.
+        fires: &[
+            (
+                r#"up{container="responder",pod="sancho-responder-a"}"#,
+                "1x9 0x60",
+            ),
+            (r#"up{container="sancho",pod="sancho-a"}"#, "1x60"),
+            (r#"up{container="responder",pod="ocsp-a"}"#, "1x60"),
+        ],
+        rests: &[
+            (r#"up{container="responder",pod="sancho-responder-a"}"#, "0x60"),
+            (r#"up{container="responder",pod="sancho-responder-b"}"#, "1x60"),
+        ],
+        after: "30m",
+    },
+    Case {
+        alert: "SanchoResponderDown",
+        // It is missing: there is nothing that Prometheus could ask.
+        fires: &[(r#"up{container="sancho",pod="sancho-a"}"#, "1x60")],
+        rests: &[(
+            r#"up{container="responder",pod="sancho-responder-a"}"#,
+            "1x9 0x5 1x60",
+        )],
+        after: "30m",
     },
     Case {
         alert: "SanchoNothingSent",
