@@ -4,6 +4,7 @@
 //! label for a name or a shard, and one for a Certificate only where that is asked for.
 
 mod api_server;
+mod beginning;
 mod overview;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +26,9 @@ use crate::budget::BudgetView;
 
 /// The media type of [`Metrics::text`].
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// How an order that went well is counted.
+pub const ISSUED: &str = "Issued";
 
 /// Upper ends of the buckets for an answer's time, in seconds; a request is given up after 30.
 const ANSWER_SECONDS: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
@@ -165,7 +169,7 @@ impl Default for Metrics {
             order.clone(),
         );
         let errors: Family<ErrorLabels, Counter> = Family::default();
-        // From 0 on, as below.
+        // From 0 on, as what is begun with a budget.
         for kind in KINDS {
             let _ = errors.get_or_create(&ErrorLabels { kind });
         }
@@ -307,7 +311,7 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
-    /// An order has ended: `result` is `Issued`, or a reason of a fixed list. `took` is given if it was seen from its
+    /// An order has ended: `result` is [`ISSUED`], or a reason of a fixed list. `took` is given if it was seen from its
     /// beginning.
     pub fn order_ended(&self, ca: &str, result: &str, took: Option<Duration>) {
         let labels = OrderLabels {
@@ -350,9 +354,6 @@ impl Metrics {
     pub fn budget(&self, ca: &str, view: &BudgetView, waiting: usize) {
         let inner = &self.inner;
         let labels = CaLabels { ca: ca.to_owned() };
-        // From 0 on: of a count that begins with 1, Prometheus takes the 1 for no increase.
-        let _ = inner.late.get_or_create(&labels);
-        let _ = inner.pauses.get_or_create(&labels);
         inner.rate.get_or_create(&labels).set(view.rate);
         inner.rate_held.get_or_create(&labels).set(view.rate_held);
         inner.burst.get_or_create(&labels).set(i64::from(view.burst));

@@ -22,6 +22,30 @@ async fn value(prometheus: &Prometheus, query: &str) -> Result<f64> {
     Ok(result[0]["value"][1].as_str().unwrap_or_default().parse()?)
 }
 
+/// Metrics that are 0, or not there, while all goes well, and so the panels that show them.
+const RESTS: [&str; 6] = [
+    "sancho_expiring_shards",
+    "sancho_overdue_renewals",
+    "sancho_budget_throttles",
+    "sancho_budget_pauses_total",
+    "sancho_budget_paused",
+    "sancho_reconcile_errors_total",
+];
+
+/// The values that Grafana would draw: some, and all of them finite. It leaves NaN out, which is the quantile of nothing.
+async fn drawn(prometheus: &Prometheus, query: &str) -> Result<Vec<f64>> {
+    let mut values = Vec::new();
+    for series in prometheus.query(query).await? {
+        let value: f64 = series["value"][1].as_str().unwrap_or_default().parse()?;
+        if !value.is_nan() {
+            values.push(value);
+        }
+    }
+    let is_drawn = !values.is_empty() && values.iter().all(|value| value.is_finite());
+    ensure!(is_drawn, "{query} gives {values:?}");
+    Ok(values)
+}
+
 #[tokio::test]
 async fn every_panel_of_the_dashboard_shows_something_of_what_there_is() {
     // Each certificate ends within 24 hours from its first moment on, and is to be renewed long before.
@@ -77,9 +101,17 @@ async fn every_panel_of_the_dashboard_shows_something_of_what_there_is() {
         for target in panel["targets"].as_array().unwrap() {
             let query = target["expr"].as_str().unwrap().replace("$ca", ".+");
             let what = format!("panel {} to show something: {query}", panel["title"]);
+            let rests = RESTS.iter().any(|metric| query.contains(metric));
+            // Some of what has happened is over by now, such as the wait of the orders.
+            let most = format!("max_over_time(({query})[5m:1s])");
             wait_for(&what, Duration::from_secs(30), &[], async || {
-                let result = prometheus.query(&query).await?;
-                Ok((!result.is_empty()).then_some(()))
+                drawn(&prometheus, &query).await?;
+                let most = drawn(&prometheus, &most).await?;
+                ensure!(
+                    rests || most.iter().any(|value| *value > 0.0),
+                    "it was never more than 0: {most:?}"
+                );
+                Ok(Some(()))
             })
             .await
             .unwrap();
@@ -97,7 +129,7 @@ struct Case {
     after: &'static str,
 }
 
-const CASES: [Case; 15] = [
+const CASES: [Case; 16] = [
     Case {
         alert: "SanchoDown",
         fires: &[(r#"up{container="sancho",pod="a"}"#, "0x60")],
@@ -184,6 +216,25 @@ const CASES: [Case; 15] = [
             ),
         ],
         after: "60m",
+    },
+    Case {
+        alert: "SanchoCaFails",
+        // Of a replica that has just begun, and whose first requests have all been made before it is looked at.
+        fires: &[(
+            r#"sancho_ca_requests_total{ca="c",code="503",pod="a"}"#,
+            "_x9 0+1x120",
+        )],
+        rests: &[
+            (
+                r#"sancho_ca_requests_total{ca="c",code="503",pod="a"}"#,
+                "_x9 0+1x120",
+            ),
+            (
+                r#"sancho_ca_requests_total{ca="c",code="200",pod="a"}"#,
+                "_x9 9x120",
+            ),
+        ],
+        after: "35m",
     },
     Case {
         alert: "SanchoThrottled",

@@ -86,6 +86,7 @@ impl Budgets {
             return entry.budget.clone();
         }
         let budget = self.start(origin);
+        self.inner.metrics.begin_ca(origin);
         budgets.insert(
             origin.to_owned(),
             Entry {
@@ -227,6 +228,7 @@ impl Budgets {
     }
 
     fn start(&self, origin: &str) -> Budget {
+        self.inner.metrics.begin_budget(origin);
         let (gate, asks) = Gate::channel();
         let (commands, inbox) = mpsc::unbounded_channel();
         let (view_sender, view) = watch::channel(BudgetView::default());

@@ -12,6 +12,7 @@ fn listed() -> ApiRequest {
 #[test]
 fn what_is_counted_is_told_as_prometheus_reads_it() {
     let metrics = Metrics::default();
+    metrics.begin_budget("https://ca");
     metrics.permitted("https://ca", Duration::from_millis(40));
     metrics.requested("https://ca", "newOrder", "201", Duration::from_millis(40));
     metrics.requested("https://ca", "newOrder", "503", Duration::from_millis(4));
@@ -70,6 +71,37 @@ fn a_budget_that_is_forgotten_is_told_no_more_and_others_are() {
     assert!(all > 20);
     metrics.forget(budgets[0]);
     assert_eq!(budgets.map(lines), [0, all]);
+}
+
+#[test]
+fn what_a_budget_counts_stands_there_from_0_on() {
+    let metrics = Metrics::default();
+    metrics.begin_budget("https://ca");
+    metrics.begin_ca("https://ca");
+    metrics.begin_budget("dns:route53:1a2b");
+    let text = metrics.text();
+    for line in [
+        r#"sancho_ca_requests_total{ca="https://ca",endpoint="newOrder",code="201"} 0"#,
+        r#"sancho_ca_requests_total{ca="https://ca",endpoint="newOrder",code="503"} 0"#,
+        r#"sancho_ca_request_duration_seconds_count{ca="https://ca",endpoint="finalize"} 0"#,
+        r#"sancho_ca_request_duration_seconds_bucket{le="0.01",ca="https://ca",endpoint="finalize"} 0"#,
+        r#"sancho_orders_total{ca="https://ca",result="Issued"} 0"#,
+        r#"sancho_orders_total{ca="https://ca",result="ValidationFailed"} 0"#,
+        r#"sancho_order_duration_seconds_count{ca="https://ca"} 0"#,
+        r#"sancho_budget_wait_seconds_count{ca="https://ca"} 0"#,
+        r#"sancho_budget_permits_total{ca="https://ca"} 0"#,
+        r#"sancho_budget_pauses_total{ca="https://ca"} 0"#,
+        r#"sancho_late_sends_total{ca="https://ca"} 0"#,
+        r#"sancho_budget_permits_total{ca="dns:route53:1a2b"} 0"#,
+        r#"sancho_reconcile_errors_total{kind="Secret"} 0"#,
+    ] {
+        assert!(text.contains(line), "no {line} in\n{text}");
+    }
+    let of_providers = text.lines().filter(|line| line.contains("dns:"));
+    let of_providers: Vec<&str> = of_providers
+        .filter(|line| line.contains("order") || line.contains("request"))
+        .collect();
+    assert!(of_providers.is_empty(), "{of_providers:?}");
 }
 
 #[test]

@@ -41,6 +41,7 @@ use crate::acme::session::Terms;
 use crate::clock;
 use crate::context::Context;
 use crate::issuer::ReadyIssuer;
+use crate::metrics::ISSUED;
 use crate::order_status::from_status;
 use crate::queue::{Priority, ShardKey};
 use crate::secrets::SecretError;
@@ -53,8 +54,6 @@ use crate::traces::{self, OrderTrace};
 
 /// A wait of at most this long is waited for in place; after a longer one the shard is taken up anew.
 pub(super) const SHORT_WAIT: Duration = Duration::from_secs(10);
-/// How an order that went well is counted.
-const ISSUED: &str = "Issued";
 
 /// Why a drive ended early.
 #[derive(Debug, thiserror::Error)]
