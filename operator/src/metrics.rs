@@ -40,6 +40,26 @@ const WAIT_SECONDS: [f64; 12] = [
 /// Upper ends of the buckets for an order's time, in seconds.
 const ORDER_SECONDS: [f64; 10] = [1.0, 5.0, 15.0, 30.0, 60.0, 180.0, 600.0, 1800.0, 3600.0, 14_400.0];
 
+/// Whether an order is for what had a certificate before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OrderKind {
+    /// It had none, or one for something else.
+    New,
+    /// It had one.
+    Renewal,
+}
+
+impl OrderKind {
+    const ALL: [Self; 2] = [Self::New, Self::Renewal];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Renewal => "renewal",
+        }
+    }
+}
+
 /// All that is counted. Cheap to clone; clones count together.
 #[derive(Clone)]
 pub struct Metrics {
@@ -98,6 +118,7 @@ struct RequestLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OrderLabels {
     ca: String,
+    kind: &'static str,
     result: String,
 }
 
@@ -157,7 +178,7 @@ impl Default for Metrics {
         let orders = Family::default();
         registry.register(
             "orders",
-            "Orders that have ended: Issued, or the reason why not",
+            "Orders that have ended: new, or a renewal of what had a certificate; Issued, or the reason why not",
             Family::clone(&orders),
         );
         let order: Family<CaLabels, Histogram> =
@@ -313,9 +334,10 @@ impl Metrics {
 
     /// An order has ended: `result` is [`ISSUED`], or a reason of a fixed list. `took` is given if it was seen from its
     /// beginning.
-    pub fn order_ended(&self, ca: &str, result: &str, took: Option<Duration>) {
+    pub fn order_ended(&self, ca: &str, kind: OrderKind, result: &str, took: Option<Duration>) {
         let labels = OrderLabels {
             ca: ca.to_owned(),
+            kind: kind.word(),
             result: result.to_owned(),
         };
         self.inner.orders.get_or_create(&labels).inc();
@@ -434,10 +456,12 @@ impl Metrics {
 }
 
 /// The kinds of objects that are looked at.
-const KINDS: [&str; 5] = [
+const KINDS: [&str; 7] = [
     "Certificate",
     "CertificateShard",
     "ClusterIssuer",
+    "Gateway",
+    "Ingress",
     "Issuer",
     "Secret",
 ];

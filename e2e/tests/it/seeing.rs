@@ -22,6 +22,20 @@ async fn value(prometheus: &Prometheus, query: &str) -> Result<f64> {
     Ok(result[0]["value"][1].as_str().unwrap_or_default().parse()?)
 }
 
+/// Waits until a query gives this value.
+async fn shows(prometheus: &Prometheus, query: &str, expected: f64) {
+    wait_for(query, Duration::from_secs(30), &[], async || {
+        let found = value(prometheus, query).await?;
+        ensure!(
+            (found - expected).abs() < f64::EPSILON,
+            "it is {found}, not {expected}"
+        );
+        Ok(Some(()))
+    })
+    .await
+    .unwrap();
+}
+
 /// Metrics that are 0, or not there, while all goes well, and so the panels that show them.
 const RESTS: [&str; 6] = [
     "sancho_expiring_shards",
@@ -78,19 +92,11 @@ async fn every_panel_of_the_dashboard_shows_something_of_what_there_is() {
         (r#"max(sancho_shards{state="ready"})"#, 2.0),
         (r#"max(sancho_expiring_shards{within="24h"})"#, 0.0),
         ("max(sancho_overdue_renewals)", 0.0),
-        (r#"sum(sancho_orders_total{result="Issued"})"#, 2.0),
+        (r#"sum(sancho_orders_total{kind="new",result="Issued"})"#, 2.0),
+        (r#"sum(sancho_orders_total{kind="renewal",result="Issued"})"#, 0.0),
         ("sum(sancho_order_duration_seconds_count)", 2.0),
     ] {
-        wait_for(query, Duration::from_secs(30), &[], async || {
-            let found = value(&prometheus, query).await?;
-            ensure!(
-                (found - expected).abs() < f64::EPSILON,
-                "it is {found}, not {expected}"
-            );
-            Ok(Some(()))
-        })
-        .await
-        .unwrap();
+        shows(&prometheus, query, expected).await;
     }
 
     let dashboard = std::fs::read_to_string(repository().join("charts/sancho/dashboard.json")).unwrap();
@@ -116,6 +122,20 @@ async fn every_panel_of_the_dashboard_shows_something_of_what_there_is() {
             .await
             .unwrap();
         }
+    }
+
+    let renew = [
+        "annotate",
+        "certificates.sancho.dev",
+        "shop",
+        "-n",
+        "default",
+        "sancho.dev/renew=now",
+    ];
+    world.cluster.kubectl(&renew).await.unwrap();
+    for (kind, expected) in [("renewal", 2.0), ("new", 2.0)] {
+        let query = format!("sum(sancho_orders_total{{kind={kind:?},result=\"Issued\"}})");
+        shows(&prometheus, &query, expected).await;
     }
 }
 

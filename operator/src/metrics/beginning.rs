@@ -5,7 +5,7 @@
 
 use sancho_core::order::reason;
 
-use super::{CaLabels, EndpointLabels, ISSUED, Metrics, OrderLabels, RequestLabels};
+use super::{CaLabels, EndpointLabels, ISSUED, Metrics, OrderKind, OrderLabels, RequestLabels};
 
 /// What CAs are asked for, with the usual answers.
 const USUAL: [(&str, &[&str]); 10] = [
@@ -53,12 +53,15 @@ impl Metrics {
                 let _ = inner.requests.get_or_create(&labels);
             }
         }
-        for result in RESULTS {
-            let labels = OrderLabels {
-                ca: ca.to_owned(),
-                result: result.to_owned(),
-            };
-            let _ = inner.orders.get_or_create(&labels);
+        for kind in OrderKind::ALL {
+            for result in RESULTS {
+                let labels = OrderLabels {
+                    ca: ca.to_owned(),
+                    kind: kind.word(),
+                    result: result.to_owned(),
+                };
+                let _ = inner.orders.get_or_create(&labels);
+            }
         }
         let _ = inner.order.get_or_create(&CaLabels { ca: ca.to_owned() });
     }

@@ -18,8 +18,9 @@ fn what_is_counted_is_told_as_prometheus_reads_it() {
     metrics.requested("https://ca", "newOrder", "503", Duration::from_millis(4));
     metrics.late("https://ca");
     metrics.paused("https://ca");
-    metrics.order_ended("https://ca", "Issued", Some(Duration::from_secs(20)));
-    metrics.order_ended("https://ca", "ValidationFailed", None);
+    let took = Some(Duration::from_secs(20));
+    metrics.order_ended("https://ca", OrderKind::Renewal, ISSUED, took);
+    metrics.order_ended("https://ca", OrderKind::New, "ValidationFailed", None);
     metrics.reconcile_error("Certificate");
     metrics.api_requested(listed(), "200".into(), Duration::from_millis(40));
     let view = BudgetView {
@@ -43,7 +44,8 @@ fn what_is_counted_is_told_as_prometheus_reads_it() {
         r#"sancho_budget_source{ca="https://ca",source="given"} 1"#,
         r#"sancho_budget_source{ca="https://ca",source="discovered"} 0"#,
         r#"sancho_orders_waiting{ca="https://ca"} 7"#,
-        r#"sancho_orders_total{ca="https://ca",result="ValidationFailed"} 1"#,
+        r#"sancho_orders_total{ca="https://ca",kind="renewal",result="Issued"} 1"#,
+        r#"sancho_orders_total{ca="https://ca",kind="new",result="ValidationFailed"} 1"#,
         r#"sancho_order_duration_seconds_bucket{le="30.0",ca="https://ca"} 1"#,
         r#"sancho_order_duration_seconds_count{ca="https://ca"} 1"#,
         r#"sancho_reconcile_errors_total{kind="Certificate"} 1"#,
@@ -85,8 +87,9 @@ fn what_a_budget_counts_stands_there_from_0_on() {
         r#"sancho_ca_requests_total{ca="https://ca",endpoint="newOrder",code="503"} 0"#,
         r#"sancho_ca_request_duration_seconds_count{ca="https://ca",endpoint="finalize"} 0"#,
         r#"sancho_ca_request_duration_seconds_bucket{le="0.01",ca="https://ca",endpoint="finalize"} 0"#,
-        r#"sancho_orders_total{ca="https://ca",result="Issued"} 0"#,
-        r#"sancho_orders_total{ca="https://ca",result="ValidationFailed"} 0"#,
+        r#"sancho_orders_total{ca="https://ca",kind="new",result="Issued"} 0"#,
+        r#"sancho_orders_total{ca="https://ca",kind="renewal",result="Issued"} 0"#,
+        r#"sancho_orders_total{ca="https://ca",kind="renewal",result="ValidationFailed"} 0"#,
         r#"sancho_order_duration_seconds_count{ca="https://ca"} 0"#,
         r#"sancho_budget_wait_seconds_count{ca="https://ca"} 0"#,
         r#"sancho_budget_permits_total{ca="https://ca"} 0"#,
@@ -94,6 +97,8 @@ fn what_a_budget_counts_stands_there_from_0_on() {
         r#"sancho_late_sends_total{ca="https://ca"} 0"#,
         r#"sancho_budget_permits_total{ca="dns:route53:1a2b"} 0"#,
         r#"sancho_reconcile_errors_total{kind="Secret"} 0"#,
+        r#"sancho_reconcile_errors_total{kind="Gateway"} 0"#,
+        r#"sancho_reconcile_errors_total{kind="Ingress"} 0"#,
     ] {
         assert!(text.contains(line), "no {line} in\n{text}");
     }
@@ -139,7 +144,7 @@ fn the_charts_alerts_and_dashboard_speak_of_metrics_that_exist() {
     metrics.requested(ca, "newOrder", "201", Duration::from_millis(40));
     metrics.late(ca);
     metrics.paused(ca);
-    metrics.order_ended(ca, "Issued", Some(Duration::from_secs(20)));
+    metrics.order_ended(ca, OrderKind::New, ISSUED, Some(Duration::from_secs(20)));
     metrics.reconcile_error("Certificate");
     metrics.api_requested(listed(), "200".into(), Duration::from_millis(40));
     let now = jiff::Timestamp::UNIX_EPOCH;

@@ -9,6 +9,7 @@ use sancho_crds::CertificateShardStatus;
 use super::{Driven, FinishError, ISSUED, Stop, finish};
 use crate::clock;
 use crate::issuer::IssuerKey;
+use crate::metrics::OrderKind;
 use crate::quotas;
 
 /// The first pause after a Secret could not be read or written, as a certificate may wait to be shown. It doubles.
@@ -125,8 +126,13 @@ impl Driven<'_> {
     pub(super) fn count(&self, result: &str) {
         let ca = self.issuer.session.transport().origin().to_string();
         let took = self.ordered_at.map(|since| since.elapsed());
+        // A Secret that is gone is made anew, whatever it held.
+        let kind = match self.is_renewal && !self.secret_gone {
+            true => OrderKind::Renewal,
+            false => OrderKind::New,
+        };
         let metrics = &self.context.metrics;
-        metrics.order_ended(&ca, result, took.filter(|_| result == ISSUED));
+        metrics.order_ended(&ca, kind, result, took.filter(|_| result == ISSUED));
         let shard = self.recorder.shard();
         self.trace.ended(shard, self.names.len(), self.begun, result);
     }
