@@ -56,14 +56,19 @@ async fn what_is_said_of_all_pods_holds_for_replicas_responders_and_the_job() {
     values["responder"] = json!({ "enabled": true });
     let text = rendered(dir.path(), &values).await.unwrap();
     let objects = objects(&text);
-    let pods: Vec<(&Value, &Value)> = objects
+    let owners: Vec<&Value> = objects
         .iter()
-        .filter_map(|object| Some((&object["metadata"]["name"], object["spec"].get("template")?)))
+        .filter(|object| object["spec"].get("template").is_some())
         .collect();
-    let mut names: Vec<&str> = pods.iter().map(|(name, _)| name.as_str().unwrap()).collect();
+    let mut names: Vec<&str> = owners
+        .iter()
+        .map(|owner| owner["metadata"]["name"].as_str().unwrap())
+        .collect();
     names.sort_unstable();
     assert_eq!(names, ["sancho", "sancho-cluster-issuers", "sancho-responder"]);
-    for (name, pod) in pods {
+    for owner in owners {
+        let name = &owner["metadata"]["name"];
+        let pod = &owner["spec"]["template"];
         let (metadata, spec) = (&pod["metadata"], &pod["spec"]);
         assert_eq!(metadata["annotations"], values["podAnnotations"], "{name}");
         assert_eq!(metadata["labels"]["team"], values["podLabels"]["team"], "{name}");
@@ -77,6 +82,16 @@ async fn what_is_said_of_all_pods_holds_for_replicas_responders_and_the_job() {
             assert_eq!(spec[field], values[field], "{field} of {name}");
         }
         let container = &spec["containers"][0];
+        // The digest wins, with the tag left out.
+        let image = format!("registry.example:5000/sancho@sha256:{}", "a".repeat(64));
+        assert_eq!(container["image"], image.as_str(), "{name}");
+        if owner["kind"] == "Deployment" {
+            // What says nothing about whom it is for spreads the Pods of its own Deployment.
+            let mut spread = values["topologySpreadConstraints"].clone();
+            assert!(owner["spec"]["selector"]["matchLabels"].is_object(), "{name}");
+            spread[1]["labelSelector"] = owner["spec"]["selector"].clone();
+            assert_eq!(spec["topologySpreadConstraints"], spread, "{name}");
+        }
         for (list, value) in [
             (&container["env"], "extraEnv"),
             (&container["volumeMounts"], "extraVolumeMounts"),
@@ -202,12 +217,19 @@ pub(super) fn matrix() -> Vec<(&'static str, Value, &'static [&'static str])> {
                 "nodeSelector": { "kubernetes.io/os": "linux" },
                 "tolerations": [{ "key": "edge", "operator": "Exists" }],
                 "affinity": { "podAntiAffinity": { "preferredDuringSchedulingIgnoredDuringExecution": [] } },
-                "topologySpreadConstraints": [{
-                    "maxSkew": 1,
-                    "topologyKey": "topology.kubernetes.io/zone",
-                    "whenUnsatisfiable": "DoNotSchedule",
-                    "labelSelector": { "matchLabels": { "team": "edge" } },
-                }],
+                "topologySpreadConstraints": [
+                    {
+                        "maxSkew": 1,
+                        "topologyKey": "topology.kubernetes.io/zone",
+                        "whenUnsatisfiable": "DoNotSchedule",
+                        "labelSelector": { "matchLabels": { "team": "edge" } },
+                    },
+                    {
+                        "maxSkew": 2,
+                        "topologyKey": "kubernetes.io/hostname",
+                        "whenUnsatisfiable": "ScheduleAnyway",
+                    },
+                ],
             }),
             &["Deployment"],
         ),
