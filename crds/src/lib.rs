@@ -61,3 +61,6 @@ pub use solver::{ExternalSolver, Http01, SelfCheck, Solver, SolverSelector};
 pub const GROUP: &str = "sancho.dev";
 /// The API version of all kinds.
 pub const VERSION: &str = "v1alpha1";
+
+#[cfg(test)]
+mod tests;
