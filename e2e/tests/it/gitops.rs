@@ -55,6 +55,14 @@ async fn shows(world: &World, what: &str, status: &str, words: &str) {
     .unwrap();
 }
 
+/// An Issuer in the namespace `default`.
+fn issuer(name: &str, server: &str, roots: &str) -> Value {
+    let mut issuer = cluster_issuer(name, server, roots, None);
+    issuer["kind"] = "Issuer".into();
+    issuer["metadata"]["namespace"] = "default".into();
+    issuer
+}
+
 async fn apply(world: &World, manifest: &Value) -> String {
     let arguments = ["apply", "--server-side", "-f", "-"];
     let told = world
@@ -104,15 +112,10 @@ async fn argo_cd_shows_each_kind_as_it_is() {
     }
 
     let front = world.front().unwrap();
-    let own = |roots: &str| {
-        let mut issuer = cluster_issuer("own", &front.directory_url(), roots, None);
-        issuer["kind"] = "Issuer".into();
-        issuer["metadata"]["namespace"] = "default".into();
-        issuer
-    };
-    apply(&world, &own("no root")).await;
+    let server = front.directory_url();
+    apply(&world, &issuer("own", &server, "no root")).await;
     shows(&world, "issuers/own", "Degraded", "spec.acme.caBundle").await;
-    apply(&world, &own(front.ca_pem())).await;
+    apply(&world, &issuer("own", &server, front.ca_pem())).await;
     shows(&world, "issuers/own", "Healthy", "is ready").await;
 }
 
@@ -169,56 +172,103 @@ async fn what_was_applied_stays_as_it_was_applied() {
     }
 }
 
+/// `helm install --wait` of a chart that has this object alone. One that is there already is taken over.
+async fn install(world: &World, name: &str, manifest: &Value, timeout: &str) -> Result<String> {
+    let dir = tempfile::tempdir()?;
+    let chart = dir.path().join(name);
+    std::fs::create_dir_all(chart.join("templates"))?;
+    let about = format!("apiVersion: v2\nname: {name}\nversion: 1.0.0\n");
+    std::fs::write(chart.join("Chart.yaml"), about)?;
+    std::fs::write(chart.join("templates/object.yaml"), manifest.to_string())?;
+    let chart = chart.display().to_string();
+    world
+        .cluster
+        .helm(&[
+            "install",
+            name,
+            &chart,
+            "--namespace",
+            "default",
+            "--take-ownership",
+            "--wait",
+            "--timeout",
+            timeout,
+        ])
+        .await
+}
+
+/// Why Helm gave up waiting.
+async fn not_installed(world: &World, name: &str, manifest: &Value, timeout: &str) -> String {
+    let told = install(world, name, manifest, timeout).await.unwrap_err();
+    format!("{told:#}")
+}
+
+/// The shard as its Certificate's planner has written it, for Helm to take over.
+async fn shard(world: &World, name: &str) -> Value {
+    let path = format!("certificateshards/{name}");
+    let found = wait_for(&path, PATIENCE, &[], async || {
+        object(world, &path).await.map(Some)
+    })
+    .await
+    .unwrap();
+    json!({
+        "apiVersion": found["apiVersion"],
+        "kind": found["kind"],
+        "metadata": { "name": name, "namespace": "default" },
+        "spec": found["spec"],
+    })
+}
+
 #[tokio::test]
-async fn helm_waits_by_kstatus_until_a_certificate_is_ready_or_needs_an_edit() {
+async fn helm_waits_by_kstatus_until_each_kind_is_ready_or_needs_an_edit() {
     let world = world(1, FAST, CaOptions::default()).await;
     apply_issuer(&world, FAST).await;
     issuer_ready(&world).await;
-    let dir = tempfile::tempdir().unwrap();
     let of = |name: &str| certificate(name, "ca", &[format!("{name}.demo.example")], 20);
-    let install = async |name: &str, manifest: Value, timeout: &str| {
-        let chart = dir.path().join(name);
-        std::fs::create_dir_all(chart.join("templates")).unwrap();
-        let about = format!("apiVersion: v2\nname: {name}\nversion: 1.0.0\n");
-        std::fs::write(chart.join("Chart.yaml"), about).unwrap();
-        std::fs::write(chart.join("templates/certificate.yaml"), manifest.to_string()).unwrap();
-        let chart = chart.display().to_string();
-        world
-            .cluster
-            .helm(&[
-                "install",
-                name,
-                &chart,
-                "--namespace",
-                "default",
-                "--wait",
-                "--timeout",
-                timeout,
-            ])
-            .await
-    };
-    install("good", of("good"), "60s").await.unwrap();
+    install(&world, "good", &of("good"), "60s").await.unwrap();
     let good = object(&world, "certificates/good").await.unwrap();
     assert_eq!(good["status"]["ready"], "1/1");
-
-    world
-        .pebble()
-        .unwrap()
-        .break_name("bad.demo.example")
+    install(&world, "good-0", &shard(&world, "good-0").await, "20s")
         .await
         .unwrap();
-    let told = install("bad", of("bad"), "6s").await.unwrap_err();
-    let told = format!("{told:#}");
-    assert!(
-        told.contains("default/bad not ready. status: InProgress"),
-        "{told}"
-    );
+
+    let pebble = world.pebble().unwrap();
+    pebble.break_name("bad.demo.example").await.unwrap();
+    let bad = not_installed(&world, "bad", &of("bad"), "6s").await;
+    let shard = shard(&world, "bad-0").await;
+    let its_shard = not_installed(&world, "bad-0", &shard, "6s").await;
+    for (told, name) in [(bad, "bad"), (its_shard, "bad-0")] {
+        let expected = format!("default/{name} not ready. status: InProgress");
+        assert!(told.contains(&expected), "{told}");
+    }
 
     // What needs an edit is not waited for.
     let mut clash = of("clash");
     clash["spec"]["secretName"] = "good-tls".into();
-    let told = install("clash", clash, "40s").await.unwrap_err();
-    let told = format!("{told:#}");
+    let told = not_installed(&world, "clash", &clash, "40s").await;
     assert!(told.contains("default/clash not ready. status: Failed"), "{told}");
     assert!(told.contains("choose another spec.secretName"), "{told}");
+
+    let front = world.front().unwrap();
+    let server = front.directory_url();
+    let own = issuer("own", &server, front.ca_pem());
+    install(&world, "own", &own, "60s").await.unwrap();
+    let own = object(&world, "issuers/own").await.unwrap();
+    assert!(own["status"]["accountUrl"].is_string(), "{own}");
+
+    let rootless = issuer("rootless", &server, "no root");
+    let told = not_installed(&world, "rootless", &rootless, "40s").await;
+    assert!(
+        told.contains("default/rootless not ready. status: Failed"),
+        "{told}"
+    );
+    assert!(told.contains("spec.acme.caBundle"), "{told}");
+
+    // A CA that is away may come back.
+    let unreached = issuer("unreached", "https://127.0.0.1:1/directory", front.ca_pem());
+    let told = not_installed(&world, "unreached", &unreached, "6s").await;
+    assert!(
+        told.contains("default/unreached not ready. status: InProgress"),
+        "{told}"
+    );
 }

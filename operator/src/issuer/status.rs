@@ -61,12 +61,13 @@ pub(super) fn not_ready_status<K: AnyIssuer>(issuer: &K, why: &NotReady) -> Issu
         generation,
         &now,
     );
+    // Helm and Flux tell of what they give up waiting for by this message.
     set_condition(
         &mut status.conditions,
         "Stalled",
         stalled,
         why.reason,
-        "",
+        if stalled { why.message.as_str() } else { "" },
         generation,
         &now,
     );
@@ -104,5 +105,40 @@ pub(super) fn budget_words(words: Option<&str>, in_force: Option<&Figures>, othe
             "{figures}; the lowest figures of all ClusterIssuers of this CA count, and {} give others",
             others.join(", ")
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sancho_crds::Issuer;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_only_an_edit_mends_is_said_by_the_condition_that_kstatus_tells() {
+        let issuer: Issuer = serde_json::from_value(json!({
+            "metadata": { "name": "own", "namespace": "shop", "generation": 3 },
+            "spec": { "acme": {
+                "server": "https://ca.example/directory",
+                "privateKeySecretRef": { "name": "account" },
+                "solvers": [{ "http01": { "external": {} } }],
+            } },
+        }))
+        .unwrap();
+        for (retry, stalled) in [
+            (Retry::Edit, ("True", "put it there")),
+            (Retry::Backoff, ("False", "")),
+        ] {
+            let why = NotReady::new("CaBundleWrong", "put it there", retry);
+            let status = not_ready_status(&issuer, &why);
+            let said = |kind| {
+                let said = condition(&status.conditions, kind).unwrap();
+                (said.status.as_str(), said.message.as_str())
+            };
+            assert_eq!(said("Ready"), ("False", "put it there"));
+            assert_eq!(said("Stalled"), stalled);
+            assert_eq!(status.observed_generation, Some(3));
+        }
     }
 }
