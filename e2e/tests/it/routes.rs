@@ -2,9 +2,11 @@
 
 pub mod ground;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use k8s_openapi::api::networking::v1::Ingress;
+use kube::{Api, ResourceExt};
 use sancho_crds::condition;
 use sancho_e2e::manifests::{Budget, names};
 use sancho_e2e::process::wait_for;
@@ -13,6 +15,7 @@ use sancho_e2e::test_router::edge;
 use serde_json::json;
 
 use self::ground::{Kind, apply_issuer, hosts, no_routes, refuse_dots, routed_world, routes, user_site};
+use crate::history::History;
 use crate::stories::{
     FAST, SLOW, apply_certificate, holding_replica, judged, orders, ready, secrets, shards,
 };
@@ -105,6 +108,60 @@ async fn replicas_that_can_look_at_no_name_take_no_shard_from_one_another_and_as
     assert_eq!(issued(&world).await, asked.into_iter().collect());
     assert_eq!(orders(&world).await, 3);
     judged(&world, one_slot);
+}
+
+#[tokio::test]
+async fn a_route_stays_while_its_shard_is_busy_with_another_replica_and_with_a_second_order() {
+    let world = routed_world(2, SLOW).await;
+    let seen = History::start(Api::<Ingress>::namespaced(world.cluster.client(), NAMESPACE));
+    let solver = json!([{ "http01": { "ingress": { "ingressClassName": "test" } } }]);
+    apply_issuer(&world, SLOW, &solver).await;
+    let asked = names(20);
+    apply_certificate(&world, "shop", &asked, 20).await;
+    let driving = wait_for(
+        "an order whose challenges are to be answered",
+        Duration::from_secs(90),
+        &[],
+        async || {
+            let shard = shards(&world).await.pop();
+            let status = shard.and_then(|shard| shard.status).unwrap_or_default();
+            let is_pending = status.order.is_some_and(|order| order.stage == "Pending");
+            let holder = status.claim.filter(|_| is_pending).map(|claim| claim.holder);
+            let mut replicas = world.replicas.iter();
+            Ok(holder.and_then(|holder| replicas.position(|replica| holder.contains(replica.name()))))
+        },
+    )
+    .await
+    .unwrap();
+    world.replicas[driving].process().kill();
+    ready(&world, "shop", Duration::from_secs(240)).await;
+
+    // The route lingers, for just that.
+    let renew = ["annotate", "scert", "shop", "sancho.dev/renew=now"];
+    world.cluster.kubectl(&renew).await.unwrap();
+    wait_for("the second order", Duration::from_secs(120), &[], async || {
+        let shard = shards(&world).await.pop();
+        let status = shard.and_then(|shard| shard.status).unwrap_or_default();
+        let is_done = status.order.is_none() && status.claim.is_none() && status.renewed.is_some();
+        Ok(is_done.then_some(()))
+    })
+    .await
+    .unwrap();
+    no_routes(&world, Duration::from_secs(90)).await;
+
+    let mut uids: BTreeMap<String, BTreeSet<Option<String>>> = BTreeMap::new();
+    let mut claims = BTreeSet::new();
+    for (_, route) in seen.versions() {
+        claims.insert(route.annotations()["sancho.dev/claim"].clone());
+        uids.entry(route.name_any()).or_default().insert(route.uid());
+    }
+    assert_eq!(uids.len(), 1, "{uids:?}");
+    assert!(
+        uids.values().all(|uids| uids.len() == 1),
+        "a route was made anew: {uids:?}"
+    );
+    // By the first replica, by the other one, and for the second order.
+    assert!(claims.len() >= 3, "it was written for {claims:?}");
 }
 
 #[tokio::test]
