@@ -7,6 +7,7 @@ mod links;
 mod manifests;
 mod namespaces;
 pub mod pages;
+mod plugin;
 mod words;
 
 use ground::Ground;

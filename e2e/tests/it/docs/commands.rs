@@ -1,7 +1,7 @@
 //! Each command of the pages is run as it stands there, by bash, or listed here with the reason why not.
 //!
 //! A line of a `sh` block is a command; so is code within a line that begins with a program's name and has arguments.
-//! Of that, `kubectl sancho …` is only parsed, by the plugin itself.
+//! Of that, `kubectl sancho …` without what it is about is only asked for its help.
 
 use std::collections::BTreeSet;
 use std::process::Stdio;
@@ -15,6 +15,7 @@ use tokio::process::Command;
 use super::ground::Ground;
 use super::manifests::documents;
 use super::pages::{Block, Page, page};
+use super::plugin;
 
 /// Commands that are not run here, by how they begin, and why.
 const NOT_HERE: [(&str, &str); 23] = [
@@ -208,15 +209,11 @@ impl Run<'_> {
             let known = PLACEHOLDERS.iter().find(|(placeholder, _)| *placeholder == word);
             known.map_or(word, |(_, here)| *here)
         });
-        let mut command = words.collect::<Vec<_>>().join(" ");
+        let command = words.collect::<Vec<_>>().join(" ");
         if let Some((program, flags)) = of_cargo(&command) {
             return parsed(place, &command, program, flags).await;
         }
-        if command.starts_with("kubectl sancho ") && !command.starts_with("kubectl sancho help ") {
-            // A flag without its value is named, and not used.
-            command = format!("{} --help", command.trim_end_matches(" -f"));
-        }
-        self.failure(place, &command).await
+        self.failure(place, &plugin::as_run(&command)).await
     }
 
     async fn succeeds(&mut self, place: &str, command: &str) {
@@ -228,10 +225,8 @@ impl Run<'_> {
     async fn failure(&self, place: &str, command: &str) -> Option<String> {
         let command = as_it_stands(command);
         let ended = self.ground.run(&command).await;
-        // The plugin says by 1 that something is not ready.
-        let is_plugin = command.starts_with("kubectl sancho ");
-        let is_well = ended.code == Some(0) || is_plugin && ended.code == Some(1);
         let code = ended.code;
+        let is_well = plugin::is_well(&command, code);
         (!is_well).then(|| format!("{place}: {command}\nends with {code:?}: {}", ended.told))
     }
 

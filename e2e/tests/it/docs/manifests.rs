@@ -1,4 +1,4 @@
-//! Each `yaml` block is applied, without being kept, to the real API server.
+//! Each `yaml` block is applied, without being kept, to the real API server, and so is what the chart's notes show.
 //!
 //! A block that is a part of an object (no `apiVersion`) is laid over a whole one of each of our kinds, and has to be
 //! accepted in one; or it is the chart's values. Kinds of others are tried against the definitions that they publish;
@@ -19,13 +19,20 @@ const ELSEWHERE: [(&str, &str); 1] = [(
     "the import reads them, when the commands are run",
 )];
 
+/// What Helm prints after an install.
+const NOTES: &str = "charts/sancho/templates/NOTES.txt";
+
 /// So many are tried at once.
 const MOST_AT_ONCE: usize = 4;
 
 /// Tries the blocks of all pages. What is wrong, each with its place.
 pub async fn tried(ground: &Ground, pages: &[Page]) -> Vec<String> {
     let blocks = pages.iter().flat_map(Page::blocks);
-    let blocks: Vec<Block> = blocks.filter(|block| block.language == "yaml").collect();
+    let mut blocks: Vec<Block> = blocks.filter(|block| block.language == "yaml").collect();
+    let notes = ground.run("helm get notes sancho -n sancho-system").await;
+    let of_notes = manifests_of_notes(&notes.told);
+    assert_eq!(of_notes.len(), 2, "in {}", notes.told);
+    blocks.extend(of_notes);
     let tries = blocks.iter().flat_map(|block| {
         let documents = documents(block).into_iter();
         documents.map(move |document| async move {
@@ -46,6 +53,25 @@ pub fn documents(block: &Block) -> Vec<Value> {
     let read: Result<Vec<Value>, String> = documents.collect();
     assert!(read.is_ok(), "{}: {read:?}", block.place);
     read.unwrap_or_default()
+}
+
+/// The manifests in Helm's notes: paragraphs of their own, indented.
+fn manifests_of_notes(notes: &str) -> Vec<Block> {
+    let paragraphs = notes.split("\n\n");
+    let manifests = paragraphs.filter(|paragraph| paragraph.trim_start().starts_with("apiVersion:"));
+    manifests
+        .map(|manifest| {
+            let indent = manifest.len() - manifest.trim_start().len();
+            let lines = manifest.lines();
+            let text: Vec<&str> = lines.map(|line| line.get(indent..).unwrap_or_default()).collect();
+            Block {
+                place: NOTES.to_owned(),
+                language: "yaml".to_owned(),
+                text: text.join("\n") + "\n",
+                file: None,
+            }
+        })
+        .collect()
 }
 
 async fn accepted(ground: &Ground, document: &Value) -> Result<(), String> {
@@ -134,4 +160,12 @@ fn argo_cd_is_given_the_health_script_for_each_kind() {
             key("ClusterIssuer"): script,
         })
     );
+}
+
+#[test]
+fn the_manifests_of_notes_are_found_among_the_words() {
+    let notes = "NOTES:\nIt runs.\n\n1. Tell it.\n\n     apiVersion: v1\n     spec:\n       a: b\n\n2. So:\n\n     kubectl get\n";
+    let found = manifests_of_notes(notes);
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].text, "apiVersion: v1\nspec:\n  a: b\n");
 }
