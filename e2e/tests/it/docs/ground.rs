@@ -239,6 +239,20 @@ impl Ground {
         }
     }
 
+    /// Applies an object for good, and deletes it again. What was said if one of them fails.
+    pub async fn apply_and_delete(&self, object: &Value) -> Result<(), String> {
+        for command in [
+            "kubectl apply --server-side --validate=strict --field-manager=docs -f -",
+            "kubectl delete -f -",
+        ] {
+            let ended = self.run_with(command, &object.to_string()).await;
+            if ended.code != Some(0) {
+                return Err(ended.told);
+            }
+        }
+        Ok(())
+    }
+
     async fn run_with(&self, command: &str, input: &str) -> Ended {
         use tokio::io::AsyncWriteExt;
         let dir = self.dir();

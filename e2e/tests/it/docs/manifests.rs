@@ -2,7 +2,8 @@
 //!
 //! A block that is a part of an object (no `apiVersion`) is laid over a whole one of each of our kinds, and has to be
 //! accepted in one; or it is the chart's values. Kinds of others are tried against the definitions that they publish;
-//! those that this cluster does not have are listed, with the reason.
+//! those that this cluster does not have are listed, with the reason. Those of Argo CD and Flux, which do nothing here, are
+//! kept for a moment.
 
 use futures::{StreamExt, stream};
 use sancho_e2e::world::repository;
@@ -18,6 +19,9 @@ const ELSEWHERE: [(&str, &str); 1] = [(
     "cert-manager.io/",
     "the import reads them, when the commands are run",
 )];
+
+/// Kinds whose objects are applied for good, and deleted: the beginning of `apiVersion`.
+const KEPT_FOR_A_MOMENT: [&str; 2] = ["argoproj.io/", "kustomize.toolkit.fluxcd.io/"];
 
 /// What Helm prints after an install.
 const NOTES: &str = "charts/sancho/templates/NOTES.txt";
@@ -81,6 +85,12 @@ async fn accepted(ground: &Ground, document: &Value) -> Result<(), String> {
             .any(|(beginning, _)| version.starts_with(beginning))
         {
             return Ok(());
+        }
+        if KEPT_FOR_A_MOMENT
+            .iter()
+            .any(|beginning| version.starts_with(beginning))
+        {
+            return ground.apply_and_delete(document).await;
         }
         return ground.dry_run(document).await;
     }
