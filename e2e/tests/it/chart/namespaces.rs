@@ -8,14 +8,15 @@ use sancho_crds::{Certificate, CertificateShard};
 use serde_json::json;
 
 use sancho_e2e::cluster::Cluster;
-use sancho_e2e::manifests::{certificate, names};
+use sancho_e2e::manifests::{certificate, cluster_issuer, names};
 use sancho_e2e::process::wait_for;
 use sancho_e2e::replica::{NAMESPACE, Part, RESPONDER_ACCOUNT, Replica, ReplicaOptions, SERVICE_ACCOUNT};
 use sancho_e2e::world::{World, WorldOptions};
 
 use super::helm;
 use super::rights::{
-    needed_everywhere, no_more_than_needed, nothing_elsewhere, the_responder_sees_no_secret,
+    doctor_asks_for_the_same, needed_everywhere, needed_without_routes, no_more_than_needed,
+    nothing_elsewhere, the_responder_sees_no_secret,
 };
 use crate::plugin::{said, sancho};
 use crate::stories::{FAST, apply_issuer, is_ready};
@@ -27,6 +28,7 @@ async fn only_the_given_namespaces_are_served_and_the_responder_reads_no_secret(
     no_more_than_needed(&world.cluster).await;
     nothing_elsewhere(&world.cluster).await;
     the_responder_sees_no_secret(&world.cluster).await;
+    doctor_tells_each_missing_right(&world).await;
 
     let mut responder = with_replicas(&mut world).await;
     apply_issuer(&world, FAST).await;
@@ -72,10 +74,9 @@ async fn only_the_given_namespaces_are_served_and_the_responder_reads_no_secret(
 
     // Rights in one namespace are all that the operator needs then.
     let doctor = said(&sancho(&world, &["doctor"]).await, 1);
-    assert!(
-        doctor.contains("fine      the operator's rights: all 10"),
-        "{doctor}"
-    );
+    let all = needed_without_routes();
+    let fine = format!("fine      the operator's rights: all {all} that are needed");
+    assert!(doctor.contains(&fine), "{doctor}");
 
     without_an_api_server(&world, &mut responder).await;
     responder.process().terminate().unwrap();
@@ -85,6 +86,34 @@ async fn only_the_given_namespaces_are_served_and_the_responder_reads_no_secret(
         .await
         .unwrap();
     assert!(ended.success(), "{ended}");
+}
+
+/// For once the operator's Deployment names an account that has none, and an issuer asks for routes of both kinds.
+async fn doctor_tells_each_missing_right(world: &World) {
+    let kubectl = async |command: &str| {
+        let words: Vec<&str> = command.split(' ').collect();
+        world.cluster.kubectl(&words).await.unwrap();
+    };
+    let mut issuer = cluster_issuer("routed", "https://ca.example", "", FAST);
+    let gateway = json!({ "parentRefs": [{ "name": "front", "namespace": "infra" }] });
+    issuer["spec"]["acme"]["solvers"] = json!([
+        { "http01": { "ingress": {} } },
+        { "http01": { "gatewayHTTPRoute": gateway } },
+    ]);
+    issuer["spec"]["acme"].as_object_mut().unwrap().remove("caBundle");
+    world.cluster.apply_yaml(&issuer.to_string()).await.unwrap();
+    kubectl(&format!(
+        "set serviceaccount deployment sancho nobody -n {NAMESPACE}"
+    ))
+    .await;
+    let doctor = sancho(world, &["doctor", "-o", "json"]).await;
+    let findings: serde_json::Value = serde_json::from_slice(&doctor.stdout).unwrap();
+    doctor_asks_for_the_same(&findings);
+    kubectl(&format!(
+        "set serviceaccount deployment sancho {SERVICE_ACCOUNT} -n {NAMESPACE}"
+    ))
+    .await;
+    kubectl("delete clusterissuers.sancho.dev routed").await;
 }
 
 /// All stay alive; who has seen everything stays ready, and who has not does not become it.

@@ -1,4 +1,4 @@
-//! What the operator's Deployments say of it: its service account, and where it looks at Certificates. Pure.
+//! What the operator's Deployments say of it: its service account, where it looks at Certificates, and for what. Pure.
 
 use std::collections::BTreeSet;
 
@@ -9,6 +9,8 @@ use k8s_openapi::api::core::v1::PodSpec;
 const ACCOUNT: &str = "sancho";
 /// The flag of `sancho operator` that names namespaces, separated by commas.
 const WATCHED: &str = "--watch-namespaces";
+/// The flag that says whether it makes Certificates for annotated Ingresses and Gateways, as it does without that.
+const ANNOTATIONS: &str = "--ingress-annotations";
 
 /// The operator's service account; the chart's, if no Deployment says another.
 pub fn account(deployments: &[Deployment]) -> &str {
@@ -27,23 +29,41 @@ pub fn watched(deployments: &[Deployment]) -> Vec<String> {
     all.into_iter().collect()
 }
 
+/// Whether the operator makes Certificates for annotated Ingresses and Gateways.
+pub fn reads_annotations(deployments: &[Deployment]) -> bool {
+    let reads = |deployment| flag(deployment, ANNOTATIONS).last() != Some(&"false");
+    deployments.is_empty() || deployments.iter().any(reads)
+}
+
 fn watched_by(deployment: &Deployment) -> BTreeSet<String> {
+    let lists = flag(deployment, WATCHED);
+    let namespaces = lists.iter().flat_map(|list| list.split(','));
+    namespaces
+        .filter(|namespace| !namespace.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// What stands behind a flag, each time that it is given.
+fn flag<'a>(deployment: &'a Deployment, name: &str) -> Vec<&'a str> {
     let containers = pod(deployment).into_iter().flat_map(|pod| &pod.containers);
     let words = containers.flat_map(|container| {
         let command = container.command.iter().flatten();
         command.chain(container.args.iter().flatten())
     });
-    let mut found = BTreeSet::new();
+    let mut found = Vec::new();
     let mut is_value = false;
     for word in words {
-        let list = match word.strip_prefix(WATCHED) {
-            _ if is_value => word.as_str(),
-            Some(rest) => rest.strip_prefix('=').unwrap_or_default(),
-            None => "",
-        };
-        is_value = !is_value && word == WATCHED;
-        let namespaces = list.split(',').filter(|namespace| !namespace.is_empty());
-        found.extend(namespaces.map(str::to_owned));
+        if is_value {
+            found.push(word.as_str());
+            is_value = false;
+            continue;
+        }
+        match word.strip_prefix(name) {
+            Some("") => is_value = true,
+            Some(rest) => found.extend(rest.strip_prefix('=')),
+            None => {}
+        }
     }
     found
 }
@@ -79,6 +99,14 @@ mod tests {
             ["bank", "shop"]
         );
         assert_eq!(of(&["operator", "--watch-namespaces-not=shop"]), [""; 0]);
+    }
+
+    #[test]
+    fn annotations_are_read_unless_a_flag_says_no() {
+        let of = |args: &[&str]| reads_annotations(&[deployment(args)]);
+        assert!(of(&["operator"]) && of(&["--ingress-annotations=true"]));
+        assert!(!of(&["--ingress-annotations=false"]) && !of(&["--ingress-annotations", "false"]));
+        assert!(reads_annotations(&[]));
     }
 
     #[test]

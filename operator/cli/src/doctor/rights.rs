@@ -1,13 +1,20 @@
-//! Rights that are needed, and where; asks the API server who has them.
+//! Asks the API server who has which rights, and where.
+
+mod needed;
 
 use anyhow::{Result, anyhow};
+use futures::stream::{self, StreamExt, TryStreamExt};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SubjectAccessReview,
     SubjectAccessReviewSpec,
 };
 use kube::api::PostParams;
 use kube::{Api, Client};
-use sancho_crds::GROUP;
+
+pub use self::needed::{OF_USER, of_operator, of_routes};
+
+/// So many questions are under way at once.
+const AT_ONCE: usize = 8;
 
 /// Something that one may or may not do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +40,8 @@ pub enum Place {
     Cluster,
     /// In the operator's namespace.
     BesideOperator,
+    /// In the namespace `default`, where events about objects of no namespace are.
+    Default,
 }
 
 /// Whether somebody has a right in a place.
@@ -64,92 +73,13 @@ pub struct Namespaces<'a> {
     pub looked_at: &'a [String],
 }
 
-const fn right(verb: &'static str, resource: &'static str, why: &'static str) -> Right {
-    Right {
-        verb,
-        group: GROUP,
-        resource,
-        place: Place::LookedAt,
-        why,
-    }
-}
-
-/// What the plugin's commands need.
-pub const OF_USER: [Right; 6] = [
-    right("list", "certificates", "status, doctor"),
-    right("list", "certificateshards", "status, which, expiring, doctor"),
-    right("list", "issuers", "budget, doctor"),
-    Right {
-        place: Place::Cluster,
-        ..right("list", "clusterissuers", "budget, doctor")
-    },
-    right("patch", "certificates", "renew, retry, pause, resume"),
-    Right {
-        verb: "list",
-        group: "coordination.k8s.io",
-        resource: "leases",
-        place: Place::BesideOperator,
-        why: "budget, doctor",
-    },
-];
-
-/// What the operator cannot do without.
-pub const OF_OPERATOR: [Right; 10] = [
-    right("watch", "certificates", "to see what is asked for"),
-    Right {
-        place: Place::Cluster,
-        ..right("watch", "clusterissuers", "to see the CAs")
-    },
-    right("update", "certificates/status", "to plan"),
-    right("create", "certificateshards", "to plan"),
-    right("update", "certificateshards/status", "to record orders"),
-    Right {
-        group: "",
-        ..right("create", "secrets", "to write certificates")
-    },
-    Right {
-        group: "",
-        place: Place::BesideOperator,
-        ..right("get", "secrets", "to read account keys and credentials")
-    },
-    Right {
-        group: "",
-        place: Place::BesideOperator,
-        ..right("create", "secrets", "to keep account keys")
-    },
-    Right {
-        group: "events.k8s.io",
-        ..right("create", "events", "to tell what happens")
-    },
-    Right {
-        verb: "update",
-        group: "coordination.k8s.io",
-        resource: "leases",
-        place: Place::BesideOperator,
-        why: "to share the budget",
-    },
-];
-
-/// What the operator cannot write routes of challenges without.
-pub const OF_ROUTES: [Right; 2] = [
-    Right {
-        group: "networking.k8s.io",
-        place: Place::BesideOperator,
-        ..right("create", "ingresses", "for solvers with ingress")
-    },
-    Right {
-        group: "gateway.networking.k8s.io",
-        place: Place::BesideOperator,
-        ..right("create", "httproutes", "for solvers with gatewayHTTPRoute")
-    },
-];
-
 impl Namespaces<'_> {
     /// The namespaces of a place; `None` stands for all of the cluster.
     fn of(self, place: Place) -> Vec<Option<String>> {
         match place {
             Place::Cluster => vec![None],
             Place::BesideOperator => vec![Some(self.operator.to_owned())],
+            Place::Default => vec![Some("default".to_owned())],
             Place::LookedAt if self.looked_at.is_empty() => vec![None],
             Place::LookedAt => self.looked_at.iter().cloned().map(Some).collect(),
         }
@@ -166,22 +96,32 @@ pub async fn held(
     who: Who<'_>,
     namespaces: Namespaces<'_>,
 ) -> Result<Vec<Held>> {
-    let mut known = Vec::new();
+    let mut questions = Vec::new();
     for right in rights {
         for namespace in namespaces.of(right.place) {
-            let attributes = attributes(right, namespace.as_deref());
-            let is_allowed = match who {
-                Who::User => is_own(client, attributes).await?,
-                Who::Account(name) => is_of_account(client, attributes, namespaces.operator, name).await?,
-            };
-            known.push(Held {
-                right: *right,
-                namespace,
-                is_allowed,
-            });
+            questions.push(ask(client, *right, namespace, who, namespaces.operator));
         }
     }
-    Ok(known)
+    stream::iter(questions).buffered(AT_ONCE).try_collect().await
+}
+
+async fn ask(
+    client: &Client,
+    right: Right,
+    namespace: Option<String>,
+    who: Who<'_>,
+    home: &str,
+) -> Result<Held> {
+    let attributes = attributes(&right, namespace.as_deref());
+    let is_allowed = match who {
+        Who::User => is_own(client, attributes).await?,
+        Who::Account(name) => is_of_account(client, attributes, home, name).await?,
+    };
+    Ok(Held {
+        right,
+        namespace,
+        is_allowed,
+    })
 }
 
 fn attributes(right: &Right, namespace: Option<&str>) -> ResourceAttributes {
@@ -260,5 +200,6 @@ mod tests {
         assert_eq!(of(&[], Place::LookedAt), [None]);
         assert_eq!(of(&looked_at, Place::Cluster), [None]);
         assert_eq!(of(&looked_at, Place::BesideOperator), [named("sancho-system")]);
+        assert_eq!(of(&looked_at, Place::Default), [named("default")]);
     }
 }

@@ -14,7 +14,7 @@ use kube::{Api, Client, ResourceExt};
 use sancho_crds::{Certificate, CertificateShard, ClusterIssuer, GROUP, Issuer, VERSION};
 
 use super::deployed;
-use super::rights::{Held, Namespaces, OF_OPERATOR, OF_ROUTES, OF_USER, Who, held};
+use super::rights::{Held, Namespaces, OF_USER, Who, held, of_operator, of_routes};
 use crate::cluster::{Cluster, Scope};
 
 /// What the chart marks the operator's Deployment and its Pods with.
@@ -90,11 +90,12 @@ pub async fn survey(cluster: &Cluster, scope: &Scope, operator_namespace: &str) 
     let told = deployments.as_deref().unwrap_or_default();
     let account = Who::Account(deployed::account(told));
     let watched = deployed::watched(told);
-    let of_operator = Namespaces {
+    let its_places = Namespaces {
         operator: operator_namespace,
         looked_at: &watched,
     };
-    let of_user = Namespaces {
+    let its_rights = of_operator(deployed::reads_annotations(told));
+    let own_places = Namespaces {
         operator: operator_namespace,
         looked_at: match scope {
             Scope::All => &[],
@@ -105,9 +106,9 @@ pub async fn survey(cluster: &Cluster, scope: &Scope, operator_namespace: &str) 
         operator_namespace: operator_namespace.to_owned(),
         kinds,
         crds: crds(client).await,
-        user: held(client, &OF_USER, Who::User, of_user).await,
-        operator: held(client, &OF_OPERATOR, account, of_operator).await,
-        routes: held(client, &OF_ROUTES, account, of_operator).await,
+        user: held(client, &OF_USER, Who::User, own_places).await,
+        operator: held(client, &its_rights, account, its_places).await,
+        routes: held(client, &of_routes(), account, its_places).await,
         has_http_routes: of_gateways.map(|kinds| kinds.iter().any(|kind| kind == "HTTPRoute")),
         deployments,
         nodes: nodes(client, operator_namespace).await,

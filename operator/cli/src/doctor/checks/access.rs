@@ -57,26 +57,7 @@ fn rights(about: &str, rights: &Result<Vec<Held>>, weight: Weight, next_step: &s
         Ok(rights) => rights,
         Err(error) => return vec![unseen(about, error)],
     };
-    let missing: Vec<String> = rights
-        .chunk_by(|one, next| one.right == next.right)
-        .filter_map(|places| {
-            let missing: Vec<&Held> = places.iter().filter(|held| !held.is_allowed).collect();
-            let right = missing.first()?.right;
-            let namespaces: Vec<&str> = missing
-                .iter()
-                .filter_map(|held| held.namespace.as_deref())
-                .collect();
-            let place = match namespaces.len() {
-                0 => String::new(),
-                count if count > SHOWN => format!(" in {} and more", namespaces[..SHOWN].join(", ")),
-                _ => format!(" in {}", namespaces.join(", ")),
-            };
-            Some(format!(
-                "{} {}{place} ({})",
-                right.verb, right.resource, right.why
-            ))
-        })
-        .collect();
+    let missing = missing(rights);
     vec![if missing.is_empty() {
         Finding::fine(about, format!("all {} that are needed", rights.len()))
     } else {
@@ -87,6 +68,33 @@ fn rights(about: &str, rights: &Result<Vec<Held>>, weight: Weight, next_step: &s
             next_step,
         )
     }]
+}
+
+/// `get, watch issuers in bank, shop (to see the CAs)`.
+fn missing(rights: &[Held]) -> Vec<String> {
+    let mut found: Vec<(Vec<&str>, String)> = Vec::new();
+    for places in rights.chunk_by(|one, next| one.right == next.right) {
+        let missing: Vec<&Held> = places.iter().filter(|held| !held.is_allowed).collect();
+        let Some(right) = missing.first().map(|held| held.right) else {
+            continue;
+        };
+        let namespaces: Vec<&str> = missing
+            .iter()
+            .filter_map(|held| held.namespace.as_deref())
+            .collect();
+        let place = match namespaces.len() {
+            0 => String::new(),
+            count if count > SHOWN => format!(" in {} and more", namespaces[..SHOWN].join(", ")),
+            _ => format!(" in {}", namespaces.join(", ")),
+        };
+        let what = format!("{}{place} ({})", right.resource, right.why);
+        match found.last_mut() {
+            Some((verbs, last)) if *last == what => verbs.push(right.verb),
+            _ => found.push((vec![right.verb], what)),
+        }
+    }
+    let words = |(verbs, what): (Vec<&str>, String)| format!("{} {what}", verbs.join(", "));
+    found.into_iter().map(words).collect()
 }
 
 /// Whether the operator may write the routes that issuers ask for; nothing of those that none asks for.
@@ -119,17 +127,21 @@ pub fn to_routes(facts: &Facts) -> Vec<Finding> {
     if asked.is_empty() {
         return Vec::new();
     }
+    let mut found = Vec::new();
     if by_gateway && matches!(facts.has_http_routes, Ok(false)) {
-        return vec![Finding::trouble(
+        found.push(Finding::trouble(
             Broken,
             about,
             "an issuer wants HTTPRoutes, which the API server does not know",
             "install the Gateway API, or use another solver",
-        )];
+        ));
     }
     let known = match &facts.routes {
         Ok(known) => known,
-        Err(error) => return vec![unseen(about, error)],
+        Err(error) => {
+            found.push(unseen(about, error));
+            return found;
+        }
     };
     let known = known
         .iter()
@@ -137,5 +149,6 @@ pub fn to_routes(facts: &Facts) -> Vec<Finding> {
         .cloned()
         .collect();
     let next_step = "install the chart with routes.enabled=true";
-    rights(about, &Ok(known), Broken, next_step)
+    found.extend(rights(about, &Ok(known), Broken, next_step));
+    found
 }

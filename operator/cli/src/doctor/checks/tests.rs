@@ -297,6 +297,24 @@ fn rights_that_the_operator_lacks_are_told_with_the_namespaces() {
             "install the chart again",
         ],
     );
+    // Several of one resource are one word each.
+    let list = Right {
+        verb: "list",
+        ..watch
+    };
+    let facts = Facts {
+        operator: Ok(vec![
+            held(list, Some("shop"), false),
+            held(watch, Some("shop"), false),
+            held(watch, Some("blog"), true),
+        ]),
+        ..sound()
+    };
+    only(
+        &facts,
+        Broken,
+        &["missing: list, watch certificates in shop (status) ->"],
+    );
     // Where it looks is not known.
     let facts = Facts {
         operator: operator(),
