@@ -130,18 +130,22 @@ fn deployments(facts: &Facts) -> Vec<Finding> {
         Ok(deployments) => deployments,
         Err(error) => return vec![unseen(&about, error)],
     };
-    if deployments.is_empty() {
-        return vec![Finding::trouble(
+    let mut found: Vec<Finding> = deployments
+        .iter()
+        .map(|deployment| replicas(&about, deployment))
+        .collect();
+    if found.is_empty() {
+        found.push(Finding::trouble(
             Doubtful,
             about,
             "no Deployment of the chart is there",
             "name the operator's namespace by --operator-namespace, or install the chart",
-        )];
+        ));
     }
-    deployments
-        .iter()
-        .map(|deployment| replicas(&about, deployment))
-        .collect()
+    let about = format!("responders in {}", facts.operator_namespace);
+    let responders = facts.responders.iter();
+    found.extend(responders.map(|deployment| replicas(&about, deployment)));
+    found
 }
 
 fn replicas(about: &str, deployment: &Deployment) -> Finding {

@@ -4,13 +4,22 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::PodSpec;
+use kube::ResourceExt;
 
+/// By which the chart tells its Deployments apart.
+const COMPONENT: &str = "app.kubernetes.io/component";
 /// The service account that the chart makes.
 const ACCOUNT: &str = "sancho";
 /// The flag of `sancho operator` that names namespaces, separated by commas.
 const WATCHED: &str = "--watch-namespaces";
 /// The flag that says whether it makes Certificates for annotated Ingresses and Gateways, as it does without that.
 const ANNOTATIONS: &str = "--ingress-annotations";
+
+/// Whether a Deployment is of responders, which answer challenges in the operator's place.
+pub fn is_of_responders(deployment: &Deployment) -> bool {
+    let component = deployment.labels().get(COMPONENT);
+    component.is_some_and(|component| component == "responder")
+}
 
 /// The operator's service account; the chart's, if no Deployment says another.
 pub fn account(deployments: &[Deployment]) -> &str {
@@ -118,6 +127,17 @@ mod tests {
         );
         assert_eq!(watched(&[some, deployment(&[])]), [""; 0]);
         assert_eq!(watched(&[]), [""; 0]);
+    }
+
+    #[test]
+    fn responders_are_told_apart_by_their_component() {
+        let of = |component: &str| {
+            let mut deployment = deployment(&[]);
+            deployment.labels_mut().insert(COMPONENT.into(), component.into());
+            is_of_responders(&deployment)
+        };
+        assert!(of("responder"));
+        assert!(!of("operator") && !is_of_responders(&deployment(&[])));
     }
 
     #[test]

@@ -17,7 +17,9 @@ use super::deployed;
 use super::rights::{Held, Namespaces, OF_USER, Who, held, of_operator, of_routes};
 use crate::cluster::{Cluster, Scope};
 
-/// What the chart marks the operator's Deployment and its Pods with.
+/// What the chart marks its Deployments with.
+const DEPLOYED: &str = "app.kubernetes.io/name=sancho,app.kubernetes.io/component in (operator,responder)";
+/// What it marks the operator's Pods with.
 const OPERATOR: &str = "app.kubernetes.io/name=sancho,app.kubernetes.io/component=operator";
 /// Where each kubelet renews a Lease of its node's name.
 const NODE_LEASES: &str = "kube-node-lease";
@@ -61,6 +63,8 @@ pub struct Facts {
     pub has_http_routes: Result<bool>,
     /// The operator's Deployments.
     pub deployments: Result<Vec<Deployment>>,
+    /// Those of responders of their own; none if Deployments cannot be read.
+    pub responders: Vec<Deployment>,
     /// The nodes that the replicas run on.
     pub nodes: Result<Vec<Node>>,
     /// The budgets.
@@ -86,7 +90,14 @@ pub async fn survey(cluster: &Cluster, scope: &Scope, operator_namespace: &str) 
     let clocks = clocks(client).await?;
     let kinds = served_kinds(client, &format!("{GROUP}/{VERSION}")).await?;
     let of_gateways = served_kinds(client, "gateway.networking.k8s.io/v1").await;
-    let deployments = deployments(client, operator_namespace).await;
+    let (deployments, responders) = match deployments(client, operator_namespace).await {
+        Ok(all) => {
+            let (responders, own): (Vec<Deployment>, Vec<Deployment>) =
+                all.into_iter().partition(deployed::is_of_responders);
+            (Ok(own), responders)
+        }
+        Err(error) => (Err(error), Vec::new()),
+    };
     let told = deployments.as_deref().unwrap_or_default();
     let account = Who::Account(deployed::account(told));
     let watched = deployed::watched(told);
@@ -111,6 +122,7 @@ pub async fn survey(cluster: &Cluster, scope: &Scope, operator_namespace: &str) 
         routes: held(client, &of_routes(), account, its_places).await,
         has_http_routes: of_gateways.map(|kinds| kinds.iter().any(|kind| kind == "HTTPRoute")),
         deployments,
+        responders,
         nodes: nodes(client, operator_namespace).await,
         leases: cluster.budget_leases(operator_namespace).await,
         cluster_issuers: cluster.cluster_issuers().await,
@@ -159,7 +171,7 @@ async fn crds(client: &Client) -> Result<Vec<CustomResourceDefinition>> {
 
 async fn deployments(client: &Client, namespace: &str) -> Result<Vec<Deployment>> {
     let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
-    Ok(api.list(&ListParams::default().labels(OPERATOR)).await?.items)
+    Ok(api.list(&ListParams::default().labels(DEPLOYED)).await?.items)
 }
 
 async fn nodes(client: &Client, namespace: &str) -> Result<Vec<Node>> {

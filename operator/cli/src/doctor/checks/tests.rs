@@ -72,17 +72,22 @@ fn issuer(solvers: serde_json::Value) -> ClusterIssuer {
     serde_json::from_value(manifest).unwrap()
 }
 
-/// An installation where all is well, without issuers and Certificates.
-fn sound() -> Facts {
+/// A Deployment of three Pods that are ready.
+fn deployment(name: &str) -> Deployment {
     let deployment = json!({
         "metadata": {
-            "name": "sancho",
+            "name": name,
             "namespace": "sancho-system",
             "labels": { "app.kubernetes.io/version": env!("CARGO_PKG_VERSION") },
         },
         "spec": { "replicas": 3, "selector": {}, "template": {} },
         "status": { "readyReplicas": 3 },
     });
+    serde_json::from_value(deployment).unwrap()
+}
+
+/// An installation where all is well, without issuers and Certificates.
+fn sound() -> Facts {
     Facts {
         operator_namespace: "sancho-system".into(),
         kinds: ["Certificate", "CertificateShard", "ClusterIssuer", "Issuer"]
@@ -98,7 +103,8 @@ fn sound() -> Facts {
         operator: Ok(Vec::new()),
         routes: Ok(Vec::new()),
         has_http_routes: Ok(false),
-        deployments: Ok(vec![serde_json::from_value(deployment).unwrap()]),
+        deployments: Ok(vec![deployment("sancho")]),
+        responders: Vec::new(),
         nodes: Ok(Vec::new()),
         leases: Ok(vec![budget(|_| {})]),
         cluster_issuers: Ok(Vec::new()),
@@ -373,6 +379,37 @@ fn replicas_that_are_not_ready_or_of_another_version_are_told() {
         ..sound()
     };
     only(&absent, Doubtful, &["--operator-namespace"]);
+}
+
+#[test]
+fn responders_that_are_not_ready_are_told_beside_the_replicas() {
+    let with = |ready| {
+        let mut responders = deployment("sancho-responder");
+        responders.status.as_mut().unwrap().ready_replicas = ready;
+        Facts {
+            responders: vec![responders],
+            ..sound()
+        }
+    };
+    assert_eq!(troubles(&with(Some(3))), []);
+    only(
+        &with(Some(1)),
+        Doubtful,
+        &["responders in sancho-system: 1 of 3 are ready"],
+    );
+    only(
+        &with(None),
+        Broken,
+        &[
+            "responders in sancho-system: 0 of 3 are ready",
+            "deployment/sancho-responder",
+        ],
+    );
+    let alone = Facts {
+        deployments: Ok(Vec::new()),
+        ..with(Some(3))
+    };
+    only(&alone, Doubtful, &["replicas in sancho-system: no Deployment"]);
 }
 
 #[test]
