@@ -68,7 +68,7 @@ pub async fn with_gateway(cluster: &Cluster, from: &str) -> Result<()> {
     allow_routes(cluster, from).await
 }
 
-/// Writes the Gateway so that it takes routes from these namespaces.
+/// Writes the Gateway so that it takes routes from these namespaces, and that it is served.
 ///
 /// # Errors
 ///
@@ -89,5 +89,29 @@ pub async fn allow_routes(cluster: &Cluster, from: &str) -> Result<()> {
         },
     });
     cluster.apply_yaml(&gateway.to_string()).await?;
+    // As a controller says that it serves it.
+    let condition = |kind: &str| {
+        json!({
+            "type": kind,
+            "status": "True",
+            "reason": kind,
+            "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        })
+    };
+    let conditions = [condition("Accepted"), condition("Programmed")];
+    let status = json!({ "status": { "conditions": conditions } }).to_string();
+    let gateway = format!("gateways.gateway.networking.k8s.io/{GATEWAY}");
+    let patch = [
+        "patch",
+        &gateway,
+        "--namespace",
+        GATEWAY_NAMESPACE,
+        "--subresource=status",
+        "--type=merge",
+        "--patch",
+        &status,
+    ];
+    cluster.kubectl(&patch).await?;
     Ok(())
 }

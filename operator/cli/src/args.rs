@@ -94,8 +94,8 @@ pub enum Command {
     Pause(Named),
     /// Ends a pause.
     Resume(Named),
-    /// Looks for what is wrong: rights, CRDs, replicas, budgets, CAs, quotas, issuers, Certificates, names, clocks; with the
-    /// next step for each.
+    /// Looks for what is wrong: rights, CRDs, replicas, routes, budgets, CAs, quotas, issuers, Certificates, names, clocks; with
+    /// the next step for each.
     ///
     /// Exit status: 0 if all is fine, 1 if something is broken or doubtful, 2 if the API server cannot be asked.
     Doctor,

@@ -28,7 +28,7 @@ async fn only_the_given_namespaces_are_served_and_the_responder_reads_no_secret(
     no_more_than_needed(&world.cluster).await;
     nothing_elsewhere(&world.cluster).await;
     the_responder_sees_no_secret(&world.cluster).await;
-    doctor_tells_each_missing_right(&world).await;
+    doctor_tells_all_that_is_missing(&world).await;
 
     let mut responder = with_replicas(&mut world).await;
     apply_issuer(&world, FAST).await;
@@ -92,7 +92,7 @@ async fn only_the_given_namespaces_are_served_and_the_responder_reads_no_secret(
 }
 
 /// For once the operator's Deployment names an account that has none, and an issuer asks for routes of both kinds.
-async fn doctor_tells_each_missing_right(world: &World) {
+async fn doctor_tells_all_that_is_missing(world: &World) {
     let kubectl = async |command: &str| {
         let words: Vec<&str> = command.split(' ').collect();
         world.cluster.kubectl(&words).await.unwrap();
@@ -112,6 +112,16 @@ async fn doctor_tells_each_missing_right(world: &World) {
     let doctor = sancho(world, &["doctor", "-o", "json"]).await;
     let findings: serde_json::Value = serde_json::from_slice(&doctor.stdout).unwrap();
     doctor_asks_for_the_same(&findings);
+    // Nothing runs yet, and nobody routes.
+    let found = |about: &str| {
+        let mut all = findings.as_array().unwrap().iter();
+        let finding = all.find(|finding| finding["about"] == about).cloned();
+        finding.unwrap_or_else(|| panic!("nothing about {about} in {findings}"))
+    };
+    let class = found("default IngressClass for ClusterIssuer routed");
+    assert_eq!(class["weight"], "Doubtful", "{class}");
+    let service = found(&format!("Service sancho-responder in {NAMESPACE}"));
+    assert_eq!(service["weight"], "Broken", "{service}");
     kubectl(&format!(
         "set serviceaccount deployment sancho {SERVICE_ACCOUNT} -n {NAMESPACE}"
     ))

@@ -2,8 +2,11 @@
 
 mod access;
 mod clocks;
+mod gateways;
 mod held_back;
+mod issuing;
 mod reach;
+mod ways;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -34,6 +37,7 @@ pub fn findings(facts: &Facts, now: Timestamp) -> Vec<Finding> {
         found.extend(access::of_user(facts));
         found.extend(access::of_operator(facts));
         found.extend(access::to_routes(facts));
+        found.extend(ways::of_challenges(facts));
         found.extend(deployments(facts));
         found.extend(leases(facts, now));
         found.extend(reach::of_each(facts, now));

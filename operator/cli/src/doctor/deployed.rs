@@ -1,4 +1,4 @@
-//! What the operator's Deployments say of it: its service account, where it looks at Certificates, and for what. Pure.
+//! What the operator's Deployments say of it: its service account, where it looks at Certificates, and where challenges go. Pure.
 
 use std::collections::BTreeSet;
 
@@ -12,6 +12,10 @@ const COMPONENT: &str = "app.kubernetes.io/component";
 const ACCOUNT: &str = "sancho";
 /// The flag of `sancho operator` that names namespaces, separated by commas.
 const WATCHED: &str = "--watch-namespaces";
+/// The flag that names the Service that leads to the responders, with its port.
+const SERVICE: &str = "--responder-service";
+/// The one that the chart makes.
+const CHARTS_SERVICE: &str = "sancho-responder";
 /// The flag that says whether it makes Certificates for annotated Ingresses and Gateways, as it does without that.
 const ANNOTATIONS: &str = "--ingress-annotations";
 
@@ -42,6 +46,15 @@ pub fn watched(deployments: &[Deployment]) -> Vec<String> {
 pub fn reads_annotations(deployments: &[Deployment]) -> bool {
     let reads = |deployment| flag(deployment, ANNOTATIONS).last() != Some(&"false");
     deployments.is_empty() || deployments.iter().any(reads)
+}
+
+/// The Service that leads to the responders; the chart's, if no Deployment says another.
+pub fn service(deployments: &[Deployment]) -> &str {
+    let mut named = deployments.iter().filter_map(|deployment| {
+        let named = flag(deployment, SERVICE).pop()?;
+        Some(named.split_once(':').map_or(named, |(name, _port)| name))
+    });
+    named.next().unwrap_or(CHARTS_SERVICE)
 }
 
 fn watched_by(deployment: &Deployment) -> BTreeSet<String> {
@@ -127,6 +140,13 @@ mod tests {
         );
         assert_eq!(watched(&[some, deployment(&[])]), [""; 0]);
         assert_eq!(watched(&[]), [""; 0]);
+    }
+
+    #[test]
+    fn the_service_is_the_one_that_routes_lead_to() {
+        let squire = deployment(&["operator", "--responder-service=squire:8080"]);
+        assert_eq!(service(&[squire]), "squire");
+        assert_eq!(service(&[deployment(&["operator"])]), "sancho-responder");
     }
 
     #[test]

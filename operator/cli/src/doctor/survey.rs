@@ -1,5 +1,7 @@
 //! Asks the API server for all that the checks look at. What may not be read is told as such.
 
+mod ways;
+
 use std::collections::BTreeMap;
 
 use anyhow::Result;
@@ -13,6 +15,7 @@ use kube::client::Body;
 use kube::{Api, Client, ResourceExt};
 use sancho_crds::{Certificate, CertificateShard, ClusterIssuer, GROUP, Issuer, VERSION};
 
+pub use self::ways::Ways;
 use super::deployed;
 use super::rights::{Held, Namespaces, OF_USER, Who, held, of_operator, of_routes};
 use crate::cluster::{Cluster, Scope};
@@ -65,6 +68,8 @@ pub struct Facts {
     pub deployments: Result<Vec<Deployment>>,
     /// Those of responders of their own; none if Deployments cannot be read.
     pub responders: Vec<Deployment>,
+    /// What challenges go through.
+    pub ways: Ways,
     /// The nodes that the replicas run on.
     pub nodes: Result<Vec<Node>>,
     /// The budgets.
@@ -105,6 +110,12 @@ pub async fn survey(cluster: &Cluster, scope: &Scope, operator_namespace: &str) 
         operator: operator_namespace,
         looked_at: &watched,
     };
+    let are_gateways_known = match &of_gateways {
+        Ok(kinds) => kinds.iter().any(|kind| kind == "Gateway"),
+        Err(_) => true,
+    };
+    let service = deployed::service(told);
+    let ways = ways::ways(client, operator_namespace, service, are_gateways_known).await;
     let its_rights = of_operator(deployed::reads_annotations(told));
     let own_places = Namespaces {
         operator: operator_namespace,
@@ -123,6 +134,7 @@ pub async fn survey(cluster: &Cluster, scope: &Scope, operator_namespace: &str) 
         has_http_routes: of_gateways.map(|kinds| kinds.iter().any(|kind| kind == "HTTPRoute")),
         deployments,
         responders,
+        ways,
         nodes: nodes(client, operator_namespace).await,
         leases: cluster.budget_leases(operator_namespace).await,
         cluster_issuers: cluster.cluster_issuers().await,

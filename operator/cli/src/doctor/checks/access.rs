@@ -1,8 +1,8 @@
 //! Rights that somebody lacks. Pure.
 
 use anyhow::Result;
-use sancho_crds::Acme;
 
+use super::issuing::issuers;
 use super::{SHOWN, unseen};
 use crate::doctor::Finding;
 use crate::doctor::Weight::{self, Broken, Doubtful};
@@ -99,25 +99,17 @@ fn missing(rights: &[Held]) -> Vec<String> {
 
 /// Whether the operator may write the routes that issuers ask for; nothing of those that none asks for.
 pub fn to_routes(facts: &Facts) -> Vec<Finding> {
-    let (cluster_issuers, issuers) = (facts.cluster_issuers.as_ref(), facts.issuers.as_ref());
-    let solvers = |acme: &Acme| {
-        acme.solvers
-            .iter()
-            .filter_map(|solver| solver.http01.clone())
-            .collect::<Vec<_>>()
-    };
-    let of_cluster = cluster_issuers
-        .into_iter()
-        .flatten()
-        .flat_map(|issuer| solvers(&issuer.spec.acme));
-    let of_namespaces = issuers
-        .into_iter()
-        .flatten()
-        .flat_map(|issuer| solvers(&issuer.spec.acme));
     let (mut by_ingress, mut by_gateway) = (false, false);
-    for http01 in of_cluster.chain(of_namespaces) {
-        by_ingress |= http01.ingress.is_some();
-        by_gateway |= http01.gateway_http_route.is_some();
+    for issuer in issuers(facts) {
+        for http01 in issuer
+            .acme
+            .solvers
+            .iter()
+            .filter_map(|solver| solver.http01.as_ref())
+        {
+            by_ingress |= http01.ingress.is_some();
+            by_gateway |= http01.gateway_http_route.is_some();
+        }
     }
     let about = "routes of challenges";
     let asked: Vec<&str> = [("ingresses", by_ingress), ("httproutes", by_gateway)]

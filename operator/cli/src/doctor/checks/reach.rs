@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use sancho::acme::origin::Origin;
-use sancho_crds::Acme;
 use sancho_limiter::{Contact, Failing, ORIGIN_ANNOTATION, Record};
 
-use super::SHOWN;
+use super::issuing::{issuers, together};
 use crate::doctor::Finding;
 use crate::doctor::Weight::{Broken, Doubtful};
 use crate::doctor::survey::Facts;
@@ -30,9 +29,9 @@ pub fn of_each(facts: &Facts, now: Timestamp) -> Vec<Finding> {
             known.insert(origin.clone(), (record.contact, Vec::new()));
         }
     }
-    for (issuer, acme) in issuers(facts) {
-        if let Ok(origin) = Origin::of(&acme.server) {
-            known.entry(origin.to_string()).or_default().1.push(issuer);
+    for issuer in issuers(facts) {
+        if let Ok(origin) = Origin::of(&issuer.acme.server) {
+            known.entry(origin.to_string()).or_default().1.push(issuer.words);
         }
     }
     // The Lease of a CA stays when its last issuer is gone.
@@ -46,28 +45,11 @@ pub fn of_each(facts: &Facts, now: Timestamp) -> Vec<Finding> {
         .collect()
 }
 
-fn issuers(facts: &Facts) -> impl Iterator<Item = (String, &Acme)> {
-    let of_cluster = facts.cluster_issuers.iter().flatten();
-    let of_namespaces = facts.issuers.iter().flatten();
-    of_cluster
-        .map(|issuer| (format!("ClusterIssuer {}", issuer.name_any()), &issuer.spec.acme))
-        .chain(of_namespaces.map(|issuer| {
-            let namespace = issuer.namespace().unwrap_or_default();
-            (
-                format!("Issuer {namespace}/{}", issuer.name_any()),
-                &issuer.spec.acme,
-            )
-        }))
-}
-
 fn about(origin: &str, issuers: &[String]) -> String {
     match (origin.starts_with(OF_PROVIDER), issuers) {
         (true, _) => format!("API of the DNS provider's account {origin}"),
         (false, []) => format!("CA {origin}"),
-        (false, issuers) if issuers.len() > SHOWN => {
-            format!("CA {origin} of {} and more", issuers[..SHOWN].join(", "))
-        }
-        (false, issuers) => format!("CA {origin} of {}", issuers.join(", ")),
+        (false, issuers) => format!("CA {origin} of {}", together(issuers)),
     }
 }
 

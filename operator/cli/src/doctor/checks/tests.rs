@@ -1,5 +1,7 @@
 //! Facts as the API server tells them, and what is found in them.
 
+mod ways;
+
 use std::collections::BTreeMap;
 
 use anyhow::anyhow;
@@ -15,7 +17,7 @@ use serde_json::json;
 
 use super::*;
 use crate::doctor::rights::{Held, Place, Right};
-use crate::doctor::survey::{Clocks, Node};
+use crate::doctor::survey::{Clocks, Node, Ways};
 use crate::doctor::text;
 use crate::editions::tests::edited;
 use crate::status::tests::{NOW, at, certificate, issued_shard, new_shard};
@@ -105,6 +107,13 @@ fn sound() -> Facts {
         has_http_routes: Ok(false),
         deployments: Ok(vec![deployment("sancho")]),
         responders: Vec::new(),
+        ways: Ways {
+            ingress_classes: Ok(vec![ways::class("nginx", true)]),
+            gateways: Ok(Vec::new()),
+            labels: Ok([("kubernetes.io/metadata.name".into(), "sancho-system".into())].into()),
+            service: "sancho-responder".into(),
+            endpoints: Ok(Some(vec![ways::slice(&[json!({ "ready": true })])])),
+        },
         nodes: Ok(Vec::new()),
         leases: Ok(vec![budget(|_| {})]),
         cluster_issuers: Ok(Vec::new()),
@@ -165,40 +174,6 @@ fn without_crds_only_that_is_told() {
         ..sound()
     };
     only(&facts, Broken, &["does not know Certificate", "install.yaml"]);
-}
-
-#[test]
-fn routes_that_cannot_be_written_are_told_if_an_issuer_asks_for_them() {
-    let route = |resource, is_allowed| {
-        let right = Right {
-            verb: "create",
-            group: "",
-            resource,
-            place: Place::BesideOperator,
-            why: "for a solver",
-        };
-        held(right, Some("sancho-system"), is_allowed)
-    };
-    let facts = |solver: serde_json::Value, has_http_routes| Facts {
-        cluster_issuers: Ok(vec![issuer(json!([{ "http01": solver }]))]),
-        routes: Ok(vec![route("ingresses", false), route("httproutes", true)]),
-        has_http_routes: Ok(has_http_routes),
-        ..sound()
-    };
-    let gateway = json!({ "gatewayHTTPRoute": { "parentRefs": [{ "name": "front" }] } });
-    let ingress = json!({ "ingress": {} });
-    assert_eq!(troubles(&facts(json!({ "external": {} }), false)), []);
-    assert_eq!(troubles(&facts(gateway.clone(), true)), []);
-    only(
-        &facts(gateway, false),
-        Broken,
-        &["does not know", "install the Gateway API"],
-    );
-    only(
-        &facts(ingress, false),
-        Broken,
-        &["create ingresses", "routes.enabled=true"],
-    );
 }
 
 #[test]
