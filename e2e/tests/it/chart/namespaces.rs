@@ -116,7 +116,8 @@ async fn doctor_tells_all_that_is_missing(world: &World) {
     let found = |about: &str| {
         let mut all = findings.as_array().unwrap().iter();
         let finding = all.find(|finding| finding["about"] == about).cloned();
-        finding.unwrap_or_else(|| panic!("nothing about {about} in {findings}"))
+        assert!(finding.is_some(), "nothing about {about} in {findings}");
+        finding.unwrap()
     };
     let class = found("default IngressClass for ClusterIssuer routed");
     assert_eq!(class["weight"], "Doubtful", "{class}");
