@@ -42,6 +42,11 @@ pub struct Arrival {
     /// Who sent it: `NAME` from a User-Agent that has `(replica NAME)`, else the whole User-Agent,
     /// else the peer's address.
     pub client: String,
+    /// The path of the order that it is about, as the CA's answers have told it: the order that it made or asked for, or
+    /// whose authorization, challenge, finalize or certificate it asked for. An authorization of several orders counts
+    /// for the last. `None`: it is about no order, or about one whose making is not in the log.
+    #[serde(default)]
+    pub order: Option<String>,
 }
 
 /// One TCP connection.
@@ -110,6 +115,14 @@ impl RequestKind {
     }
 }
 
+impl Arrival {
+    /// Whether this replica sent it. It signs with its pod's name, or with that, a dash and something of its process.
+    pub fn is_of(&self, replica: &str) -> bool {
+        let rest = self.client.strip_prefix(replica);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    }
+}
+
 impl ArrivalLog {
     /// How many requests were refused by a limit.
     pub fn throttled(&self) -> usize {
@@ -120,6 +133,17 @@ impl ArrivalLog {
     pub fn orders(&self) -> usize {
         let made = |arrival: &&Arrival| arrival.kind == RequestKind::NewOrder && arrival.status == Some(201);
         self.arrivals.iter().filter(made).count()
+    }
+
+    /// The requests about each order, by its path, in the order of arrival.
+    pub fn by_order(&self) -> BTreeMap<&str, Vec<&Arrival>> {
+        let mut orders: BTreeMap<&str, Vec<&Arrival>> = BTreeMap::new();
+        for arrival in &self.arrivals {
+            if let Some(order) = &arrival.order {
+                orders.entry(order).or_default().push(arrival);
+            }
+        }
+        orders
     }
 
     /// How many challenges the CA was told to validate: those whose URL was answered 200.
@@ -156,17 +180,11 @@ impl ArrivalLog {
         counts
     }
 
-    /// Requests of one replica. It signs with its pod's name, or with that, a dash and something of
-    /// its process.
+    /// Requests of one replica.
     pub fn requests_of(&self, replica: &str) -> usize {
-        let is_its = |client: &str| {
-            client
-                .strip_prefix(replica)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
-        };
         self.arrivals
             .iter()
-            .filter(|arrival| is_its(&arrival.client))
+            .filter(|arrival| arrival.is_of(replica))
             .count()
     }
 
@@ -202,6 +220,7 @@ mod tests {
             status,
             throttled: status == Some(503),
             client: "client".into(),
+            order: None,
         }
     }
 
@@ -227,5 +246,30 @@ mod tests {
     #[test]
     fn answers_are_counted_by_code() {
         assert_eq!(log().answers(), "6 requests (0: 1, 200: 4, 503: 1)");
+    }
+    #[test]
+    fn requests_are_told_apart_by_order_and_by_replica() {
+        let about = |path: &str, order: Option<&str>, client: &str| Arrival {
+            order: order.map(str::to_owned),
+            client: client.to_owned(),
+            ..arrival(path, Some(200))
+        };
+        let log = ArrivalLog {
+            arrivals: vec![
+                about("/dir", None, "sancho-1-abc"),
+                about("/authZ/1", Some("/my-order/1"), "sancho-1-abc"),
+                about("/authZ/2", Some("/my-order/2"), "sancho-10"),
+                about("/chalZ/1", Some("/my-order/1"), "sancho-1"),
+            ],
+            ..ArrivalLog::default()
+        };
+        let paths: Vec<(&str, Vec<&str>)> = log
+            .by_order()
+            .into_iter()
+            .map(|(order, arrivals)| (order, arrivals.iter().map(|one| one.path.as_str()).collect()))
+            .collect();
+        let one = vec!["/authZ/1", "/chalZ/1"];
+        assert_eq!(paths, [("/my-order/1", one), ("/my-order/2", vec!["/authZ/2"])]);
+        assert_eq!(log.requests_of("sancho-1"), 3);
     }
 }

@@ -8,6 +8,7 @@
 
 mod answers;
 mod limits;
+mod named;
 mod record;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -36,6 +37,7 @@ use crate::pki::{self, Authority};
 use crate::process::free_port;
 use answers::{bad_gateway, refuse};
 pub use limits::RateLimit;
+use named::named;
 use record::{Admission, Record};
 
 /// How long the CA behind the front may take.
@@ -320,21 +322,27 @@ async fn answer(
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
     let arrival = entry.arrival();
-    let is_new_order = arrival.kind == RequestKind::NewOrder;
+    let kind = arrival.kind;
     let fault = shared.faults.choose(&Asked {
         arrival,
         body: body.clone(),
     });
     let forward = async {
         let passed_on = forward(&shared, head, body);
-        let response = if is_new_order {
+        let response = if kind == RequestKind::NewOrder {
             let _alone = shared.behind.write().await;
             passed_on.await
         } else {
             let _beside_others = shared.behind.read().await;
             passed_on.await
         };
-        let response = response.unwrap_or_else(|error| bad_gateway(&error));
+        let response = match response {
+            Ok(response) => {
+                entry.names(named(kind, &response));
+                response.map(Full::new)
+            }
+            Err(error) => bad_gateway(&error),
+        };
         entry.answered(response.status());
         response
     };
@@ -348,7 +356,7 @@ async fn answer(
     Ok(response)
 }
 
-async fn forward(shared: &Shared, mut parts: Parts, body: Bytes) -> Result<Response<Full<Bytes>>> {
+async fn forward(shared: &Shared, mut parts: Parts, body: Bytes) -> Result<Response<Bytes>> {
     remove_hop_headers(&mut parts.headers);
     // The client counts the body again, and only when there is one.
     parts.headers.remove(header::CONTENT_LENGTH);
@@ -369,7 +377,7 @@ async fn forward(shared: &Shared, mut parts: Parts, body: Bytes) -> Result<Respo
         *headers = answer.headers().clone();
         remove_hop_headers(headers);
     }
-    Ok(response.body(Full::new(answer.bytes().await?))?)
+    Ok(response.body(answer.bytes().await?)?)
 }
 
 /// Fields that speak of one connection (RFC 9110 §7.6.1).

@@ -16,6 +16,7 @@ fn request(at_ms: u64, lasts_ms: u64) -> Arrival {
         status: Some(200),
         throttled: false,
         client: "sancho-0".to_owned(),
+        order: None,
     }
 }
 

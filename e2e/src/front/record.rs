@@ -1,6 +1,7 @@
 //! What has arrived, and whether the next request is let through: one lock, one clock, so that
 //! the log's order is the limits' order.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use hyper::{Request, StatusCode, header};
 
 use super::limits::LeakyBucket;
+use super::named::Named;
 use super::{FrontOptions, Refusal};
 use crate::arrivals::{Arrival, ArrivalLog, Connection, RequestKind};
 
@@ -25,6 +27,8 @@ struct Inner {
 struct State {
     options: FrontOptions,
     log: ArrivalLog,
+    /// The paths of orders and of their parts, each with its order's.
+    orders: HashMap<String, String>,
     bucket: LeakyBucket,
     /// Requests that no limit refused and that have not ended.
     in_flight: u32,
@@ -49,6 +53,7 @@ impl Record {
         let state = State {
             options,
             log: ArrivalLog::default(),
+            orders: HashMap::new(),
             bucket: LeakyBucket::default(),
             in_flight: 0,
             random,
@@ -112,7 +117,7 @@ impl Record {
 
     /// Notes a request and asks the limits: `limit_req`, then `limit_conn`, as nginx does.
     pub(super) fn arrive<B>(&self, connection: u64, peer: SocketAddr, request: &Request<B>) -> Admission {
-        let client = client(request, peer);
+        let (client, path) = (client(request, peer), request.uri().path());
         let mut state = self.inner.state();
         let now = self.inner.start.elapsed();
         let State {
@@ -128,16 +133,18 @@ impl Record {
             *in_flight += 1;
         }
         let index = state.log.arrivals.len();
+        let order = state.orders.get(path).cloned();
         state.log.arrivals.push(Arrival {
             at_us: micros(now),
             ended_us: None,
             connection,
             method: request.method().to_string(),
-            kind: RequestKind::of_path(request.uri().path()),
-            path: request.uri().path().to_owned(),
+            kind: RequestKind::of_path(path),
+            path: path.to_owned(),
             status: None,
             throttled: over,
             client,
+            order,
         });
         drop(state);
         let entry = Entry {
@@ -186,6 +193,21 @@ impl Entry {
     /// Notes its answer. Its end is noted when it is dropped.
     pub(super) fn answered(&self, status: StatusCode) {
         self.record.inner.state().log.arrivals[self.index].status = Some(status.as_u16());
+    }
+
+    /// Notes what its answer names: requests for that are about the same order from now on.
+    pub(super) fn names(&self, named: Named) {
+        let Named { order, parts } = named;
+        let mut state = self.record.inner.state();
+        let State { log, orders, .. } = &mut *state;
+        let arrival = &mut log.arrivals[self.index];
+        if let Some(made) = order {
+            orders.insert(made.clone(), made.clone());
+            arrival.order = Some(made);
+        }
+        if let Some(order) = &arrival.order {
+            orders.extend(parts.into_iter().map(|part| (part, order.clone())));
+        }
     }
 }
 
@@ -244,4 +266,43 @@ fn seed(options: &FrontOptions) -> u64 {
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_orders_answers_name_is_about_that_order() {
+        let record = Record::new(FrontOptions::default());
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        let arrive = |path: &str| {
+            let request = Request::builder().uri(path).body(()).unwrap();
+            match record.arrive(0, peer, &request) {
+                Admission::Admitted(entry) | Admission::Refused(entry, _) => entry,
+            }
+        };
+        let parts = |parts: &[&str]| parts.iter().map(|&part| part.to_owned()).collect();
+        arrive("/order-plz").names(Named {
+            order: Some("/my-order/1".to_owned()),
+            parts: parts(&["/authZ/1"]),
+        });
+        arrive("/authZ/1").names(Named {
+            order: None,
+            parts: parts(&["/chalZ/1"]),
+        });
+        // Its making is not known here, and so its challenges are nobody's.
+        arrive("/authZ/9").names(Named {
+            order: None,
+            parts: parts(&["/chalZ/9"]),
+        });
+        for path in ["/chalZ/1", "/my-order/1", "/chalZ/9", "/nonce-plz"] {
+            drop(arrive(path));
+        }
+        let log = record.log();
+        let known = log.arrivals.iter().filter(|arrival| arrival.order.is_some());
+        let known: Vec<&str> = known.map(|arrival| arrival.path.as_str()).collect();
+        assert_eq!(known, ["/order-plz", "/authZ/1", "/chalZ/1", "/my-order/1"]);
+        assert_eq!(log.by_order().len(), 1);
+    }
 }
