@@ -4,6 +4,8 @@ mod cnames;
 mod mistakes;
 mod others;
 mod providers;
+mod refused;
+mod seen;
 mod settings;
 mod standing;
 mod webhooks;
@@ -22,17 +24,18 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Api, Resource, ResourceExt};
 use sancho_crds::{Certificate, CertificateShard, ClusterIssuer, Issuer, PresentedRecord, QuarantinedName};
 use sancho_e2e::api_proxy::ApiProxy;
-use sancho_e2e::bind::{Bind, BindOptions, KEY, KEY_NAME, THIRD};
+use sancho_e2e::bind::{Bind, BindOptions, KEY, KEY_NAME};
 use sancho_e2e::ca::PebbleOptions;
 use sancho_e2e::faults::Fault;
 use sancho_e2e::manifests::{Budget, certificate, cluster_issuer};
 use sancho_e2e::process::wait_for;
-use sancho_e2e::replica::{NAMESPACE, ReplicaOptions};
+use sancho_e2e::replica::{NAMESPACE, Replica, ReplicaOptions};
 use sancho_e2e::world::{CaOptions, World, WorldOptions};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use self::seen::with_silent_secondary;
 use crate::history::History;
 use crate::stories::{
     FAST, SLOW, apply_certificate, issuer_ready, judged, orders, ready, secrets, shards, world, world_of,
@@ -70,10 +73,40 @@ fn solver(bind: &Bind, key_name: &str) -> Value {
 /// Applies the ClusterIssuer `ca` with the solver for all names, and its key.
 async fn apply_issuer(world: &World, budget: Budget) {
     apply_key(world, "tsig", KEY).await;
+    apply_solvers(world, budget, json!([solver(world.bind().unwrap(), KEY_NAME)])).await;
+}
+
+/// Applies the ClusterIssuer `ca` with these solvers.
+async fn apply_solvers(world: &World, budget: Budget, solvers: Value) {
     let front = world.front().unwrap();
     let mut issuer = cluster_issuer("ca", &front.directory_url(), front.ca_pem(), budget);
-    issuer["spec"]["acme"]["solvers"] = json!([solver(world.bind().unwrap(), KEY_NAME)]);
+    issuer["spec"]["acme"]["solvers"] = solvers;
     world.cluster.apply_yaml(&issuer.to_string()).await.unwrap();
+}
+
+/// The same, which has HTTP-01 for all names that it can validate, and rfc2136 for the others.
+async fn apply_both(world: &World, budget: Budget) {
+    apply_key(world, "tsig", KEY).await;
+    let by_dns = solver(world.bind().unwrap(), KEY_NAME);
+    apply_solvers(world, budget, json!([{ "http01": { "external": {} } }, by_dns])).await;
+}
+
+/// Applies a ClusterIssuer with this solver, and a Certificate by it of the same name.
+async fn apply_pair(world: &World, name: &str, solver: Value, names: &[String]) {
+    let front = world.front().unwrap();
+    let mut issuer = cluster_issuer(name, &front.directory_url(), front.ca_pem(), FAST);
+    issuer["spec"]["acme"]["solvers"] = json!([solver]);
+    for manifest in [issuer, certificate(name, name, names, 20)] {
+        world.cluster.apply_yaml(&manifest.to_string()).await.unwrap();
+    }
+}
+
+/// Applies the ClusterIssuer `ca` with this solver for one of the two zones, and rfc2136 for the other.
+async fn apply_of_shop(world: &World, mut of_shop: Value) {
+    apply_key(world, "tsig", KEY).await;
+    of_shop["selector"] = json!({ "dnsZones": [SHOP] });
+    let others = solver(world.bind().unwrap(), KEY_NAME);
+    apply_solvers(world, FAST, json!([of_shop, others])).await;
 }
 
 async fn apply_key(world: &World, name: &str, key: &str) {
@@ -167,6 +200,22 @@ async fn some_record(world: &World) {
     .unwrap();
 }
 
+/// Waits until a shard that speaks of a record is claimed; by which replica.
+async fn writer(world: &World) -> &Replica {
+    wait_for("a claim", Duration::from_secs(30), &[], async || {
+        let shards = shards(world).await;
+        let mut claims = shards.iter().filter_map(|shard| {
+            let status = shard.status.as_ref()?;
+            status.claim.as_ref().filter(|_| !status.dns_records.is_empty())
+        });
+        let claim = claims.next();
+        let is_its = |name: &str| claim.is_some_and(|claim| claim.holder.starts_with(name));
+        Ok(world.replicas.iter().find(|replica| is_its(replica.name())))
+    })
+    .await
+    .unwrap()
+}
+
 /// Waits until BIND has none, and no shard speaks of one.
 async fn no_record_left(world: &World) {
     no_record_left_within(world, Duration::from_secs(60)).await;
@@ -213,20 +262,7 @@ async fn forty_two_names_with_six_wildcards_over_two_zones_although_a_replica_is
     assert_eq!(asked.iter().filter(|name| name.starts_with('*')).count(), 6);
     apply_certificate(&world, "shop", &asked, 20).await;
     some_record(&world).await;
-    // The one that wrote it.
-    let holder = wait_for("a claim", Duration::from_secs(30), &[], async || {
-        let shards = shards(&world).await;
-        let mut claims = shards.iter().filter_map(|shard| {
-            let status = shard.status.as_ref()?;
-            let claim = status.claim.as_ref().filter(|_| !status.dns_records.is_empty())?;
-            Some(claim.holder.clone())
-        });
-        let holder = claims.next();
-        let is_its = |name: &str| holder.as_ref().is_some_and(|holder| holder.starts_with(name));
-        Ok(world.replicas.iter().find(|replica| is_its(replica.name())))
-    })
-    .await
-    .unwrap();
+    let holder = writer(&world).await;
     holder.process().kill();
 
     ready(&world, "shop", Duration::from_secs(180)).await;
@@ -281,12 +317,7 @@ async fn two_hundred_names_wait_for_a_lagging_secondary_and_cost_no_request_more
 #[tokio::test]
 async fn http_and_dns_answer_side_by_side_each_for_its_names() {
     let world = world(1, FAST, by_bind(None)).await;
-    apply_key(&world, "tsig", KEY).await;
-    let front = world.front().unwrap();
-    let mut issuer = cluster_issuer("ca", &front.directory_url(), front.ca_pem(), FAST);
-    let by_dns = solver(world.bind().unwrap(), KEY_NAME);
-    issuer["spec"]["acme"]["solvers"] = json!([{ "http01": { "external": {} } }, by_dns]);
-    world.cluster.apply_yaml(&issuer.to_string()).await.unwrap();
+    apply_both(&world, FAST).await;
     let wildcard = format!("*.{SHOP}");
     let asked = [SHOP.to_owned(), format!("www.{SHOP}"), wildcard];
     apply_certificate(&world, "shop", &asked, 20).await;
@@ -294,150 +325,6 @@ async fn http_and_dns_answer_side_by_side_each_for_its_names() {
     assert_eq!(world.bind().unwrap().texts().await.unwrap().len(), 1);
     ready(&world, "shop", Duration::from_secs(60)).await;
     assert_eq!(issued(&world).await, asked.into_iter().collect());
-    no_record_left(&world).await;
-}
-
-/// A world whose secondary does not answer, with these flags.
-async fn silent(flags: &[&str], ca_asks_primary: bool) -> World {
-    let mut ca = by_bind(None);
-    ca.bind.as_mut().unwrap().ca_asks_primary = ca_asks_primary;
-    let world = World::start(WorldOptions {
-        ca: Some(ca),
-        replicas: 1,
-        replica: ReplicaOptions {
-            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
-            ..ReplicaOptions::default()
-        },
-        ..WorldOptions::default()
-    })
-    .await
-    .unwrap();
-    world.bind().unwrap().secondary_process().stop().unwrap();
-    world
-}
-
-/// The same, and a Certificate whose record waits for the secondary.
-async fn with_silent_secondary(flags: &[&str], ca_asks_primary: bool) -> World {
-    let world = silent(flags, ca_asks_primary).await;
-    apply_issuer(&world, FAST).await;
-    apply_certificate(&world, "shop", &[format!("*.{SHOP}")], 20).await;
-    some_record(&world).await;
-    world
-}
-
-#[tokio::test]
-async fn a_shard_that_waits_for_dns_holds_no_slot_and_no_other_shard_up() {
-    let world = silent(&[], true).await;
-    apply_key(&world, "tsig", KEY).await;
-    let front = world.front().unwrap();
-    let one_at_once = Budget {
-        rate: 10.0,
-        burst: 0,
-        in_flight: 1,
-    };
-    let mut issuer = cluster_issuer("ca", &front.directory_url(), front.ca_pem(), one_at_once);
-    let by_dns = solver(world.bind().unwrap(), KEY_NAME);
-    issuer["spec"]["acme"]["solvers"] = json!([{ "http01": { "external": {} } }, by_dns]);
-    world.cluster.apply_yaml(&issuer.to_string()).await.unwrap();
-    // More than are driven at once at that rate.
-    for number in 1..=5 {
-        let name = format!("waits-{number}");
-        apply_certificate(&world, &name, &[format!("*.{number}.{SHOP}")], 20).await;
-    }
-    some_record(&world).await;
-    let others: Vec<String> = (1..=12).map(|number| format!("host-{number}.{BLOG}")).collect();
-    apply_certificate(&world, "goes-on", &others, 4).await;
-    ready(&world, "goes-on", Duration::from_secs(60)).await;
-    assert_eq!(issued(&world).await, others.into_iter().collect());
-    // All wait by then.
-    wait_for("the records", Duration::from_secs(60), &[], async || {
-        let texts = world.bind().unwrap().texts().await?;
-        Ok((texts.len() == 5).then_some(()))
-    })
-    .await
-    .unwrap();
-
-    world.bind().unwrap().secondary_process().resume().unwrap();
-    for number in 1..=5 {
-        ready(&world, &format!("waits-{number}"), Duration::from_secs(120)).await;
-    }
-    no_record_left(&world).await;
-    judged(&world, one_at_once);
-}
-
-#[tokio::test]
-async fn a_record_that_is_not_seen_in_time_is_told_with_the_server_that_lacks_it() {
-    let world = with_silent_secondary(&["--dns01-propagation-timeout=5"], false).await;
-    crate::stories::not_ready(&world, "shop", "DNSRecordNotSeen", "ns2.shop.example (::1)").await;
-    no_record_left(&world).await;
-
-    world.bind().unwrap().secondary_process().resume().unwrap();
-    ready(&world, "shop", Duration::from_secs(180)).await;
-    no_record_left(&world).await;
-}
-
-#[tokio::test]
-async fn a_server_that_takes_no_tcp_is_told_and_waited_for() {
-    let mut ca = by_bind(None);
-    ca.bind.as_mut().unwrap().third = true;
-    let world = world(1, FAST, ca).await;
-    apply_issuer(&world, FAST).await;
-    apply_certificate(&world, "shop", &[format!("*.{SHOP}")], 20).await;
-    let told = format!(
-        "the TXT record _acme-challenge.{SHOP} is not seen everywhere yet: ns3.{SHOP} ({THIRD}) has the record by UDP, \
-         and by TCP it cannot be reached (connection refused)"
-    );
-    wait_for(&told, Duration::from_secs(120), &[], async || {
-        let shards = shards(&world).await;
-        let statuses = shards.into_iter().filter_map(|shard| shard.status);
-        let conditions: Vec<_> = statuses.flat_map(|status| status.conditions).collect();
-        let mut all = conditions.iter();
-        let is_told = all.any(|one| one.reason == "WaitsForDNS" && one.message == told);
-        anyhow::ensure!(is_told, "it says {conditions:?}");
-        Ok(Some(()))
-    })
-    .await
-    .unwrap();
-    world.bind().unwrap().third_takes_tcp().await.unwrap();
-    ready(&world, "shop", Duration::from_secs(120)).await;
-    no_record_left(&world).await;
-}
-
-#[tokio::test]
-async fn recursive_servers_alone_are_asked_if_that_is_wanted() {
-    let world = with_silent_secondary(&["--dns01-recursive-nameservers-only"], true).await;
-    ready(&world, "shop", Duration::from_secs(60)).await;
-    no_record_left(&world).await;
-}
-
-#[tokio::test]
-async fn a_recursive_server_that_keeps_what_was_there_before_is_waited_for() {
-    let mut ca = by_bind(None);
-    let bind = ca.bind.as_mut().unwrap();
-    // It keeps that nothing is there for 15 s, and the wildcard's CNAME for 30 s.
-    bind.bare_zones = [
-        ("bare.example", "www A 127.0.0.1\nlb A 127.0.0.1"),
-        ("wild.example", "* 30 CNAME lb.bare.example."),
-    ]
-    .map(|(zone, records)| (zone.to_owned(), records.to_owned()))
-    .to_vec();
-    bind.negative_ttl = Some(Duration::from_secs(15));
-    bind.cache = true;
-    let flags = [
-        "--dns01-recursive-nameservers-only",
-        "--dns01-propagation-timeout=3",
-    ];
-    let replica = ReplicaOptions {
-        flags: flags.map(str::to_owned).to_vec(),
-        ..ReplicaOptions::default()
-    };
-    let world = world_of(1, replica, FAST, ca).await;
-    apply_issuer(&world, FAST).await;
-    let asked = ["www.bare.example", "www.wild.example"].map(str::to_owned);
-    apply_certificate(&world, "shop", &asked, 20).await;
-    ready(&world, "shop", Duration::from_secs(90)).await;
-    assert_eq!(issued(&world).await, asked.into());
-    assert_eq!(orders(&world).await, 1, "an order was given up too early");
     no_record_left(&world).await;
 }
 

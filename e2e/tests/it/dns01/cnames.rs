@@ -1,6 +1,5 @@
 //! CNAMEs where the record of a challenge is to stand: those that were written there, and those that wildcards make.
 
-use super::mistakes::apply;
 use super::*;
 use crate::stories::not_ready;
 
@@ -45,7 +44,7 @@ async fn a_cname_of_a_wildcard_is_not_followed_and_the_issuer_has_the_last_word(
     for (name, strategy, dns_name) in cases {
         let mut solver = solver(world.bind().unwrap(), KEY_NAME);
         solver["dns01"]["cnameStrategy"] = json!(strategy);
-        apply(&world, name, solver, dns_name).await;
+        apply_pair(&world, name, solver, &[dns_name.to_owned()]).await;
     }
     for (name, ..) in cases {
         let advice = "write TXT records in the zone fixed.example";

@@ -5,17 +5,6 @@ use sancho_e2e::bind::STRANGER_NAME;
 use super::*;
 use crate::stories::not_ready;
 
-/// Applies a ClusterIssuer `name` with this solver, and a Certificate of that name for one name.
-pub(super) async fn apply(world: &World, name: &str, solver: Value, dns_name: &str) {
-    let front = world.front().unwrap();
-    let mut issuer = cluster_issuer(name, &front.directory_url(), front.ca_pem(), FAST);
-    issuer["spec"]["acme"]["solvers"] = json!([solver]);
-    let certificate = certificate(name, name, &[dns_name.to_owned()], 20);
-    for manifest in [issuer, certificate] {
-        world.cluster.apply_yaml(&manifest.to_string()).await.unwrap();
-    }
-}
-
 /// Applies the Issuer `own` of the namespace `default` with this solver, and a Certificate of that name.
 pub(super) async fn apply_own(world: &World, solver: Value) {
     let front = world.front().unwrap();
@@ -123,7 +112,7 @@ async fn each_mistake_is_told_with_its_mend_before_the_ca_is_asked() {
         ),
     ];
     for (name, solver, dns_name, _, _) in &cases {
-        apply(&world, name, solver.clone(), dns_name).await;
+        apply_pair(&world, name, solver.clone(), &[(*dns_name).to_owned()]).await;
     }
     apply_own(&world, good()).await;
     for (name, _, _, reason, advice) in &cases {

@@ -16,15 +16,6 @@ fn other(name: ProviderName, secret: &str) -> Value {
     json!({ "dns01": { "provider": settings } })
 }
 
-async fn apply(world: &World, name: &str, solver: Value, names: &[String]) {
-    let front = world.front().unwrap();
-    let mut issuer = cluster_issuer(name, &front.directory_url(), front.ca_pem(), FAST);
-    issuer["spec"]["acme"]["solvers"] = json!([solver]);
-    for manifest in [issuer, certificate(name, name, names, 20)] {
-        world.cluster.apply_yaml(&manifest.to_string()).await.unwrap();
-    }
-}
-
 /// One of each way to let requests in.
 const REFUSING: [ProviderName; 4] = [
     ProviderName::DigitalOcean,
@@ -44,14 +35,14 @@ async fn providers_by_one_form_write_under_the_same_names_at_once_and_keep_each_
         apply_key(&world, name, &token(provider)).await;
         // All validated at `_acme-challenge.shop.example`, where somebody else's record stands.
         let names = [SHOP.to_owned(), format!("*.{SHOP}"), format!("{name}.{BLOG}")];
-        apply(&world, name, other(provider, name), &names).await;
+        apply_pair(&world, name, other(provider, name), &names).await;
     }
     for provider in REFUSING {
         let name = provider.word();
         let (refused, absent) = (format!("{name}-refused"), format!("{name}-absent"));
-        apply(&world, &refused, other(provider, "wrong"), &[format!("*.{SHOP}")]).await;
+        apply_pair(&world, &refused, other(provider, "wrong"), &[format!("*.{SHOP}")]).await;
         let names = ["www.other.example".to_owned()];
-        apply(&world, &absent, other(provider, name), &names).await;
+        apply_pair(&world, &absent, other(provider, name), &names).await;
     }
     for provider in ProviderName::ALL {
         ready(&world, provider.word(), Duration::from_secs(300)).await;
@@ -116,7 +107,7 @@ async fn a_shards_values_go_by_one_request_where_the_api_has_it() {
         let names: Vec<String> = (1..=12)
             .map(|number| format!("host-{number}.{name}.{SHOP}"))
             .collect();
-        apply(&world, name, other(provider, name), &names).await;
+        apply_pair(&world, name, other(provider, name), &names).await;
     }
     for provider in SEVERAL {
         ready(&world, provider.word(), Duration::from_secs(120)).await;
@@ -141,7 +132,7 @@ async fn a_value_that_somebody_else_deletes_meanwhile_does_not_keep_the_others_t
     apply_key(&world, name, &token(provider)).await;
     api.lose_one();
     let names: Vec<String> = (1..=6).map(|number| format!("host-{number}.{SHOP}")).collect();
-    apply(&world, name, other(provider, name), &names).await;
+    apply_pair(&world, name, other(provider, name), &names).await;
     ready(&world, name, Duration::from_secs(120)).await;
     no_record_left(&world).await;
     let asked = api.asked();
@@ -157,13 +148,7 @@ async fn who_waits_for_a_provider_that_is_slow_keeps_nobody_else_waiting() {
     // What it publishes; each value is a request.
     world.dns_api().unwrap().limit(1.0, 3);
     apply_key(&world, provider.word(), &token(provider)).await;
-    apply_key(&world, "tsig", KEY).await;
-    let front = world.front().unwrap();
-    let mut issuer = cluster_issuer("ca", &front.directory_url(), front.ca_pem(), FAST);
-    let mut of_shop = other(provider, provider.word());
-    of_shop["selector"] = json!({ "dnsZones": [SHOP] });
-    issuer["spec"]["acme"]["solvers"] = json!([of_shop, solver(world.bind().unwrap(), KEY_NAME)]);
-    world.cluster.apply_yaml(&issuer.to_string()).await.unwrap();
+    apply_of_shop(&world, other(provider, provider.word())).await;
     let slow: Vec<String> = (0..20).map(|number| format!("shop-{number}")).collect();
     for name in &slow {
         let hosts = (0..25).map(|number| format!("host-{number}.{name}.{SHOP}"));

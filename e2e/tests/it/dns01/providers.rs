@@ -6,7 +6,7 @@ use kube::api::ListParams;
 use sancho_e2e::dns_api::{
     ACCESS_KEY_ID, ACME_DNS_KEY, ACME_DNS_SUBDOMAIN, ACME_DNS_USER, Asked, CLIENT, CLIENT_SECRET,
     CLOUDFLARE_KEY, CLOUDFLARE_TOKEN, GROUP, HTTPREQ_PASSWORD, HTTPREQ_USER, PROJECT, Provider,
-    SECRET_ACCESS_KEY, SUBSCRIPTION, TENANT, hosted_zone_id,
+    SECRET_ACCESS_KEY, SUBSCRIPTION, TENANT,
 };
 
 use super::*;
@@ -19,30 +19,30 @@ pub(super) fn by_api() -> CaOptions {
     options
 }
 
-fn cloudflare(secret: &str) -> Value {
+pub(super) fn cloudflare(secret: &str) -> Value {
     json!({ "dns01": { "cloudflare": { "apiTokenSecretRef": { "name": secret, "key": "key" } } } })
 }
 
-fn route53(id: &str, secret: &str) -> Value {
+pub(super) fn route53(id: &str, secret: &str) -> Value {
     json!({ "dns01": { "route53": {
         "accessKeyID": id, "secretAccessKeySecretRef": { "name": secret, "key": "key" },
     } } })
 }
 
-fn cloud_dns(project: &str, secret: &str) -> Value {
+pub(super) fn cloud_dns(project: &str, secret: &str) -> Value {
     json!({ "dns01": { "cloudDNS": {
         "project": project, "serviceAccountSecretRef": { "name": secret, "key": "key" },
     } } })
 }
 
-fn azure_dns(secret: &str) -> Value {
+pub(super) fn azure_dns(secret: &str) -> Value {
     json!({ "dns01": { "azureDNS": {
         "subscriptionID": SUBSCRIPTION, "resourceGroupName": GROUP, "tenantID": TENANT, "clientID": CLIENT,
         "clientSecretSecretRef": { "name": secret, "key": "key" },
     } } })
 }
 
-fn acme_dns(world: &World) -> Value {
+pub(super) fn acme_dns(world: &World) -> Value {
     json!({ "dns01": { "acmeDNS": {
         "host": world.dns_api().unwrap().origin(), "accountSecretRef": { "name": "accounts", "key": "key" },
     } } })
@@ -63,7 +63,7 @@ async fn apply_httpreq(world: &World) -> Value {
 }
 
 /// The Secret `accounts`, with what acme-dns answered when its account was registered.
-async fn apply_accounts(world: &World) {
+pub(super) async fn apply_accounts(world: &World) {
     let account = json!({
         "fulldomain": format!("{ACME_DNS_SUBDOMAIN}.{SHOP}"), "subdomain": ACME_DNS_SUBDOMAIN,
         "username": ACME_DNS_USER, "password": ACME_DNS_KEY, "allowfrom": [],
@@ -72,12 +72,25 @@ async fn apply_accounts(world: &World) {
     apply_key(world, "accounts", &accounts).await;
 }
 
-/// Applies the ClusterIssuer `ca` with this solver.
-async fn apply_ca(world: &World, budget: Budget, solver: Value) {
-    let front = world.front().unwrap();
-    let mut issuer = cluster_issuer("ca", &front.directory_url(), front.ca_pem(), budget);
-    issuer["spec"]["acme"]["solvers"] = json!([solver]);
-    world.cluster.apply_yaml(&issuer.to_string()).await.unwrap();
+/// Applies the ClusterIssuer `ca` with Cloudflare for all names, and its token.
+async fn apply_cloudflare(world: &World) {
+    apply_key(world, "token", CLOUDFLARE_TOKEN).await;
+    apply_solvers(world, FAST, json!([cloudflare("token")])).await;
+}
+
+/// The same, with Cloudflare for one zone, and rfc2136 for the other.
+async fn apply_cloudflare_of_shop(world: &World) {
+    apply_key(world, "token", CLOUDFLARE_TOKEN).await;
+    apply_of_shop(world, cloudflare("token")).await;
+}
+
+/// The same issuer as [`apply_cloudflare`]'s, and a Certificate whose record the account's budget was made for. Without its
+/// Lease a first request waits longer than a provider that is away for a moment.
+async fn with_cloudflares_budget(world: &World) {
+    apply_cloudflare(world).await;
+    apply_certificate(world, "first", &[format!("first.{SHOP}")], 20).await;
+    ready(world, "first", Duration::from_secs(90)).await;
+    no_record_left(world).await;
 }
 
 /// What the provider was asked, which is nothing that it refuses for its pace and not more than `most`.
@@ -94,23 +107,11 @@ fn asked(world: &World, provider: Provider, most: usize) -> Vec<Asked> {
 async fn cloudflare_gets_a_shards_records_in_one_request_for_each_zone_although_a_replica_is_killed() {
     let world = traced(3, FAST, by_api()).await;
     world.dns_api().unwrap().limit(4.0, 60);
-    apply_key(&world, "token", CLOUDFLARE_TOKEN).await;
-    apply_ca(&world, FAST, cloudflare("token")).await;
+    apply_cloudflare(&world).await;
     let wanted = names(42);
     apply_certificate(&world, "shop", &wanted, 21).await;
     some_record(&world).await;
-    let holder = wait_for("a claim", Duration::from_secs(30), &[], async || {
-        let shards = shards(&world).await;
-        let mut claims = shards
-            .iter()
-            .filter_map(|shard| Some(shard.status.as_ref()?.claim.as_ref()?.holder.clone()));
-        let holder = claims.next();
-        let is_its = |name: &str| holder.as_ref().is_some_and(|holder| holder.starts_with(name));
-        Ok(world.replicas.iter().find(|replica| is_its(replica.name())))
-    })
-    .await
-    .unwrap();
-    holder.process().kill();
+    writer(&world).await.process().kill();
 
     ready(&world, "shop", Duration::from_secs(120)).await;
     assert_eq!(issued(&world).await, wanted.into_iter().collect());
@@ -137,7 +138,7 @@ async fn route_53_keeps_every_value_under_one_name_when_several_certificates_and
     // What it publishes; arrivals are never quite even.
     world.dns_api().unwrap().limit(5.0, 1);
     apply_key(&world, "key", SECRET_ACCESS_KEY).await;
-    apply_ca(&world, FAST, route53(ACCESS_KEY_ID, "key")).await;
+    apply_solvers(&world, FAST, json!([route53(ACCESS_KEY_ID, "key")])).await;
     let wildcard = format!("*.{SHOP}");
     // All validated at `_acme-challenge.shop.example`, where somebody else's record stands.
     let certificates = ["one", "two", "three", "four"];
@@ -177,13 +178,7 @@ _acme-challenge.www CNAME {ACME_DNS_SUBDOMAIN}.{SHOP}."
         ("acmedns", acme_dns(&world), alias),
     ];
     for (name, solver, names) in &all {
-        let front = world.front().unwrap();
-        let mut issuer = cluster_issuer(name, &front.directory_url(), front.ca_pem(), FAST);
-        issuer["spec"]["acme"]["solvers"] = json!([solver]);
-        let certificate = certificate(name, name, names, 20);
-        for manifest in [issuer, certificate] {
-            world.cluster.apply_yaml(&manifest.to_string()).await.unwrap();
-        }
+        apply_pair(&world, name, solver.clone(), names).await;
     }
     settings::apply(&world).await;
     for name in all.iter().map(|(name, ..)| *name).chain(["settings"]) {
@@ -243,12 +238,7 @@ _acme-challenge.www CNAME {ACME_DNS_SUBDOMAIN}.{SHOP}."
 #[tokio::test]
 async fn a_provider_that_asks_to_be_left_alone_is_left_alone_by_all_replicas() {
     let world = world(2, FAST, by_api()).await;
-    apply_key(&world, "token", CLOUDFLARE_TOKEN).await;
-    apply_ca(&world, FAST, cloudflare("token")).await;
-    // Before that the account has no Lease, and that takes longer than the pause.
-    apply_certificate(&world, "first", &[format!("first.{SHOP}")], 20).await;
-    ready(&world, "first", Duration::from_secs(90)).await;
-    no_record_left(&world).await;
+    with_cloudflares_budget(&world).await;
     world.dns_api().unwrap().close_for(Duration::from_secs(15));
     for name in ["one", "two", "three"] {
         apply_certificate(&world, name, &[format!("{name}.{SHOP}")], 20).await;
@@ -276,12 +266,7 @@ async fn a_provider_that_is_waited_for_longer_than_records_may_take_to_be_seen_c
         ..ReplicaOptions::default()
     };
     let world = world_of(1, replica, FAST, by_api()).await;
-    apply_key(&world, "token", CLOUDFLARE_TOKEN).await;
-    apply_ca(&world, FAST, cloudflare("token")).await;
-    // The account has no Lease before, which takes longer than 10 s as well.
-    apply_certificate(&world, "first", &[format!("first.{SHOP}")], 20).await;
-    ready(&world, "first", Duration::from_secs(90)).await;
-    no_record_left(&world).await;
+    with_cloudflares_budget(&world).await;
     let history = History::start(Api::namespaced(world.cluster.client(), "default"));
     // Longer than a request waits for its permit.
     world.dns_api().unwrap().close_for(Duration::from_secs(45));
@@ -296,14 +281,7 @@ async fn a_provider_that_is_waited_for_longer_than_records_may_take_to_be_seen_c
 async fn a_provider_that_fails_for_a_moment_takes_no_name_out_of_a_certificate_with_others() {
     let world = world(1, FAST, by_api()).await;
     let api = world.dns_api().unwrap();
-    apply_key(&world, "token", CLOUDFLARE_TOKEN).await;
-    apply_key(&world, "tsig", KEY).await;
-    let front = world.front().unwrap();
-    let mut issuer = cluster_issuer("ca", &front.directory_url(), front.ca_pem(), FAST);
-    let mut of_shop = cloudflare("token");
-    of_shop["selector"] = json!({ "dnsZones": [SHOP] });
-    issuer["spec"]["acme"]["solvers"] = json!([of_shop, solver(world.bind().unwrap(), KEY_NAME)]);
-    world.cluster.apply_yaml(&issuer.to_string()).await.unwrap();
+    apply_cloudflare_of_shop(&world).await;
     let history = History::start(Api::namespaced(world.cluster.client(), "default"));
     api.fail(true);
     let asked = [format!("*.{SHOP}"), format!("*.{BLOG}")];
@@ -329,8 +307,7 @@ fn never_left_out(history: &History<CertificateShard>) {
 #[tokio::test]
 async fn names_of_a_zone_that_a_token_may_only_read_are_left_out_with_its_words_and_no_others() {
     let world = world(1, FAST, by_api()).await;
-    apply_key(&world, "token", CLOUDFLARE_TOKEN).await;
-    apply_ca(&world, FAST, cloudflare("token")).await;
+    apply_cloudflare(&world).await;
     // The token shows the zone, so that a look says nothing. It is the first one in the order of their names.
     world.dns_api().unwrap().let_edit(BLOG, false);
     let good = [SHOP.to_owned(), format!("*.{SHOP}")];
@@ -355,8 +332,7 @@ async fn names_of_a_zone_that_a_token_may_only_read_are_left_out_with_its_words_
 async fn a_zone_that_can_be_written_no_more_keeps_its_own_records_and_no_others() {
     let world = world(1, FAST, by_api()).await;
     let (api, bind) = (world.dns_api().unwrap(), world.bind().unwrap());
-    apply_key(&world, "token", CLOUDFLARE_TOKEN).await;
-    apply_ca(&world, FAST, cloudflare("token")).await;
+    apply_cloudflare(&world).await;
     // The order waits with its records in both zones until this one answers.
     bind.secondary_process().stop().unwrap();
     apply_certificate(&world, "shop", &[format!("*.{SHOP}"), format!("*.{BLOG}")], 20).await;
@@ -389,8 +365,7 @@ async fn a_zone_that_can_be_written_no_more_keeps_its_own_records_and_no_others(
 
 /// Cloudflare's part in a world whose order waits with its record in DNS until BIND's secondary goes on.
 async fn waiting(world: &World) {
-    apply_key(world, "token", CLOUDFLARE_TOKEN).await;
-    apply_ca(world, FAST, cloudflare("token")).await;
+    apply_cloudflare(world).await;
     world.bind().unwrap().secondary_process().stop().unwrap();
     apply_certificate(world, "shop", &[format!("*.{SHOP}")], 20).await;
 }
@@ -400,14 +375,7 @@ async fn waiting(world: &World) {
 async fn who_waits_for_a_provider_that_wants_to_be_left_alone_keeps_nobody_else_waiting() {
     let world = world(1, FAST, by_api()).await;
     let api = world.dns_api().unwrap();
-    apply_key(&world, "token", CLOUDFLARE_TOKEN).await;
-    apply_key(&world, "tsig", KEY).await;
-    let front = world.front().unwrap();
-    let mut issuer = cluster_issuer("ca", &front.directory_url(), front.ca_pem(), FAST);
-    let mut of_shop = cloudflare("token");
-    of_shop["selector"] = json!({ "dnsZones": [SHOP] });
-    issuer["spec"]["acme"]["solvers"] = json!([of_shop, solver(world.bind().unwrap(), KEY_NAME)]);
-    world.cluster.apply_yaml(&issuer.to_string()).await.unwrap();
+    apply_cloudflare_of_shop(&world).await;
     api.close_for(Duration::from_secs(240));
     let waiting: Vec<String> = (0..20).map(|number| format!("shop-{number}")).collect();
     for name in &waiting {
@@ -466,157 +434,4 @@ async fn a_record_that_is_written_after_its_shard_was_deleted_is_removed() {
     no_record_left(&world).await;
     let asked = api.asked();
     assert_eq!(asked.iter().filter(|one| is_change(one)).count(), 2, "{asked:#?}");
-}
-
-#[tokio::test]
-async fn what_a_provider_refuses_is_told_with_its_mend_before_the_ca_is_asked() {
-    let mut options = by_api();
-    options.bind.as_mut().unwrap().fixed_zones = vec![("other.example".to_owned(), String::new())];
-    let world = traced(1, FAST, options).await;
-    apply_key(&world, "token", CLOUDFLARE_TOKEN).await;
-    apply_key(&world, "key", SECRET_ACCESS_KEY).await;
-    apply_key(&world, "wrong", "wrong-but-secret").await;
-    apply_key(&world, "google", world.dns_api().unwrap().key_file()).await;
-    apply_key(&world, "azure", CLIENT_SECRET).await;
-    apply_accounts(&world).await;
-    let wildcard = format!("*.{SHOP}");
-    let other = "www.other.example".to_owned();
-    let naming = |mut solver: Value, way: &str, field: &str, value: &str| {
-        solver["dns01"][way][field] = json!(value);
-        solver
-    };
-    let hosted = |id: &str| naming(route53(ACCESS_KEY_ID, "key"), "route53", "hostedZoneID", id);
-    let cases = [
-        (
-            "bad-token",
-            cloudflare("wrong"),
-            &wildcard,
-            "DNSCredentialsRefused",
-            "put a valid API token into the Secret",
-        ),
-        (
-            "no-token",
-            cloudflare("absent"),
-            &wildcard,
-            "DNSCredentialsMissing",
-            "kubectl create secret generic absent --from-literal=key=KEY",
-        ),
-        (
-            "no-zone",
-            cloudflare("token"),
-            &other,
-            "DNSZoneRefused",
-            "Cloudflare shows no active zone other.example to these credentials",
-        ),
-        (
-            "bad-secret",
-            route53(ACCESS_KEY_ID, "wrong"),
-            &wildcard,
-            "DNSCredentialsRefused",
-            "put the secret access key of that ID into the Secret",
-        ),
-        (
-            "bad-id",
-            route53("AKIANOBODYSKEY000000", "key"),
-            &wildcard,
-            "DNSCredentialsRefused",
-            "no such access key",
-        ),
-        (
-            "no-hosted-zone",
-            route53(ACCESS_KEY_ID, "key"),
-            &other,
-            "DNSZoneRefused",
-            "the AWS account has no public hosted zone other.example",
-        ),
-        (
-            "bad-zone-id",
-            hosted("ZNOBODYS"),
-            &wildcard,
-            "DNSZoneRefused",
-            "write the ID of the domain's zone into dns01.route53.hostedZoneID",
-        ),
-        (
-            "other-zone-id",
-            hosted(&hosted_zone_id(BLOG)),
-            &wildcard,
-            "DNSZoneRefused",
-            "is not in the zone blog.example, which dns01.route53.hostedZoneID names: take that out",
-        ),
-        (
-            "no-project",
-            cloud_dns("somebody-elses", "google"),
-            &wildcard,
-            "DNSUpdateRefused",
-            "give it the role DNS Administrator (roles/dns.admin) in the project somebody-elses",
-        ),
-        (
-            "no-key-file",
-            cloud_dns(PROJECT, "wrong"),
-            &wildcard,
-            "DNSCredentialsMissing",
-            "no key file of a service account",
-        ),
-        (
-            "no-managed-zone",
-            cloud_dns(PROJECT, "google"),
-            &other,
-            "DNSZoneRefused",
-            "no public managed zone other.example",
-        ),
-        (
-            "other-managed-zone",
-            naming(
-                cloud_dns(PROJECT, "google"),
-                "cloudDNS",
-                "hostedZoneName",
-                "z-blog-example",
-            ),
-            &wildcard,
-            "DNSZoneRefused",
-            "no public managed zone z-blog-example that is the zone shop.example",
-        ),
-        (
-            "bad-client-secret",
-            azure_dns("wrong"),
-            &wildcard,
-            "DNSCredentialsRefused",
-            "check dns01.azureDNS.tenantID and clientID",
-        ),
-        (
-            "no-azure-zone",
-            azure_dns("azure"),
-            &other,
-            "DNSZoneRefused",
-            "Azure DNS has no zone other.example in the resource group dns",
-        ),
-        (
-            "other-azure-zone",
-            naming(azure_dns("azure"), "azureDNS", "hostedZoneName", BLOG),
-            &wildcard,
-            "DNSZoneRefused",
-            "is not in the zone blog.example, which dns01.azureDNS.hostedZoneName names: take that out",
-        ),
-        (
-            "no-cname",
-            acme_dns(&world),
-            &other,
-            "DNSZoneRefused",
-            "let a CNAME at _acme-challenge of the name lead to the fulldomain of an account",
-        ),
-    ];
-    for (name, solver, dns_name, _, _) in &cases {
-        let front = world.front().unwrap();
-        let mut issuer = cluster_issuer(name, &front.directory_url(), front.ca_pem(), FAST);
-        issuer["spec"]["acme"]["solvers"] = json!([solver]);
-        let certificate = certificate(name, name, &[(*dns_name).clone()], 20);
-        for manifest in [issuer, certificate] {
-            world.cluster.apply_yaml(&manifest.to_string()).await.unwrap();
-        }
-    }
-    for (name, _, _, reason, advice) in &cases {
-        not_ready(&world, name, reason, advice).await;
-    }
-    assert_eq!(orders(&world).await, 0, "the CA was asked in vain");
-    shown_nowhere(&world, &[CLOUDFLARE_TOKEN, SECRET_ACCESS_KEY, "wrong-but-secret"]).await;
 }

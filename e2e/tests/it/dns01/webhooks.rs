@@ -12,17 +12,6 @@ fn webhook(token: &str) -> Value {
     } } })
 }
 
-/// Applies a ClusterIssuer with this solver, and a Certificate by it of the same name.
-async fn apply(world: &World, name: &str, solver: Value, names: &[String]) {
-    let front = world.front().unwrap();
-    let mut issuer = cluster_issuer(name, &front.directory_url(), front.ca_pem(), FAST);
-    issuer["spec"]["acme"]["solvers"] = json!([solver]);
-    let certificate = certificate(name, name, names, 20);
-    for manifest in [issuer, certificate] {
-        world.cluster.apply_yaml(&manifest.to_string()).await.unwrap();
-    }
-}
-
 #[tokio::test]
 async fn a_webhook_of_cert_managers_writes_the_records_once_sancho_may_ask_it() {
     let world = world(1, FAST, by_bind(None)).await;
@@ -30,7 +19,7 @@ async fn a_webhook_of_cert_managers_writes_the_records_once_sancho_may_ask_it() 
         .await
         .unwrap();
     let names = [SHOP.to_owned(), format!("*.{SHOP}"), format!("www.{BLOG}")];
-    apply(&world, "refused", webhook(TOKEN), &names).await;
+    apply_pair(&world, "refused", webhook(TOKEN), &names).await;
     not_ready(
         &world,
         "refused",
@@ -49,7 +38,7 @@ async fn a_webhook_of_cert_managers_writes_the_records_once_sancho_may_ask_it() 
         let words: Vec<&str> = command.split(' ').collect();
         cluster.kubectl(&words).await.unwrap();
     }
-    apply(&world, "shop", webhook(TOKEN), &names).await;
+    apply_pair(&world, "shop", webhook(TOKEN), &names).await;
     ready(&world, "shop", Duration::from_secs(90)).await;
     no_record_left(&world).await;
     let asked = hook.asked();
@@ -76,7 +65,7 @@ async fn a_webhook_of_cert_managers_writes_the_records_once_sancho_may_ask_it() 
     let mut refusing = webhook(TOKEN);
     refusing["dns01"]["webhook"]["config"]["refused"] = json!(BLOG);
     let (good, bad) = (format!("good.{SHOP}"), format!("bad.{BLOG}"));
-    apply(&world, "partly", refusing, &[good.clone(), bad.clone()]).await;
+    apply_pair(&world, "partly", refusing, &[good.clone(), bad.clone()]).await;
     let certificate = ready(&world, "partly", Duration::from_secs(120)).await;
     assert_eq!(certificate.status.unwrap().quarantined_names, Some(1));
     let (names, _) = secrets(&world).await.remove("partly-tls").unwrap();
@@ -89,7 +78,7 @@ async fn a_webhook_of_cert_managers_writes_the_records_once_sancho_may_ask_it() 
     no_record_left(&world).await;
 
     // What it gives no code for may pass: it is told, and tried again.
-    apply(&world, "failing", webhook("another"), &[format!("fails.{SHOP}")]).await;
+    apply_pair(&world, "failing", webhook("another"), &[format!("fails.{SHOP}")]).await;
     wait_for(
         "the webhook's words to be told",
         Duration::from_secs(60),
