@@ -1,64 +1,119 @@
 //! Records are waited for until the servers of their zone show them: which are asked, by what, and what goes on meanwhile.
 
+use std::net::SocketAddr;
+
 use sancho_e2e::bind::THIRD;
 
 use super::*;
-use crate::stories::not_ready;
+use crate::stories::{holders, is_ready, not_ready};
 
-/// A world whose secondary does not answer, with these flags.
-async fn silent(flags: &[&str], ca_asks_primary: bool) -> World {
+/// A world whose secondary does not answer, of one replica for each of these lists of flags.
+async fn silent(replicas: &[&[&str]], ca_asks_primary: bool) -> World {
     let mut ca = by_bind(None);
     ca.bind.as_mut().unwrap().ca_asks_primary = ca_asks_primary;
-    let world = World::start(WorldOptions {
+    let mut world = World::start(WorldOptions {
         ca: Some(ca),
-        replicas: 1,
-        replica: ReplicaOptions {
-            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
-            ..ReplicaOptions::default()
-        },
+        replicas: 0,
         ..WorldOptions::default()
     })
     .await
     .unwrap();
+    for flags in replicas {
+        world.add_replica(with_flags(flags)).await.unwrap();
+    }
+    for replica in &world.replicas {
+        replica.ready().await.unwrap();
+    }
     world.bind().unwrap().secondary_process().stop().unwrap();
     world
 }
 
+fn with_flags(flags: &[&str]) -> ReplicaOptions {
+    ReplicaOptions {
+        flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+        ..ReplicaOptions::default()
+    }
+}
+
 /// The same, and a Certificate whose record waits for the secondary.
 pub(super) async fn with_silent_secondary(flags: &[&str], ca_asks_primary: bool) -> World {
-    let world = silent(flags, ca_asks_primary).await;
+    let world = silent(&[flags], ca_asks_primary).await;
     apply_issuer(&world, FAST).await;
     apply_certificate(&world, "shop", &[format!("*.{SHOP}")], 20).await;
     some_record(&world).await;
     world
 }
 
+/// So many orders are under way, each with a record that is not seen yet.
+async fn is_waiting(world: &World, count: usize) {
+    let shards = shards(world).await;
+    let statuses = shards.iter().filter_map(|shard| shard.status.as_ref());
+    let waiting = statuses.filter(|status| status.order.is_some() && !status.dns_records.is_empty());
+    assert_eq!(waiting.count(), count);
+}
+
 #[tokio::test]
 async fn a_shard_that_waits_for_dns_holds_no_slot_and_no_other_shard_up() {
-    let world = silent(&[], true).await;
+    // Each sees one namespace: so what is done in the second one is done by the other replica.
+    let world = silent(
+        &[&["--watch-namespaces=default"], &["--watch-namespaces=tenant"]],
+        true,
+    )
+    .await;
+    let responders: Vec<SocketAddr> = world.replicas.iter().map(Replica::responder).collect();
+    let create = ["create", "namespace", "tenant"];
+    world.cluster.kubectl(&create).await.unwrap();
     let one_at_once = Budget {
         rate: 10.0,
         burst: 0,
         in_flight: 1,
     };
     apply_both(&world, one_at_once).await;
-    // More than are driven at once at that rate.
-    for number in 1..=5 {
-        let name = format!("waits-{number}");
-        apply_certificate(&world, &name, &[format!("*.{number}.{SHOP}")], 20).await;
-    }
+    let wait = async |number: usize| {
+        let names = [format!("*.{number}.{SHOP}")];
+        apply_certificate(&world, &format!("waits-{number}"), &names, 20).await;
+    };
+    wait(1).await;
     some_record(&world).await;
+    // It takes a slot to begin to look at DNS. Nobody keeps it.
+    wait_for("the slot to be free", Duration::from_secs(60), &[], async || {
+        Ok(holders(&world).await.is_empty().then_some(()))
+    })
+    .await
+    .unwrap();
+    is_waiting(&world, 1).await;
+
+    // More than are driven at once at that rate; and work of the same replica, which goes on.
+    for number in 2..=5 {
+        wait(number).await;
+    }
+    world.router.set_responders(vec![responders[0]]);
     let others: Vec<String> = (1..=12).map(|number| format!("host-{number}.{BLOG}")).collect();
     apply_certificate(&world, "goes-on", &others, 4).await;
     ready(&world, "goes-on", Duration::from_secs(60)).await;
     assert_eq!(issued(&world).await, others.into_iter().collect());
-    // All wait by then.
+
+    // All wait by then, and leave the slot to the other replica.
     wait_for("the records", Duration::from_secs(60), &[], async || {
         let texts = world.bind().unwrap().texts().await?;
         Ok((texts.len() == 5).then_some(()))
     })
     .await
     .unwrap();
+    world.router.set_responders(vec![responders[1]]);
+    let mut elsewhere = certificate("elsewhere", "ca", &[format!("www.{BLOG}")], 20);
+    elsewhere["metadata"]["namespace"] = json!("tenant");
+    world.cluster.apply_yaml(&elsewhere.to_string()).await.unwrap();
+    let certificates: Api<Certificate> = Api::namespaced(world.cluster.client(), "tenant");
+    wait_for(
+        "the other replica's name to be ready",
+        Duration::from_secs(60),
+        &[],
+        async || Ok(is_ready(&certificates.get("elsewhere").await?).then_some(())),
+    )
+    .await
+    .unwrap();
+    is_waiting(&world, 5).await;
 
     world.bind().unwrap().secondary_process().resume().unwrap();
     for number in 1..=5 {
@@ -79,11 +134,16 @@ async fn a_record_that_is_not_seen_in_time_is_told_with_the_server_that_lacks_it
     no_record_left(&world).await;
 }
 
-#[tokio::test]
-async fn a_server_that_takes_no_tcp_is_told_and_waited_for() {
+/// The CA of [`by_bind`], whose zones have a third server, which takes no TCP.
+fn with_third() -> CaOptions {
     let mut ca = by_bind(None);
     ca.bind.as_mut().unwrap().third = true;
-    let world = world(1, FAST, ca).await;
+    ca
+}
+
+#[tokio::test]
+async fn a_server_that_takes_no_tcp_is_told_and_waited_for() {
+    let world = world(1, FAST, with_third()).await;
     apply_issuer(&world, FAST).await;
     apply_certificate(&world, "shop", &[format!("*.{SHOP}")], 20).await;
     let told = format!(
@@ -126,14 +186,10 @@ async fn a_recursive_server_that_keeps_what_was_there_before_is_waited_for() {
     .to_vec();
     bind.negative_ttl = Some(Duration::from_secs(15));
     bind.cache = true;
-    let flags = [
+    let replica = with_flags(&[
         "--dns01-recursive-nameservers-only",
         "--dns01-propagation-timeout=3",
-    ];
-    let replica = ReplicaOptions {
-        flags: flags.map(str::to_owned).to_vec(),
-        ..ReplicaOptions::default()
-    };
+    ]);
     let world = world_of(1, replica, FAST, ca).await;
     apply_issuer(&world, FAST).await;
     let asked = ["www.bare.example", "www.wild.example"].map(str::to_owned);
