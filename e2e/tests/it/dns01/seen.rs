@@ -167,6 +167,16 @@ async fn a_server_that_takes_no_tcp_is_told_and_waited_for() {
 }
 
 #[tokio::test]
+async fn udp_alone_does_where_a_server_takes_no_tcp_if_that_is_wanted() {
+    let replica = with_flags(&["--dns01-propagation-without-tcp"]);
+    let world = world_of(1, replica, FAST, with_third()).await;
+    apply_issuer(&world, FAST).await;
+    apply_certificate(&world, "shop", &[format!("*.{SHOP}")], 20).await;
+    ready(&world, "shop", Duration::from_secs(60)).await;
+    no_record_left(&world).await;
+}
+
+#[tokio::test]
 async fn recursive_servers_alone_are_asked_if_that_is_wanted() {
     let world = with_silent_secondary(&["--dns01-recursive-nameservers-only"], true).await;
     ready(&world, "shop", Duration::from_secs(60)).await;
