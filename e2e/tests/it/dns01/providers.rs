@@ -2,6 +2,7 @@
 //! so that Pebble validates what they took.
 
 use k8s_openapi::api::coordination::v1::Lease;
+use kube::ResourceExt;
 use kube::api::ListParams;
 use sancho_e2e::dns_api::{
     ACCESS_KEY_ID, ACME_DNS_KEY, ACME_DNS_SUBDOMAIN, ACME_DNS_USER, Asked, CLIENT, CLIENT_SECRET,
@@ -10,6 +11,7 @@ use sancho_e2e::dns_api::{
 };
 
 use super::*;
+use crate::history::History;
 use crate::stories::not_ready;
 
 /// A CA whose names are in two zones of BIND, which the APIs write.

@@ -1,7 +1,6 @@
 //! dns-persist-01: records that a person writes once. What is to be written is told, and nothing is written by Sancho.
 
 use sancho_crds::condition;
-use sancho_e2e::arrivals::RequestKind;
 
 use super::*;
 use crate::plugin::{said, sancho};
