@@ -5,6 +5,7 @@ use sancho_e2e::dns_api::{
     ACCESS_KEY_ID, CLIENT_SECRET, CLOUDFLARE_TOKEN, PROJECT, SECRET_ACCESS_KEY, hosted_zone_id,
 };
 
+use super::mistakes::apply_own;
 use super::providers::{acme_dns, apply_accounts, azure_dns, by_api, cloud_dns, cloudflare, route53};
 use super::*;
 use crate::stories::not_ready;
@@ -149,9 +150,20 @@ async fn what_a_provider_refuses_is_told_with_its_mend_before_the_ca_is_asked() 
     for (name, solver, dns_name, _, _) in &cases {
         apply_pair(&world, name, solver.clone(), &[(*dns_name).clone()]).await;
     }
+    apply_own(&world, cloudflare("token")).await;
     for (name, _, _, reason, advice) in &cases {
         not_ready(&world, name, reason, advice).await;
     }
+    // The Secret of that name in the operator's namespace, which has a good token, is none of a namespace's own issuer.
+    let advice = "Secret token, with the API token, does not exist: kubectl create secret generic token";
+    not_ready(&world, "own", "DNSCredentialsMissing", advice).await;
     assert_eq!(orders(&world).await, 0, "the CA was asked in vain");
+
+    // Nor is it once there is one in each: the operator's has another token by now.
+    apply_key(&world, "token", "wrong-but-secret").await;
+    apply_key_in(&world, "default", "token", CLOUDFLARE_TOKEN).await;
+    retry_now(&world, "own").await;
+    ready(&world, "own", Duration::from_secs(180)).await;
+    no_record_left(&world).await;
     shown_nowhere(&world, &[CLOUDFLARE_TOKEN, SECRET_ACCESS_KEY, "wrong-but-secret"]).await;
 }
