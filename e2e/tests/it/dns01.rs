@@ -62,7 +62,7 @@ fn by_bind(lag: Option<Duration>) -> CaOptions {
 }
 
 /// A solver that updates BIND's primary with this key, which is in the Secret `tsig`.
-fn solver(bind: &Bind, key_name: &str) -> Value {
+pub(crate) fn solver(bind: &Bind, key_name: &str) -> Value {
     json!({ "dns01": { "rfc2136": {
         "nameserver": bind.primary().to_string(),
         "tsigKeyName": key_name,
@@ -109,7 +109,8 @@ async fn apply_of_shop(world: &World, mut of_shop: Value) {
     apply_solvers(world, FAST, json!([of_shop, others])).await;
 }
 
-async fn apply_key(world: &World, name: &str, key: &str) {
+/// Applies a Secret of the operator's namespace with this field `key`.
+pub(crate) async fn apply_key(world: &World, name: &str, key: &str) {
     apply_key_in(world, NAMESPACE, name, key).await;
 }
 
