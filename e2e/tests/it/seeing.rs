@@ -37,13 +37,14 @@ async fn shows(prometheus: &Prometheus, query: &str, expected: f64) {
 }
 
 /// Metrics that are 0, or not there, while all goes well, and so the panels that show them.
-const RESTS: [&str; 6] = [
+const RESTS: [&str; 7] = [
     "sancho_expiring_shards",
     "sancho_overdue_renewals",
     "sancho_budget_throttles",
     "sancho_budget_pauses_total",
     "sancho_budget_paused",
     "sancho_reconcile_errors_total",
+    "sancho_orders_waiting",
 ];
 
 /// The values that Grafana would draw: some, and all of them finite. It leaves NaN out, which is the quantile of nothing.

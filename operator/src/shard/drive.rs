@@ -415,9 +415,15 @@ impl Driven<'_> {
             csr: &csr,
         };
         // Until the answer is recorded no slot is released.
-        let (answer, _unrecorded) = match send(self.issuer, request, terms).await? {
-            (Sent::Answer(answer), unrecorded) => (answer, unrecorded),
-            (Sent::NotOffered(offered), _unrecorded) => {
+        let (answer, _unrecorded) = match send(self.issuer, request, terms).await {
+            Ok((Sent::Answer(answer), unrecorded)) => (answer, unrecorded),
+            Err(Stop::SlotsLost) if state.url.is_some() => {
+                // Whoever goes on with it would ask again for what is not recorded.
+                self.save_unmoved(&state).await?;
+                return Err(Stop::SlotsLost);
+            }
+            Err(stop) => return Err(stop),
+            Ok((Sent::NotOffered(offered), _unrecorded)) => {
                 let failure = profile::not_offered(
                     &self.recorder.shard().spec,
                     profile.as_deref(),
